@@ -172,7 +172,13 @@ def _png(picture: Image) -> bytes:
     import cv2
 
     bgr = picture[..., ::-1] if picture.ndim == 3 else picture
-    return cv2.imencode(".png", np.ascontiguousarray(bgr), [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    fast = [
+        cv2.IMWRITE_PNG_STRATEGY,
+        cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY,
+        cv2.IMWRITE_PNG_FILTER,
+        cv2.IMWRITE_PNG_FILTER_AVG,
+    ]
+    return cv2.imencode(".png", np.ascontiguousarray(bgr), fast)[1].tobytes()
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .sample_part import Floats, Part, fractal
+from .sample_part import Floats, Part, fractal, linear, mix
 
 KEY_COLOR, FILL_COLOR, SKY_COLOR = (1.0, 0.96, 0.9), (0.82, 0.9, 1.0), (0.9, 0.95, 1.0)
 TABLE_COLOR = (0.95, 1.0, 1.08)
+NOISE = np.float32(1.3)  # deviation in grey levels
 
 
 def expose(part: Part, rng: np.random.Generator) -> Floats:
@@ -19,19 +20,17 @@ def expose(part: Part, rng: np.random.Generator) -> Floats:
     import cv2
 
     light, gain, blur = _key_light(rng), rng.uniform(0.94, 1.06), rng.uniform(0.6, 0.9)
-    table = _table(rng, part.size) * _shadow(part.cover, light)[..., None]  # (h, w, 3)
-    scene = table + (_shade(part, light) - table) * part.cover[..., None]
-    scene = cv2.GaussianBlur(scene * np.float32(gain), (0, 0), max(blur * part.size / 512, 0.4))
-    glow = cv2.max(scene, 0)
-    return np.asarray(255 * np.sqrt(glow / (1 + 0.22 * glow)), np.float32)
+    table = _table(rng, part.size) * _shadow(part.cover, light)  # (3, h, w)
+    scene = cv2.merge(list(mix(table, _shade(part, light), part.cover)))  # (h, w, 3)
+    scene = cv2.GaussianBlur(scene, (0, 0), max(blur * part.size / 512, 0.4))
+    glow = np.maximum(scene, 0) * np.float32(gain)
+    return np.asarray(255 * np.sqrt(glow / (1 + np.float32(0.22) * glow)), np.float32)
 
 
 def sense(picture: Floats, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """The sensor's image, uint8 (h, w, 3): under a gamma of 2 photon noise is equally strong everywhere."""
-    h, w = picture.shape[:2]
-    luma = rng.standard_normal((h, w, 1), np.float32) * np.float32(1.1)
-    chroma = rng.standard_normal((h, w, 3), np.float32) * np.float32(0.7)
-    return np.asarray(np.clip(np.rint(picture + luma + chroma), 0, 255), np.uint8)
+    noise = rng.standard_normal(picture.shape, np.float32)
+    return np.asarray(np.clip(picture + NOISE * noise + np.float32(0.5), 0, 255), np.uint8)
 
 
 def _key_light(rng: np.random.Generator) -> Floats:
@@ -42,15 +41,19 @@ def _key_light(rng: np.random.Generator) -> Floats:
 
 
 def _shade(part: Part, light: Floats) -> Floats:
-    """Light that the part sends to the camera: soft key, fill from the other side, sky, two highlights; (h, w, 3)."""
+    """Light that the part sends to the camera: soft key, fill from the other side, sky, two highlights; (3, h, w)."""
     normal = _rough_normal(part)
     facing = np.tensordot(light, normal, 1)  # (h, w)
     key = np.square(np.clip((facing + 0.3) / 1.3, 0, 1)) * np.sqrt(part.open)
     fill = np.clip((np.tensordot(np.array([0.6, 0.55, 0.58], np.float32), normal, 1) + 0.3) / 1.3, 0, 1)
     sky = (0.25 + 0.75 * np.clip(normal[2], 0, 1)) * part.open
     lamps = ((key, 1.75, KEY_COLOR), (fill * part.open, 0.22, FILL_COLOR), (sky, 0.22, SKY_COLOR))
-    received = sum(np.float32(power) * lamp[..., None] * np.array(color, np.float32) for lamp, power, color in lamps)
-    return np.asarray(part.albedo * received + _highlight(part, normal, light)[..., None], np.float32)
+    received = np.tensordot(
+        np.array([[power * c for c in color] for _, power, color in lamps], np.float32).T,
+        np.stack([lamp for lamp, _, _ in lamps]),
+        1,
+    )  # (3, h, w)
+    return np.asarray(part.albedo * received + _highlight(part, normal, light), np.float32)
 
 
 def _rough_normal(part: Part) -> Floats:
@@ -73,7 +76,7 @@ def _highlight(part: Part, normal: Floats, light: Floats) -> Floats:
 
 
 def _table(rng: np.random.Generator, size: int) -> Floats:
-    """A dark, faintly woven mat under uneven light; (h, w, 3)."""
+    """A dark, faintly woven mat under uneven light; (3, h, w)."""
     ticks = np.arange(size, dtype=np.float32) * np.float32(512 / size)
     jitter = 0.5 * fractal(rng, (size, size), [(40, 40)])
     offset = rng.uniform(0, 6.3, 2).astype(np.float32)
@@ -82,7 +85,7 @@ def _table(rng: np.random.Generator, size: int) -> Floats:
     cloth = fractal(rng, (size, size), [(6, 6), (30, 30), (90, 90), (220, 220)])
     falloff = 1.15 - 0.3 * (ticks[None, :] + 1.2 * ticks[:, None]) / 1126
     value = 0.0135 * falloff * np.clip(1 + 0.16 * weave + 0.16 * cloth, 0.2, None)
-    return np.asarray(value[..., None] * np.square(np.array(TABLE_COLOR, np.float32)), np.float32)
+    return np.asarray(value * linear(TABLE_COLOR), np.float32)
 
 
 def _shadow(cover: Floats, light: Floats) -> Floats:

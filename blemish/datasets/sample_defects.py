@@ -19,7 +19,7 @@ FINE = 4  # lines are drawn this many times larger, then averaged
 def add_scratch(part: Part, rng: np.random.Generator) -> Part:
     """A thin, slightly jagged groove that bares pale wood, its raised rim bright on the side of the light."""
     start, heading = _spot(part, rng, 0.55), rng.uniform(0, 2 * np.pi)
-    path = _walk(rng, start, heading, part.size * rng.uniform(0.16, 0.36), 0.10)
+    path = _walk(rng, start, heading, part.size * rng.uniform(0.16, 0.40), 0.13)
     width = part.size / 512 * rng.uniform(1.6, 3.6)
     pressure = 0.75 + 0.25 * np.sin(np.linspace(0.3, np.pi - 0.1, len(path)))
     groove = _line(part, path, width * pressure) * part.cover
@@ -34,7 +34,7 @@ def add_scratch(part: Part, rng: np.random.Generator) -> Part:
 def add_hole(part: Part, rng: np.random.Generator) -> Part:
     """A dark round hole as of a drill or an insect: a pale ragged rim, walls lit on the far side, black within."""
     row, column = _spot(part, rng, 0.6)
-    radius = rng.uniform(0.035, 0.095)
+    radius = rng.uniform(0.035, 0.11)
     away = part.point - part.point[:, row, column][:, None, None]  # (3, h, w)
     ragged = 1 + 0.05 * fractal(rng, part.cover.shape, [(40, 40)])
     distance = np.sqrt(np.square(away).sum(axis=0)) / np.float32(radius) * ragged  # 1 at the edge
@@ -62,7 +62,7 @@ def add_print(part: Part, rng: np.random.Generator) -> Part:
     away = part.point - part.point[:, row, column][:, None, None]  # (3, h, w)
     right, down = _tangents(part.normal[:, row, column], rng.uniform(0, 2 * np.pi))
     stamp = _stamp(rng)
-    scale = stamp.shape[0] / rng.uniform(0.17, 0.30)
+    scale = stamp.shape[0] / rng.uniform(0.20, 0.38)
     u = np.tensordot(right, away, 1) * np.float32(scale) + stamp.shape[1] / 2
     v = np.tensordot(down, away, 1) * np.float32(scale) + stamp.shape[0] / 2
     ink = cv2.remap(stamp, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR)

@@ -21,7 +21,7 @@ class Part:
     """A nut, pixel by pixel, before light falls on it; `h = w = size`.
 
     `cover` (h, w): share of the pixel that the nut fills. `point`, `normal` (3, h, w): where its surface is and looks.
-    `albedo` (h, w, 3): reflected share of the light. `relief` (h, w): height above the smooth shape. `gloss`, `open`
+    `albedo` (3, h, w): reflected share of the light. `relief` (h, w): height above the smooth shape. `gloss`, `open`
     (h, w): strength of the highlight, and share of the surroundings that a surface point sees. `cap` (h, w): 1 on the
     pale base.
     """
@@ -41,20 +41,20 @@ class Part:
         return int(self.cover.shape[0])
 
 
-def linear(color: tuple[float, float, float]) -> Floats:
-    """Displayed colour in 0..1 to linear light, by the camera's gamma of 2."""
-    return np.square(np.array(color, np.float32))
+def linear(color: tuple[float, float, float] | npt.NDArray[np.float64]) -> Floats:
+    """Displayed colour in 0..1 to linear light (3, 1, 1), by the camera's gamma of 2."""
+    return np.asarray(np.square(color), np.float32)[:, None, None]
 
 
 def smoothstep(x: Floats, low: float, high: float) -> Floats:
     """0 below `low`, 1 above `high`, smooth between; `low` may be the larger one."""
     t = np.clip((x - np.float32(low)) / np.float32(high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def mix(a: Floats, b: Floats, share: Floats) -> Floats:
-    """From `a` to `b` (each (h, w, 3) or one colour) by a per-pixel share (h, w)."""
-    return a + (b - a) * share[..., None]  # (h, w, 3)
+    """From `a` to `b` (each (3, h, w) or one colour (3, 1, 1)) by a per-pixel share (h, w)."""
+    return np.asarray(a + (b - a) * share, np.float32)  # (3, h, w)
 
 
 def fractal(rng: np.random.Generator, shape: tuple[int, int], cells: list[tuple[int, int]]) -> Floats:
@@ -74,16 +74,19 @@ def grow_part(rng: np.random.Generator, size: int) -> Part:
     cover, point, normal, along, across, depth = _body(shape_rng, size)
     around = np.arctan2(across, depth)
     streaks, bands, hairs, grey = _shell_noise(shell_rng, size, along, around)
+    facing = smoothstep(normal[2], 0.05, 0.45)  # towards the outline the finest lines run together
+    streaks, hairs, grey = streaks * (0.4 + 0.6 * facing), hairs * facing, grey * facing
     cap = _cap_share(cap_rng, along, around)
-    grain = _cap_grain(cap_rng, size, across, depth)
+    grain = _cap_grain(cap_rng, size, across, depth) * (0.3 + 0.7 * facing)
 
     fuzz = smoothstep(along + 0.1 * bands, 0.55, 1.0) * (0.3 + 0.2 * np.clip(hairs, -1, 1))
-    tone = 0.5 + 0.26 * streaks + 0.16 * bands
+    contrast, base_tone = shell_rng.uniform(0.16, 0.34), shell_rng.normal(0.5, 0.13)
+    tone = base_tone + contrast * streaks + 0.16 * bands + 0.25 * smoothstep(along, -0.55, -0.8)
     shell = _shell_color(shell_rng, tone, hairs)
-    shell = mix(shell, linear(FUZZ), np.clip(fuzz, 0, 1)) * (1 + 0.05 * grey)[..., None]
-    cap_color = mix(linear(CAP_PIT), linear(CAP), np.clip(0.68 + 0.3 * grain, 0, 1))
+    shell = mix(shell, linear(FUZZ), np.clip(fuzz, 0, 1)) * (1 + 0.05 * grey)
+    cap_color = mix(linear(CAP_PIT), linear(CAP), np.clip(cap_rng.normal(0.66, 0.1) + 0.3 * grain, 0, 1))
     seam = np.exp(-np.square((cap - 0.35) / 0.22)) * (cap > 0.01)
-    albedo = mix(shell, cap_color, cap) * (1 - 0.5 * seam)[..., None]
+    albedo = mix(shell, cap_color, cap) * (1 - 0.5 * seam)
     pixel = np.float32(2 / size)
     relief = (1 - cap) * (0.9 * streaks + 0.5 * hairs + 0.25 * grey) * pixel * 0.13
     relief = relief + cap * (0.9 * grain - 3) * pixel * 0.6 + 0.004 * bands * (1 - cap)
@@ -151,7 +154,7 @@ def _meet(profile: _Profile, start: list[Floats], step: Floats) -> tuple[Floats,
     along, across, depth = start
     p, _, q = (float(v) for v in step)
     z = np.zeros_like(along)
-    for _ in range(6):
+    for _ in range(4):
         factor = profile.factor(np.clip(along + z * p, -1, 0.9995))
         a = q * q + factor * (p * p)
         b = depth * q + factor * (along * p)
@@ -178,7 +181,7 @@ def _sample(texture: Floats, u: Floats, v: Floats) -> Floats:
 
 def _shell_noise(rng: np.random.Generator, size: int, along: Floats, around: Floats) -> list[Floats]:
     """Noise drawn out along the axis: streaks, broad bands, single hairs, and fine grey grain; each (h, w)."""
-    shape = (size, size * 2)
+    shape = (size // 2, size * 2)
     streaks = fractal(rng, shape, [(3, 70), (5, 150), (9, 340)])
     bands = fractal(rng, shape, [(4, 9), (3, 22)])
     hairs = fractal(rng, shape, [(8, 420), (16, 620)])
@@ -192,13 +195,13 @@ def _shell_noise(rng: np.random.Generator, size: int, along: Floats, around: Flo
 
 
 def _shell_color(rng: np.random.Generator, tone: Floats, hairs: Floats) -> Floats:
-    """Brown of one nut: dark to pale by `tone`, thin pale fibres on top; (h, w, 3)."""
-    warmth = rng.normal(0, 0.02, 3) * (1.0, 0.6, 1.0) + rng.normal(0, 0.035)
-    dark, middle, pale = (linear(color) * np.float32(1) for color in (DARK, MIDDLE, PALE))
+    """Brown of one nut: dark to pale by `tone`, thin pale fibres on top; (3, h, w)."""
+    warmth = rng.normal(0, 0.022, 3) * (1.0, 0.6, 1.2) + rng.normal(0, 0.04)
+    dark, middle, pale = linear(DARK), linear(MIDDLE), linear(PALE)
     shell = mix(dark, middle, smoothstep(tone, -0.15, 0.55))
     shell = mix(shell, pale, 0.6 * smoothstep(tone, 0.55, 1.25))
     shell = mix(shell, pale, 0.45 * smoothstep(hairs, 1.0, 2.4))
-    return np.asarray(shell * np.square(1 + warmth).astype(np.float32), np.float32)
+    return np.asarray(shell * linear(1 + warmth), np.float32)
 
 
 def _cap_share(rng: np.random.Generator, along: Floats, around: Floats) -> Floats:
