@@ -18,12 +18,14 @@ FINE = 4  # lines are drawn this many times larger, then averaged
 
 def add_scratch(part: Part, rng: np.random.Generator) -> Part:
     """A thin, slightly jagged groove that bares pale wood, its raised rim bright on the side of the light."""
-    start, heading = _spot(part, rng, 0.55), rng.uniform(0, 2 * np.pi)
-    path = _walk(rng, start, heading, part.size * rng.uniform(0.16, 0.40), 0.13)
+    middle, heading = _spot(part, rng, 0.55), rng.uniform(0, 2 * np.pi)
+    length = part.size * rng.uniform(0.16, 0.40)
+    start = middle - 0.5 * length * np.array([np.sin(heading), np.cos(heading)])
+    path = _walk(rng, start, heading, length, 0.13)
     width = part.size / 512 * rng.uniform(1.6, 3.6)
     pressure = 0.75 + 0.25 * np.sin(np.linspace(0.3, np.pi - 0.1, len(path)))
     groove = _line(part, path, width * pressure) * part.cover
-    skip = smoothstep(fractal(rng, groove.shape, [(60, 60)]), -1.6, -0.6)
+    skip = smoothstep(fractal(rng, groove.shape, [(60, 60)]), -2.2, -1.0)
     groove = groove * skip * np.float32(rng.uniform(0.6, 1.0))
     rim = _soften(groove, width * 1.1)
     relief = part.relief + (2.2 * rim - 1.6 * groove) * np.float32(width / part.size * 0.5)
@@ -125,7 +127,7 @@ def _walk(
     """A bent, jagged path of about `length` pixels as (steps, 2) rows and columns."""
     steps = 40
     bend = np.linspace(0, rng.normal(0, 0.5), steps)
-    kinks = np.cumsum(rng.normal(0, jag, steps)) * 0.5 + rng.normal(0, jag, steps)
+    kinks = np.cumsum(rng.normal(0, jag, steps)) * 0.3 + rng.normal(0, jag, steps)
     angles = heading + bend + kinks - kinks[0]
     strides = np.stack([np.sin(angles), np.cos(angles)], axis=1) * (length / steps)
     return np.asarray(start + np.cumsum(strides, axis=0), np.float64)
@@ -140,7 +142,7 @@ def _line(part: Part, path: npt.NDArray[np.float64], widths: npt.NDArray[np.floa
     corners = np.rint((path[:, ::-1] + 0.5) * FINE).astype(np.int32)  # (steps, 2) x, y
     for a, b, width in zip(corners[:-1], corners[1:], widths, strict=False):
         cv2.line(canvas, a.tolist(), b.tolist(), 255, max(1, round(width * FINE)))
-    return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return np.asarray(cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA) / np.float32(255), np.float32)
 
 
 def _soften(share: Floats, sigma: float) -> Floats:
@@ -168,4 +170,4 @@ def _stamp(rng: np.random.Generator) -> Floats:
     cv2.putText(stamp, text, ((128 - width) // 2, (96 + height) // 2), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thick)
     if len(text) == 1 and rng.random() < 0.6:
         cv2.circle(stamp, (64, 48), 42, 255, thick - 1)
-    return cv2.GaussianBlur(stamp, (0, 0), 1.5).astype(np.float32) / 255
+    return np.asarray(cv2.GaussianBlur(stamp, (0, 0), 1.5) / np.float32(255), np.float32)

@@ -65,7 +65,7 @@ def fractal(rng: np.random.Generator, shape: tuple[int, int], cells: list[tuple[
     for rows, columns in cells:
         grid = rng.standard_normal((rows, columns), np.float32)
         total += cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_CUBIC)
-    return total / np.float32(0.75 * len(cells) ** 0.5)
+    return np.asarray(total / np.float32(0.75 * len(cells) ** 0.5), np.float32)
 
 
 def grow_part(rng: np.random.Generator, size: int) -> Part:
@@ -90,6 +90,7 @@ def grow_part(rng: np.random.Generator, size: int) -> Part:
     pixel = np.float32(2 / size)
     relief = (1 - cap) * (0.9 * streaks + 0.5 * hairs + 0.25 * grey) * pixel * 0.13
     relief = relief + cap * (0.9 * grain - 3) * pixel * 0.6 + 0.004 * bands * (1 - cap)
+    relief = relief * smoothstep(normal[2], 0.0, 0.3)
     gloss = (1 - cap) * (1 - 0.8 * np.clip(fuzz, 0, 1)) * np.clip(1 + 0.3 * streaks, 0.2, 2)
     return Part(cover, point, normal, np.clip(albedo, 0.005, 0.9), relief, gloss, 1 - 0.35 * seam, cap)
 
@@ -143,7 +144,8 @@ class _Profile:
         d = np.float32(1e-3)
         t = np.clip(t, -1 + d, 1 - d)
         low, high = t - d, t + d
-        return ((1 - low * low) * self.factor(low) - (1 - high * high) * self.factor(high)) / (2 * d)
+        fall = (1 - low * low) * self.factor(low) - (1 - high * high) * self.factor(high)
+        return np.asarray(fall / (2 * d), np.float32)
 
 
 def _meet(profile: _Profile, start: list[Floats], step: Floats) -> tuple[Floats, Floats]:
@@ -188,9 +190,9 @@ def _shell_noise(rng: np.random.Generator, size: int, along: Floats, around: Flo
     grain = fractal(rng, shape, [(110, 330)])
     texture = np.stack([streaks, bands, hairs, grain], axis=-1)  # (rows, columns, 4)
     wave = fractal(rng, shape, [(5, 14)])[..., None]
-    v = np.clip((along + 1) / 2, 0, 1)
-    u = np.clip(around / (2 * np.pi) + 0.5, 0, 1)
-    u = np.clip(u + 0.002 * _sample(wave, u, v), 0, 1)
+    v = np.asarray(np.clip((along + 1) / 2, 0, 1), np.float32)
+    u = np.asarray(np.clip(around / (2 * np.pi) + 0.5, 0, 1), np.float32)
+    u = np.asarray(np.clip(u + 0.002 * _sample(wave, u, v), 0, 1), np.float32)
     return [np.ascontiguousarray(plane) for plane in np.moveaxis(_sample(texture, u, v), -1, 0)]
 
 
