@@ -84,7 +84,8 @@ def _difference(good: Floats, picture: Floats) -> Image:
     """255 where any colour differs visibly, single specks removed; (h, w)."""
     import cv2
 
-    changed = (np.abs(picture - good).max(axis=2) > VISIBLE).astype(np.uint8)
+    apart = np.abs(picture - good) > VISIBLE  # (h, w, 3)
+    changed = (apart[..., 0] | apart[..., 1] | apart[..., 2]).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(changed, connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= 3
     keep[0] = False

@@ -137,12 +137,18 @@ def _line(part: Part, path: npt.NDArray[np.float64], widths: npt.NDArray[np.floa
     """Share of each pixel (h, w) that a line of changing width covers."""
     import cv2
 
-    size = part.size
-    canvas = np.zeros((size * FINE, size * FINE), np.uint8)
-    corners = np.rint((path[:, ::-1] + 0.5) * FINE).astype(np.int32)  # (steps, 2) x, y
+    line = np.zeros_like(part.cover)
+    margin = int(np.ceil(widths.max())) + 1
+    low = np.clip(np.floor(path.min(axis=0)).astype(int) - margin, 0, part.size - 1)
+    high = np.clip(np.ceil(path.max(axis=0)).astype(int) + margin, 1, part.size)
+    rows, columns = (high - low).tolist()  # the box around the path
+    canvas = np.zeros((rows * FINE, columns * FINE), np.uint8)
+    corners = np.rint((path - low + 0.5)[:, ::-1] * FINE).astype(int)  # (steps, 2) x, y
     for a, b, width in zip(corners[:-1], corners[1:], widths, strict=False):
         cv2.line(canvas, a.tolist(), b.tolist(), 255, max(1, round(width * FINE)))
-    return np.asarray(cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA) / np.float32(255), np.float32)
+    box = cv2.resize(canvas, (columns, rows), interpolation=cv2.INTER_AREA)
+    line[low[0] : high[0], low[1] : high[1]] = box / np.float32(255)
+    return line
 
 
 def _soften(share: Floats, sigma: float) -> Floats:

@@ -74,7 +74,8 @@ def grow_part(rng: np.random.Generator, size: int) -> Part:
     cover, point, normal, along, across, depth = _body(shape_rng, size)
     around = np.arctan2(across, depth)
     streaks, bands, hairs, grey = _shell_noise(shell_rng, size, along, around)
-    facing = smoothstep(normal[2], 0.05, 0.45)  # towards the outline the finest lines run together
+    # Towards the outline and the tip the finest lines run together.
+    facing = smoothstep(normal[2], 0.05, 0.45) * smoothstep(along, 1.0, 0.8)
     streaks, hairs, grey = streaks * (0.4 + 0.6 * facing), hairs * facing, grey * facing
     cap = _cap_share(cap_rng, along, around)
     grain = _cap_grain(cap_rng, size, across, depth) * (0.3 + 0.7 * facing)
