@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from blemish.backbones import Backbone, Tap, available_backbones, efficientnet_lite, load_backbone
+from blemish.backbones.sidecar import Sidecar
 from blemish.errors import BackboneError
 from blemish.graph import GraphBuilder
 
@@ -160,3 +166,27 @@ def test_changed_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     (tmp_path / "weights.pth").unlink()
     with pytest.raises(BackboneError, match="cannot be read"):
         load_backbone()
+
+
+def test_the_module_loads_no_heavy_library():
+    code = (
+        "import sys, blemish.backbones; print(*{'onnx', 'onnxruntime', 'torch', 'pydantic', 'cv2'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.strip() == ""
+
+
+def test_the_page_on_backbones():
+    """Its Python example runs, its sidecar is one, and it names every field and tap."""
+    page = (Path(__file__).parent.parent / "docs" / "backbones.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.S)[1], names)
+    assert names["model"].graph.output[0].name == "features"
+    Sidecar.model_validate_json(re.search(r"```json\n(.*?)```", page, re.S)[1])
+    public = {field.name for field in fields(Backbone)} - {"layers"}
+    for name in {*public, *ALL_TAPS, *Sidecar.model_fields}:
+        assert f"`{name}`" in page or f'"{name}"' in page, name
+
+
+def test_the_notice_names_the_weights():
+    notice = (Path(__file__).parent.parent / "NOTICE").read_text(encoding="utf-8")
+    assert efficientnet_lite.SHA256 in notice and "Apache-2.0" in notice
