@@ -1,0 +1,6 @@
+"""Thresholds and p-values from good images alone."""
+
+from blemish.calibration.conformal import Calibration
+from blemish.calibration.parts import find_parts, parts_from_names
+
+__all__ = ["Calibration", "find_parts", "parts_from_names"]

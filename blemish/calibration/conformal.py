@@ -1,0 +1,176 @@
+"""Conformal p-values and thresholds from leave-one-part-out scores of good images.
+
+Several images can show one part (exposures, frames, rotations). Their scores are not independent, so every part
+counts once, however many images show it: an image of a part with m images weighs 1/m. With G parts, a new part's
+p-value is (1 + weight of the calibration scores at least as large) / (G + 1), the hierarchical conformal p-value
+(Lee, Barber and Willett 2023, "Distribution-free inference with hierarchical data"; Vovk et al. 2005 where every
+part has one image). Judging p <= rate then flags at most that share of new good parts in the long run, whatever
+the distribution of the scores, as long as new good parts come from the same process.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.errors import UsageError
+
+DEFAULT_RATE = 0.01
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What good images score when their own part is left out.
+
+    Attributes:
+        scores: float64 `(n,)`, image score of each good image.
+        peaks: float64 `(n,)`, largest value of each anomaly map.
+        parts: int64 `(n,)`, number of the part that each image shows.
+        false_alarm_rate: the rate in force, in (0, 1).
+        kind: `leave-one-part-out`, or `halves` when one part was all there was.
+    """
+
+    scores: npt.NDArray[np.float64]
+    peaks: npt.NDArray[np.float64]
+    parts: npt.NDArray[np.int64]
+    false_alarm_rate: float = DEFAULT_RATE
+    kind: str = "leave-one-part-out"
+
+    def __post_init__(self) -> None:
+        if not len(self.scores) == len(self.peaks) == len(self.parts) > 0:
+            raise UsageError("a calibration needs as many scores as peaks and parts, and at least one")
+        if not (np.isfinite(self.scores).all() and np.isfinite(self.peaks).all()):
+            raise UsageError("a calibration score is not a finite number")
+        check_rate(self.false_alarm_rate)
+
+    @property
+    def part_count(self) -> int:
+        """How many independent parts the images show."""
+        return len(np.unique(self.parts))
+
+    def p_value(self, score: float) -> float:
+        """The share of good parts that look at least this odd, the new one counted in: in [1 / (G + 1), 1]."""
+        return float((1 + self._weights()[self.scores >= score].sum()) / (self.part_count + 1))
+
+    def threshold(self, rate: float | None = None) -> float:
+        """The image score above which an image is anomalous at a false-alarm rate (default: the one in force).
+
+        `score > threshold` is the same as `p_value(score) <= rate` where the parts support the rate. A rate below
+        `best_rate` gets the largest good score, which keeps `best_rate`.
+        """
+        return self._limit(self.scores, rate)
+
+    def pixel_threshold(self, rate: float | None = None) -> float:
+        """The map value that at most this share of good images exceeds anywhere."""
+        return self._limit(self.peaks, rate)
+
+    @property
+    def best_rate(self) -> float:
+        """The smallest false-alarm rate that so many parts can support."""
+        return 1 / (self.part_count + 1)
+
+    def upper_rate(self, rate: float | None = None) -> float:
+        """The false-alarm rate that the threshold keeps with 95 % confidence.
+
+        The threshold is the k-th largest of G independent scores, so the rate that it has on new parts is
+        distributed as Beta(k, G + 1 - k) (Vovk 2012).
+        """
+        parts = self.part_count
+        rank = max(1, math.floor(self._rate(rate) * (parts + 1) + 1e-9))
+        return _beta_quantile(CONFIDENCE, rank, parts + 1 - rank)
+
+    def statement(self, rate: float | None = None) -> str:
+        """What the good images can promise at this rate, in one or two sentences."""
+        rate, images, parts = self._rate(rate), len(self.scores), self.part_count
+        shown = f"{images} good images" if parts == images else f"{images} good images of {parts} parts"
+        if parts == 1:
+            return f"{shown}: too few for any false-alarm rate; the threshold is a guess. Train with 20 parts or more."
+        held = f"95 % confidence: under {_percent(self.upper_rate(rate))}"
+        if rate < self.best_rate * (1 - 1e-9):
+            needed = math.ceil(1 / rate) - 1
+            return (
+                f"{shown} support a false-alarm rate of {_percent(self.best_rate)} at best, not {_percent(rate)}; {held}. "
+                f"{needed} parts would support {_percent(rate)}."
+            )
+        return f"{shown} support a false-alarm rate of {_percent(rate)}; {held}."
+
+    def with_rate(self, rate: float) -> Calibration:
+        """The same calibration with another rate in force."""
+        return Calibration(self.scores, self.peaks, self.parts, rate, self.kind)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `model.json`."""
+        return {
+            "kind": self.kind,
+            "false_alarm_rate": self.false_alarm_rate,
+            "scores": self.scores.tolist(),
+            "peaks": self.peaks.tolist(),
+            "parts": self.parts.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Calibration:
+        """The inverse of `to_json`."""
+        return cls(
+            np.asarray(data["scores"], np.float64),
+            np.asarray(data["peaks"], np.float64),
+            np.asarray(data["parts"], np.int64),
+            float(data["false_alarm_rate"]),
+            str(data["kind"]),
+        )
+
+    def _rate(self, rate: float | None) -> float:
+        return self.false_alarm_rate if rate is None else check_rate(rate)
+
+    def _weights(self) -> npt.NDArray[np.float64]:
+        """1 / (number of images of the same part), `(n,)`."""
+        _, inverse, counts = np.unique(self.parts, return_inverse=True, return_counts=True)
+        return 1 / counts[inverse]
+
+    def _limit(self, values: npt.NDArray[np.float64], rate: float | None) -> float:
+        """The smallest value such that the weight above it stays within what the rate allows."""
+        allowed = self._rate(rate) * (self.part_count + 1) - 1
+        order = np.argsort(values)[::-1]
+        above = np.cumsum(self._weights()[order])  # weight of the values down to and with each, largest first
+        # The largest value is the limit where nothing may lie above; the tolerance absorbs rounding of the sums.
+        kept = int(np.searchsorted(above, allowed + 1e-9, side="right"))
+        return float(values[order[min(kept, len(values) - 1)]])
+
+
+def check_rate(rate: float) -> float:
+    """The rate, or `UsageError` if it is not between 0 and 1."""
+    if not 0 < rate < 1:
+        raise UsageError(f"a false-alarm rate lies between 0 and 1, for example 0.01; {rate} does not")
+    return rate
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.2g} %" if rate < 0.095 else f"{100 * rate:.0f} %"
+
+
+def _beta_quantile(level: float, a: int, b: int) -> float:
+    """Quantile of Beta(a, b) for whole numbers, by bisection on its binomial tail."""
+    n = a + b - 1
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        # P(Beta(a, b) <= x) = P(Binomial(n, x) >= a)
+        below = _binomial_cdf(a - 1, n, middle)
+        low, high = (middle, high) if 1 - below < level else (low, middle)
+    return high
+
+
+def _binomial_cdf(k: int, n: int, p: float) -> float:
+    """P(Binomial(n, p) <= k)."""
+    if p in (0.0, 1.0):
+        return 1.0 if p == 0.0 or k >= n else 0.0
+    logs = [
+        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * math.log(p) + (n - i) * math.log1p(-p)
+        for i in range(k + 1)
+    ]
+    return min(1.0, math.fsum(map(math.exp, logs)))

@@ -1,0 +1,106 @@
+"""What a detector is: parameters, `fit`, and the graph that it becomes.
+
+Calibration, saving, engines, drawing and serving are shared code that knows no detector by name. To add a
+detector, write one file with a subclass of `Detector` and name it as an entry point of the group
+`blemish.detectors` (see CONTRIBUTING.md).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import onnx
+
+    from blemish.backbones import Backbone
+
+Image = npt.NDArray[np.uint8]
+Images = Collection[Image]  # RGB (height, width, 3) at the model's input size; may be gone through more than once
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What `blemish models` says of a detector."""
+
+    name: str
+    summary: str
+    requires: str  # the extra of `pip install "blemish[...]"`, empty for the base package
+    reference: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run gives to every detector.
+
+    Attributes:
+        width, height: the model's input size, multiples of 32.
+        preset: `fast`, `balanced` or `accurate`; what it means beyond the input size is the detector's choice.
+        backbone: an embedded backbone's name or the path of an ONNX file.
+        memory_budget: bytes that `fit` may take for data that grows with the number of images.
+        seed: start of every random choice.
+        device: where networks run, as in `Global.device`.
+    """
+
+    width: int
+    height: int
+    preset: str = "balanced"
+    backbone: str = "efficientnet_lite0"
+    memory_budget: int = 2_000_000_000
+    seed: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What each good image scores when all images of its part are left out; both float64 `(n,)`."""
+
+    scores: npt.NDArray[np.float64]
+    peaks: npt.NDArray[np.float64]
+
+
+class Detector(ABC):
+    """Learns from good images; becomes an ONNX graph.
+
+    `Parameters` is a pydantic model with bounds, validated from the run file's `Model` section; `graph()` takes
+    `image`, uint8 `[N, height, width, 3]` RGB, and gives `anomaly_map`, float32 `[N, h, w]`, and `score`, float32
+    `[N]`, raw: larger is more anomalous.
+    """
+
+    card: ClassVar[ModelCard]
+    Parameters: ClassVar[Any]  # a subclass of pydantic.BaseModel
+
+    def __init__(self, setting: Setting, parameters: Any = None) -> None:
+        self.setting = setting
+        self.parameters = self.Parameters() if parameters is None else parameters
+
+    @abstractmethod
+    def fit(self, images: Images, progress: Progress | None = None) -> Detector:
+        """Learn from good images, forgetting earlier fits; returns `self`."""
+
+    @abstractmethod
+    def graph(self) -> onnx.ModelProto:
+        """The fitted detector as an ONNX model."""
+
+    @property
+    def backbone(self) -> Backbone | None:
+        """The frozen feature extractor whose weights are in the graph, for the model folder's record."""
+        return None
+
+    @property
+    def embeddings(self) -> npt.NDArray[np.float32] | None:
+        """One vector per training image `(n, d)` that tells parts apart, or None where there is none."""
+        return None
+
+    def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> LeftOut | None:
+        """Leave-one-part-out scores of the training images, or None where they are not cheap.
+
+        `parts` numbers the part that each image shows, `(n,)`, in the order of `fit`.
+        """
+        return None
