@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from blemish.errors import ModelError, UsageError
 from blemish.models.files import read_plain_file, sha256, sibling, sync_folder, write_synced
-from blemish.models.info import CalibrationInfo, FileInfo, ModelInfo, read_info, write_info
+from blemish.models.info import CalibrationInfo, FileInfo, ModelInfo
+from blemish.models.info_file import read_info, write_info
 from blemish.models.network import check_network
 
 NETWORK, INFO, SUMMARY = "model.onnx", "model.json", "inference.yml"
