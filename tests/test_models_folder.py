@@ -471,3 +471,16 @@ def test_half_written_folders_of_long_ago_are_removed(folder: Path) -> None:
     save_model(folder, tiny_network(), tiny_info())
     assert fresh.is_dir()
     assert not stale.exists()
+
+
+# ---- the specification --------------------------------------------------------------------------------------------
+
+
+def test_the_format_page_names_every_key_and_limit() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "model-format.md").read_text(encoding="utf-8")
+    record = tiny_info().model_dump()
+    nested = [
+        key for part in ("detector", "input", "output", "backbone", "calibration", "data") for key in record[part]
+    ]
+    for key in [*record, *nested, *record["versions"], *FILES]:
+        assert f"`{key}`" in page, key

@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
-from typing_extensions import Self
 
 from blemish import __version__
 
@@ -87,7 +86,7 @@ class CalibrationInfo(Record):
     kind: Text
 
     @model_validator(mode="after")
-    def _one_entry_per_image(self) -> Self:
+    def _one_entry_per_image(self) -> CalibrationInfo:
         if not len(self.scores) == len(self.peaks) == len(self.parts):
             raise ValueError(
                 f"has {len(self.scores)} scores, {len(self.peaks)} peaks and {len(self.parts)} parts; "
