@@ -476,7 +476,7 @@ def test_half_written_folders_of_long_ago_are_removed(folder: Path) -> None:
 # ---- the specification --------------------------------------------------------------------------------------------
 
 
-def test_the_format_page_names_every_key_and_limit() -> None:
+def test_the_format_page_names_every_key() -> None:
     page = (Path(__file__).parent.parent / "docs" / "model-format.md").read_text(encoding="utf-8")
     record = tiny_info().model_dump()
     nested = [
