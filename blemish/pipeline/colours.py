@@ -14,21 +14,22 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-TOP_LEVEL = 2.5
-THRESHOLD_INDEX = 102  # = 255 / TOP_LEVEL: the threshold falls on a step of its own
+TOP_LEVEL = 3
+THRESHOLD_INDEX = 85  # = 255 / TOP_LEVEL: the threshold falls on a step of its own
 _BAND_PIXELS = 2**20
-# level -> sRGB; the light-dark steps keep the scale readable without red and green cones
+# level -> sRGB; bluish up to just below the threshold, so that no eye takes it for the reds above
 _STOPS = (
     (0.0, (24, 31, 43)),
     (0.5, (44, 58, 77)),
-    (0.8, (92, 92, 96)),
-    (1.0, (255, 176, 0)),
-    (1.4, (252, 100, 10)),
-    (2.0, (214, 22, 38)),
-    (2.5, (255, 236, 226)),
+    (0.9, (62, 82, 112)),
+    (1.0, (255, 180, 10)),
+    (1.4, (255, 108, 16)),
+    (2.0, (232, 36, 54)),
+    (2.5, (246, 110, 150)),
+    (3.0, (255, 238, 240)),
 )
 # level -> how much of the colour covers the image
-_COVER = ((0.0, 0.0), (0.55, 0.0), (0.8, 0.1), (1.0, 0.36), (1.5, 0.52), (2.0, 0.62), (2.5, 0.7))
+_COVER = ((0.0, 0.0), (0.55, 0.0), (0.8, 0.1), (1.0, 0.42), (1.5, 0.58), (2.0, 0.68), (3.0, 0.72))
 
 
 @cache
@@ -43,12 +44,10 @@ def colour_table() -> npt.NDArray[np.uint8]:
 
 
 @cache
-def cover_table() -> npt.NDArray[np.uint8]:
-    """How much of the colour covers the image at the 256 steps, 0 to 255."""
+def cover_table() -> npt.NDArray[np.float64]:
+    """How much of the colour covers the image at the 256 steps, 0 to 1."""
     levels, cover = zip(*_COVER, strict=True)
-    table: npt.NDArray[np.uint8] = (
-        (np.interp(np.linspace(0, TOP_LEVEL, 256), levels, cover) * 255).round().astype(np.uint8)
-    )
+    table: npt.NDArray[np.float64] = np.interp(np.linspace(0, TOP_LEVEL, 256), levels, cover)
     return table
 
 
@@ -59,11 +58,21 @@ def steps(anomaly_map: npt.NDArray[np.float32], threshold: float) -> npt.NDArray
     """
     if not math.isfinite(threshold):
         return np.full(anomaly_map.shape, 0 if threshold > 0 else 255, np.uint8)
-    unit = abs(threshold) if abs(threshold) > 1e-12 else 1.0
+    unit = _unit(threshold)
     scaled = anomaly_map * np.float32(THRESHOLD_INDEX / unit)
     scaled += np.float32(THRESHOLD_INDEX * (1 - threshold / unit) + 0.5)
     found: npt.NDArray[np.uint8] = np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
     return found
+
+
+def value_at(level: float, threshold: float) -> float:
+    """The map value that has this level."""
+    return threshold + (level - 1) * _unit(threshold)
+
+
+def _unit(threshold: float) -> float:
+    """The width of one level in map values."""
+    return abs(threshold) if abs(threshold) > 1e-12 else 1.0
 
 
 def bands(height: int, width: int) -> Iterator[slice]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from blemish.pipeline.colours import bands, colour_table, cover_table, steps
+from blemish.pipeline.colours import THRESHOLD_INDEX, bands, colour_table, cover_table, steps
 
+_LINE, _RIM = (255, 250, 240), (22, 26, 34)
 _SUBPIXEL_BITS = 4
 
 
@@ -22,59 +24,72 @@ def draw_heat_map(anomaly_map: npt.NDArray[np.float32], threshold: float) -> npt
 
 
 def draw_overlay(
-    image: npt.NDArray[np.uint8], anomaly_map: npt.NDArray[np.float32], threshold: float
+    image: npt.NDArray[np.uint8],
+    anomaly_map: npt.NDArray[np.float32],
+    threshold: float,
+    line_width: float | None = None,
 ) -> npt.NDArray[np.uint8]:
     """The image (H, W, 3) RGB under the map's colours, with contours where the map (H, W) crosses the threshold.
 
-    Where the map stays below about half the threshold, the image is left as it is. Returns a new (H, W, 3) RGB picture.
+    Where the map stays below about half the threshold, the image is left as it is. The contours are `line_width` pixels
+    wide, by default thin for the image's size. Returns a new (H, W, 3) RGB picture.
     """
-    cover = cover_table().astype(np.uint16)
-    tint = colour_table() * cover[:, None]  # (256, 3)
-    clear = 255 - cover
-    first_tinted = int(np.flatnonzero(cover)[0])
+    clear, tint = _blend_tables()
+    first_tinted = int(np.flatnonzero(clear < 255)[0])
     picture = image.copy()
     for rows in bands(*anomaly_map.shape):
         step = steps(anomaly_map[rows], threshold)  # (rows, W)
         if step.max(initial=0) >= first_tinted:
             mixed = picture[rows] * clear[step][..., None]  # (rows, W, 3) uint16
             mixed += tint[step]
-            mixed += 127
             picture[rows] = mixed // 255
-    _draw_contours(picture, anomaly_map, threshold)
-    return picture
+    return _with_contours(picture, anomaly_map, threshold, line_width or max(0.6, sum(anomaly_map.shape) / 1100))
 
 
-def line_width(height: int, width: int) -> int:
-    """The contour's width in pixels: thin, yet seen when the whole image is shown on a screen."""
-    return max(1, round((height + width) / 1400))
+@cache
+def _blend_tables() -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
+    """Per step: what stays of the image, (256,) of 255, and the colour to add, (256, 3), times 255, with rounding."""
+    cover = np.rint(cover_table() * 255).astype(np.uint16)
+    # amber fades in below the threshold; past twice the threshold it stays red, since white would read as paper
+    colours = colour_table()[np.clip(np.arange(256), THRESHOLD_INDEX, 2 * THRESHOLD_INDEX)]
+    return 255 - cover, colours * cover[:, None] + np.uint16(127)
 
 
-def _draw_contours(picture: npt.NDArray[np.uint8], anomaly_map: npt.NDArray[np.float32], threshold: float) -> None:
-    """A light line with a dark rim, which reads on any ground."""
+def _with_contours(
+    picture: npt.NDArray[np.uint8], anomaly_map: npt.NDArray[np.float32], threshold: float, line_width: float
+) -> npt.NDArray[np.uint8]:
+    """The picture with a light line in a dark rim, which reads on any ground, where the map crosses the threshold."""
     above = anomaly_map > threshold  # (H, W)
     if not above.any():
-        return
+        return picture
     import cv2
 
+    height, width = anomaly_map.shape
+    # on a small image a line is finer than two pixels: drawn on enlarged pixels, then averaged back
+    zoom = 4 if max(height, width) < 320 else 2 if max(height, width) < 800 else 1
+    thickness = round(line_width * zoom)
+    rim = 2 * max(1, round(thickness / 3))
     found, _ = cv2.findContours(above.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     lines = [_on_threshold(line[:, 0], anomaly_map, threshold) for line in found]
-    width = line_width(*anomaly_map.shape)
-    for colour, thickness in (((22, 26, 34), width + 2), ((255, 250, 240), width)):
-        cv2.polylines(picture, lines, True, colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+    fixed = [np.rint(((line + 0.5) * zoom - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32) for line in lines]
+    canvas = picture.repeat(zoom, axis=0).repeat(zoom, axis=1) if zoom > 1 else picture
+    for colour, thick in ((_RIM, thickness + rim), (_LINE, thickness)):
+        cv2.polylines(canvas, fixed, True, colour, thick, cv2.LINE_AA, _SUBPIXEL_BITS)
+    if zoom > 1:
+        cv2.resize(canvas, (width, height), dst=picture, interpolation=cv2.INTER_AREA)
+    return picture
 
 
 def _on_threshold(
     line: npt.NDArray[Any], anomaly_map: npt.NDArray[np.float32], threshold: float
-) -> npt.NDArray[np.int32]:
-    """Contour pixels (n, 2) moved by up to a pixel to where the map crosses the threshold, in sub-pixel units."""
+) -> npt.NDArray[np.float64]:
+    """Contour pixels (n, 2) moved by up to a pixel along the slope, to where the map crosses the threshold."""
     height, width = anomaly_map.shape
     x, y = line.T
     left, right = np.maximum(x - 1, 0), np.minimum(x + 1, width - 1)
     above, below = np.maximum(y - 1, 0), np.minimum(y + 1, height - 1)
     gx = (anomaly_map[y, right] - anomaly_map[y, left]) / np.maximum(right - left, 1)
     gy = (anomaly_map[below, x] - anomaly_map[above, x]) / np.maximum(below - above, 1)
-    steep = np.maximum(gx**2 + gy**2, 1e-30)
-    step = (threshold - anomaly_map[y, x]) / steep
-    moved = line + np.clip(np.column_stack((gx * step, gy * step)), -1, 1)
-    points: npt.NDArray[np.int32] = np.rint(moved * 2**_SUBPIXEL_BITS).astype(np.int32)
-    return points
+    step = (threshold - anomaly_map[y, x]) / np.maximum(gx**2 + gy**2, 1e-30)
+    moved: npt.NDArray[np.float64] = line + np.clip(np.column_stack((gx * step, gy * step)), -1, 1)
+    return moved

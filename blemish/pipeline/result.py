@@ -232,7 +232,7 @@ class Result(Mapping[str, Any]):
         """Who this result is to the namer: its input, or itself where the input was no file."""
         return object() if self.input_path is None else (self.input_path, self.page_index)
 
-    def _target(self, save_path: Path, suffix: str) -> Path:
+    def _target(self, save_path: Path, suffix: _Text) -> Path:
         """The file to write for a path that the user gave."""
         file = named_file(save_path, suffix)
         if file is not None:

@@ -63,7 +63,7 @@ class ResultNamer:
 
 
 def safe_stem(name: PurePosixPath, page_index: int | None) -> PurePosixPath:
-    """The relative stem of a result's files: `name` without suffix, with the page, and with no way out of the folder."""
+    """The stem of a result's files: `name` without suffix, with the page, without a way out of the folder."""
     parts = [re.sub(r'[\x00-\x1f<>:"|?*\\]', "_", part) for part in name.parts if part not in ("/", "..", ".")]
     last = PurePosixPath(parts.pop()).stem if parts else ""
     last = os.fsencode(last)[:_LONGEST_STEM].decode("utf-8", "replace").replace("\ufffd", "_") or "image"
