@@ -43,7 +43,7 @@ def draw_overlay(
             mixed = picture[rows] * clear[step][..., None]  # (rows, W, 3) uint16
             mixed += tint[step]
             picture[rows] = mixed // 255
-    return _with_contours(picture, anomaly_map, threshold, line_width or max(0.6, sum(anomaly_map.shape) / 1100))
+    return _with_contours(picture, anomaly_map, threshold, line_width or max(0.75, sum(anomaly_map.shape) / 1100))
 
 
 @cache
@@ -68,7 +68,7 @@ def _with_contours(
     # on a small image a line is finer than two pixels: drawn on enlarged pixels, then averaged back
     zoom = 4 if max(height, width) < 320 else 2 if max(height, width) < 800 else 1
     thickness = round(line_width * zoom)
-    rim = 2 * max(1, round(thickness / 3))
+    rim = 2 + round(thickness / 2)
     found, _ = cv2.findContours(above.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     lines = [_on_threshold(line[:, 0], anomaly_map, threshold) for line in found]
     fixed = [np.rint(((line + 0.5) * zoom - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32) for line in lines]

@@ -132,7 +132,7 @@ def _font(size: int, text: str = "") -> FreeTypeFont | ImageFont:
     """Pillow's own sans-serif face, or for letters it lacks matplotlib's, which knows Latin, Greek and Cyrillic."""
     from PIL import ImageFont
 
-    if not text.replace("\u2026", "").isascii():
+    if not text.translate({0x2026: "", 0xB7: ""}).isascii():
         import matplotlib
 
         return ImageFont.truetype(

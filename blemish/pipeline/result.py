@@ -98,7 +98,7 @@ class Result(Mapping[str, Any]):
     @property
     def is_anomalous(self) -> bool | None:
         """Whether the score exceeds the threshold; None for a failed input."""
-        return None if self.score is None or self.threshold is None else self.score > self.threshold
+        return None if self.score is None or self.threshold is None else bool(self.score > self.threshold)
 
     @property
     def label(self) -> str | None:

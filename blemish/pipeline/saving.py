@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import threading
 from collections.abc import Callable, Hashable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from blemish.errors import UsageError
@@ -85,22 +86,30 @@ def named_file(save_path: Path, suffix: str) -> Path | None:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text; what of a file name is no Unicode becomes a JSON escape."""
-    _write(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
+    _write(path, lambda: text.encode("utf-8", "backslashreplace"))
 
 
 def write_image(path: Path, image: Image) -> None:
     """Write an RGB picture in the format of the path's suffix."""
     kind, options = _FORMATS[path.suffix.lower()]
-    _write(path, lambda file: image.save(file, format=kind, **options))
+
+    def encode() -> bytes:
+        # in memory, since Pillow does not notice a full disk when it writes JPEG or BMP to a file itself
+        buffer = io.BytesIO()
+        image.save(buffer, format=kind, **options)
+        return buffer.getvalue()
+
+    _write(path, encode)
 
 
-def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def _write(path: Path, encode: Callable[[], bytes]) -> None:
     """Write under a temporary name beside the target, then rename, so that nobody ever sees half a file."""
     temporary = path.with_name(f".{uuid4().hex}.tmp")
     try:
+        data = encode()
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
-            write(file)
+            file.write(data)
         temporary.replace(path)
     except (OSError, ValueError) as error:
         with contextlib.suppress(OSError):
