@@ -39,10 +39,9 @@ def draw_overlay(
     picture = image.copy()
     for rows in bands(*anomaly_map.shape):
         step = steps(anomaly_map[rows], threshold)  # (rows, W)
-        if step.max(initial=0) >= first_tinted:
-            mixed = picture[rows] * clear[step][..., None]  # (rows, W, 3) uint16
-            mixed += tint[step]
-            picture[rows] = mixed // 255
+        tinted = step >= first_tinted
+        level = step[tinted]  # (n,)
+        picture[rows][tinted] = (picture[rows][tinted] * clear[level, None] + tint[level]) // 255
     return _with_contours(picture, anomaly_map, threshold, line_width or max(0.75, sum(anomaly_map.shape) / 1100))
 
 
@@ -70,11 +69,12 @@ def _with_contours(
     thickness = round(line_width * zoom)
     rim = 2 + round(thickness / 2)
     found, _ = cv2.findContours(above.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    lines = [_on_threshold(line[:, 0], anomaly_map, threshold) for line in found]
-    fixed = [np.rint(((line + 0.5) * zoom - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32) for line in lines]
+    points = _on_threshold(np.concatenate(found)[:, 0], anomaly_map, threshold)  # (n, 2)
+    fixed = np.rint(((points + 0.5) * zoom - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32)
+    lines = np.split(fixed, np.cumsum([len(line) for line in found])[:-1])
     canvas = picture.repeat(zoom, axis=0).repeat(zoom, axis=1) if zoom > 1 else picture
     for colour, thick in ((_RIM, thickness + rim), (_LINE, thickness)):
-        cv2.polylines(canvas, fixed, True, colour, thick, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.polylines(canvas, lines, True, colour, thick, cv2.LINE_AA, _SUBPIXEL_BITS)
     if zoom > 1:
         cv2.resize(canvas, (width, height), dst=picture, interpolation=cv2.INTER_AREA)
     return picture
