@@ -1,0 +1,31 @@
+"""The model folder on disk: write, find, verify, read."""
+
+from blemish.models.folder import LoadedModel, find_model, load_model, save_model, set_false_alarm_rate
+from blemish.models.info import (
+    BackboneInfo,
+    CalibrationInfo,
+    DataInfo,
+    DetectorInfo,
+    FileInfo,
+    InputInfo,
+    ModelInfo,
+    OutputInfo,
+    data_fingerprint,
+)
+
+__all__ = [
+    "BackboneInfo",
+    "CalibrationInfo",
+    "DataInfo",
+    "DetectorInfo",
+    "FileInfo",
+    "InputInfo",
+    "LoadedModel",
+    "ModelInfo",
+    "OutputInfo",
+    "data_fingerprint",
+    "find_model",
+    "load_model",
+    "save_model",
+    "set_false_alarm_rate",
+]

@@ -1,0 +1,238 @@
+"""The model folder: `model.onnx`, `model.json` and `inference.yml`, written whole or not at all, verified when read.
+
+`docs/model-format.md` specifies the format.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from blemish.errors import ModelError, UsageError
+from blemish.models.files import read_plain_file, sha256, sibling, sync_folder, write_synced
+from blemish.models.info import CalibrationInfo, FileInfo, ModelInfo
+from blemish.models.info_file import read_info, write_info
+from blemish.models.network import check_network
+
+NETWORK, INFO, SUMMARY = "model.onnx", "model.json", "inference.yml"
+_LIMITS = {INFO: 16 << 20, SUMMARY: 64 << 10, NETWORK: (2 << 30) - 1}
+_PLACES = (".", "best_model/inference", "inference")
+_TEMPORARY = ".tmp"
+_STALE_SECONDS = 24 * 3600
+_ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A verified model folder; `model` is the ONNX file."""
+
+    info: ModelInfo
+    model: bytes
+    folder: Path
+
+
+def save_model(folder: Path, model: bytes, info: ModelInfo) -> Path:
+    """Write a model folder, replacing the model that is there; returns `folder`.
+
+    A crash at any moment leaves the old model or the new one, for `load_model` to find. Other files in the folder stay.
+    `info.files` and `info.checksum` are computed here. Raises `ModelError` if the network does not fit `info`, if
+    `folder` holds something else than a model, or if the disk refuses. One process at a time may save to a place.
+    """
+    check_network(model, info)
+    summary = _inference_yml(info)
+    place = Path(os.path.realpath(folder))  # never rename a link in the place of the folder it points to
+    files = {
+        name: FileInfo(sha256=sha256(data), bytes=len(data)) for name, data in ((NETWORK, model), (SUMMARY, summary))
+    }
+    content = {NETWORK: model, SUMMARY: summary, INFO: write_info(info.model_copy(update={"files": files}))}
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _recover(place)
+        _check_replaceable(place)
+        _replace(place, content)
+    except OSError as error:
+        raise ModelError(f"model folder {folder} cannot be written: {error.strerror or error}") from error
+    return folder
+
+
+def load_model(path: str | Path) -> LoadedModel:
+    """Read and verify a model folder, or that of a run's output folder.
+
+    Every refusal is a `ModelError` of one line: a missing, truncated, changed or linked file, a newer format, a network
+    that is not self-contained or not what `model.json` says.
+    """
+    for _ in range(_ATTEMPTS):
+        folder = find_model(path)
+        source = _readable(folder)
+        before = _identity(source)
+        try:
+            return LoadedModel(*_read(source), folder)
+        except ModelError as error:
+            refusal = error
+        if before is not None and _identity(source) == before:
+            break
+        time.sleep(0.01)  # the folder was replaced while it was read
+    raise ModelError(f"model folder {folder}: {refusal}") from refusal
+
+
+def find_model(path: str | Path) -> Path:
+    """The model folder at `path`: itself, or `best_model/inference` or `inference` in it; `ModelError` if none."""
+    path = Path(path)
+    for place in _PLACES:
+        if (_readable(path / place) / INFO).is_file():
+            return path / place
+    raise ModelError(
+        f"{path} is not a model: expected a folder with {NETWORK}, {INFO} and {SUMMARY}, or the output folder of "
+        f"`blemish train`; {_what_is_there(path)}"
+    )
+
+
+def set_false_alarm_rate(path: str | Path, rate: float) -> ModelInfo:
+    """Change the stated false-alarm rate, a share in (0, 1), of a model on disk; needs no retraining, and is atomic."""
+    loaded = load_model(path)
+    calibration = loaded.info.calibration.model_dump() | {"false_alarm_rate": rate}
+    try:
+        update = {"calibration": CalibrationInfo.model_validate(calibration)}
+    except ValidationError:
+        raise UsageError(f"the false-alarm rate is {rate}; it must be above 0 and below 1, as 0.01 for 1 %") from None
+    text = write_info(loaded.info.model_copy(update=update))
+    folder = Path(os.path.realpath(loaded.folder))
+    place = folder / INFO
+    temporary = sibling(place, _TEMPORARY)
+    try:
+        _recover(folder)
+        write_synced(temporary, text)
+        temporary.replace(place)
+        sync_folder(folder)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ModelError(f"{place} cannot be written: {error.strerror}") from error
+    return read_info(text)
+
+
+def _read(folder: Path) -> tuple[ModelInfo, bytes]:
+    info = read_info(read_plain_file(folder / INFO, _LIMITS[INFO]))
+    content: dict[str, bytes] = {}
+    for name, stated in info.files.items():
+        content[name] = read_plain_file(folder / name, _LIMITS[name], stated.bytes)
+        if sha256(content[name]) != stated.sha256:
+            raise ModelError(f"{name} has been changed or damaged: its SHA-256 is not the one in model.json")
+    check_network(content[NETWORK], info)
+    return info, content[NETWORK]
+
+
+def _replace(folder: Path, content: dict[str, bytes]) -> None:
+    """Write a complete folder beside the place, then put it there; the old one waits under its backup name."""
+    temporary, backup = sibling(folder, _TEMPORARY), _backup(folder)
+    try:
+        temporary.mkdir()
+        for name, data in content.items():
+            write_synced(temporary / name, data)
+        sync_folder(temporary)
+        if folder.exists():
+            folder.rename(backup)
+        temporary.rename(folder)
+        sync_folder(folder.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    if backup.exists():
+        _retire(backup, folder)
+
+
+def _recover(folder: Path) -> None:
+    """Tidy up after a crashed save: complete the replacement or undo it, and drop old half-written folders."""
+    backup = _backup(folder)
+    if _holds_model(backup) and not _holds_model(folder):
+        backup.rename(folder)
+    elif backup.exists():
+        _retire(backup, folder)
+    for entry in folder.parent.iterdir():
+        is_temporary = entry.name.startswith(f".{folder.name}.") and entry.name.endswith(_TEMPORARY)
+        if is_temporary and time.time() - entry.stat().st_mtime > _STALE_SECONDS:
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _retire(backup: Path, folder: Path) -> None:
+    """Delete a replaced model; files that are not the model's go over to the new folder."""
+    for entry in backup.iterdir():
+        if entry.name in _LIMITS or entry.name.startswith(f".{INFO}."):
+            entry.unlink()
+        else:
+            entry.rename(folder / entry.name)
+    backup.rmdir()
+
+
+def _check_replaceable(folder: Path) -> None:
+    if folder.exists() and not _holds_model(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModelError(f"{folder} is no model folder, so it is not replaced; {_what_is_there(folder)}")
+
+
+def _readable(folder: Path) -> Path:
+    """The folder, or what a crashed or running save moved out of its place."""
+    backup = _backup(folder)
+    return backup if not _holds_model(folder) and _holds_model(backup) else folder
+
+
+def _backup(folder: Path) -> Path:
+    place = Path(os.path.realpath(folder))
+    return place.parent / f".{place.name}.old"
+
+
+def _holds_model(folder: Path) -> bool:
+    try:
+        return (folder / INFO).is_file()
+    except OSError:
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int, int] | None:
+    """Differs between two folders that were at one place, None where there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def _what_is_there(path: Path) -> str:
+    try:
+        names = sorted(entry.name for entry in path.iterdir())
+    except FileNotFoundError:
+        return "there is nothing at that path"
+    except NotADirectoryError:
+        return "it is a file"
+    except OSError as error:
+        return f"the folder cannot be read: {error.strerror}"
+    if not names:
+        return "the folder is empty"
+    return f"it holds {', '.join(ascii(name)[1:-1] for name in names[:5])}{' ...' if len(names) > 5 else ''}"
+
+
+def _inference_yml(info: ModelInfo) -> bytes:
+    """What the folder tells readers that know PaddleX's `inference.yml`; Blemish itself reads only `model.json`."""
+    import yaml
+
+    size = info.input
+    transforms: list[dict[str, Any]] = [
+        {"Resize": {"target_size": [size.width, size.height], "keep_ratio": True, "interp": size.resize.upper()}}
+    ]
+    if info.backbone is not None:
+        statistics = {"mean": info.backbone.mean, "std": info.backbone.std}
+        transforms.append({"Normalize": {**statistics, "inside_model": True}})
+    deploy = {
+        "model": NETWORK,
+        "transforms": transforms,
+        "input_shape": [-1, size.height, size.width, 3],
+        "input_dtype": "uint8",
+        "output_op": "none",
+        "output_dtype": "float32",
+    }
+    document = {"Global": {"model_name": info.detector.name}, "Deploy": deploy}
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()

@@ -1,0 +1,148 @@
+"""What `model.json` holds, as typed records that refuse everything else."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib import import_module
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from blemish import __version__
+
+NO_CHECKSUM = "0" * 64
+_MAX_CALIBRATION_IMAGES = 1_000_000
+
+# Texts reach the terminal, so no control characters.
+Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Pixels = Annotated[int, Field(ge=1, le=16384)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class Record(BaseModel):
+    """Base of the records: immutable, exact types, finite numbers, no unknown keys."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DetectorInfo(Record):
+    """The detector and the parameters it was fitted with."""
+
+    name: Text
+    parameters: dict[Text, JsonValue]
+
+
+class InputInfo(Record):
+    """The image the network takes: size in pixels, and what the training images were.
+
+    `aspect` is width / height of the training images; an image of another aspect is letterboxed. `bit_depth` is that
+    of the training images; the network itself takes 8 bits.
+    """
+
+    width: Pixels
+    height: Pixels
+    aspect: Annotated[float, Field(gt=0)]
+    bit_depth: Literal[8, 16] = 8
+    colour: Literal["RGB"] = "RGB"
+    resize: Literal["area"] = "area"
+
+
+class OutputInfo(Record):
+    """Size of the anomaly map in pixels."""
+
+    map_height: Pixels
+    map_width: Pixels
+
+
+class BackboneInfo(Record):
+    """The frozen network inside; `mean` and `std` refer to RGB in 0..1, `sha256` to the weights file."""
+
+    name: Text
+    source: Text
+    sha256: Sha256
+    licence: Text
+    mean: Channels
+    std: Channels
+    taps: list[Text]
+
+
+class CalibrationInfo(Record):
+    """Held-out scores of the good training images; entry i of each list is image i.
+
+    `scores` are image scores, `peaks` the largest values of the anomaly maps, `parts` the number of the physical part
+    that each image shows, and `kind` says how the scores were held out.
+    """
+
+    scores: Annotated[list[float], Field(max_length=_MAX_CALIBRATION_IMAGES)]
+    peaks: Annotated[list[float], Field(max_length=_MAX_CALIBRATION_IMAGES)]
+    parts: Annotated[list[int], Field(max_length=_MAX_CALIBRATION_IMAGES)]
+    false_alarm_rate: Rate
+    kind: Text
+
+    @model_validator(mode="after")
+    def _one_entry_per_image(self) -> CalibrationInfo:
+        if not len(self.scores) == len(self.peaks) == len(self.parts):
+            raise ValueError(
+                f"has {len(self.scores)} scores, {len(self.peaks)} peaks and {len(self.parts)} parts; "
+                "each image has one of each"
+            )
+        return self
+
+
+class DataInfo(Record):
+    """The training images: how many, of how many parts, and which (`fingerprint`); `sizes` counts 'WxH'."""
+
+    images: Count
+    parts: Count
+    fingerprint: Sha256
+    folder: Text
+    sizes: dict[Text, Count]
+
+
+class FileInfo(Record):
+    """Hash and size of a file of the folder."""
+
+    sha256: Sha256
+    bytes: Count
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    """From the modules, since packages of several names install them (onnxruntime-gpu, opencv-python)."""
+    modules = {"numpy": "numpy", "opencv": "cv2", "onnxruntime": "onnxruntime", "onnx": "onnx"}
+    versions = {key: str(import_module(module).__version__) for key, module in modules.items()}
+    return {"python": platform.python_version(), **versions}
+
+
+class ModelInfo(Record):
+    """All of `model.json`. Whoever fits a model gives what has no default; `save_model` fills in `files`
+    and `checksum`."""
+
+    format: Literal["blemish-model"] = "blemish-model"
+    format_version: Literal[1] = 1
+    created: Text = Field(default_factory=_now)
+    blemish_version: Text = __version__
+    detector: DetectorInfo
+    input: InputInfo
+    output: OutputInfo
+    backbone: BackboneInfo | None
+    calibration: CalibrationInfo
+    data: DataInfo
+    versions: dict[Text, Text] = Field(default_factory=_versions)
+    files: dict[Literal["model.onnx", "inference.yml"], FileInfo] = Field(default_factory=dict)
+    checksum: Sha256 = NO_CHECKSUM
+
+
+def data_fingerprint(hashes: Mapping[str, str]) -> str:
+    """SHA-256 over the sorted lines 'name<TAB>hash', from the images' relative names and the SHA-256 of their bytes."""
+    lines = "".join(f"{name}\t{digest}\n" for name, digest in sorted(hashes.items()))
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
