@@ -26,7 +26,6 @@ from blemish.images.pdf import render_page
 
 Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
-_LAB = (8, 9, 10)
 _quiet_lock = threading.Lock()
 _quiet = {"users": 0, "level": 0}
 
@@ -50,10 +49,10 @@ def decode_image(
     if kind == "PDF":
         return render_page(data, name, limits, page)
     if kind == "TIFF":
-        data = _tiff_frame(data, name, page)
-    elif page:
+        return _decode_tiff(data, name, limits, page, bit_depth)
+    if page:
         raise refusal(name, f"has no page {page}, a {kind} file has one")
-    return _decode(data, kind, name, limits, bit_depth)
+    return _to_rgb(_decode(data, kind, name, limits), bit_depth)
 
 
 def array_to_rgb(array: npt.NDArray[np.generic], name: str, bit_depth: int = 16) -> npt.NDArray[np.uint8]:
@@ -80,24 +79,29 @@ def check_bit_depth(bit_depth: int) -> None:
         raise UsageError(f"bit depth {bit_depth} is not between 10 and 16")
 
 
-def _tiff_frame(data: bytes, name: str, page: int) -> bytes:
-    """The TIFF file with the wanted frame as its first; refused where the decoder would give wrong colours."""
+def _decode_tiff(data: bytes, name: str, limits: Limits, page: int, bit_depth: int) -> npt.NDArray[np.uint8]:
+    """One frame, set right where OpenCV's reader alone would give wrong colours, or refused."""
     frame = next(islice(tiff.frames(io.BytesIO(data)), page, None), None)
     if frame is None:
         raise refusal(name, f"is a damaged TIFF file or one cut short: it has no readable frame {page}")
-    if frame.photometric in _LAB:
+    if frame.lab:
         raise refusal(name, "is in L*a*b* colour, which is not supported; convert it to RGB")
-    return tiff.starting_at(data, frame.offset) if page else data
+    data = tiff.without_alpha(data, frame)
+    pixels = _decode(tiff.starting_at(data, frame) if page else data, "TIFF", name, limits)
+    deep = pixels.dtype == np.uint16
+    if deep and frame.separate_planes:
+        raise refusal(name, "is a 16-bit TIFF file with separate colour planes, which is not supported")
+    rgb = _to_rgb(pixels, bit_depth)
+    return np.asarray(255 - rgb, np.uint8) if deep and frame.white_is_zero else rgb
 
 
-def _decode(data: bytes, kind: str, name: str, limits: Limits, bit_depth: int) -> npt.NDArray[np.uint8]:
-    import cv2
-
+def _decode(data: bytes, kind: str, name: str, limits: Limits) -> Samples:
+    """BGR samples (H, W, 3), after every check that needs only the header."""
     try:
         width, height = headers.image_size(data, kind)
         cut_short = headers.is_cut_short(data, kind)
     except ValueError as error:
-        raise refusal(name, f"is a damaged {kind} file: the header is cut short or malformed") from error
+        raise refusal(name, f"is a damaged {kind} file: {error}") from error
     check_pixels(name, width, height, limits)
     if cut_short:
         raise refusal(name, f"is cut short: the end of the {kind} data is missing")
@@ -108,6 +112,12 @@ def _decode(data: bytes, kind: str, name: str, limits: Limits, bit_depth: int) -
         )
     if sorted(pixels.shape[:2]) != sorted((height, width)):
         raise refusal(name, f"is damaged: its header says {width}x{height} pixels, its data another size")
+    return pixels
+
+
+def _to_rgb(pixels: Samples, bit_depth: int) -> npt.NDArray[np.uint8]:
+    import cv2
+
     return np.asarray(cv2.cvtColor(_to_8_bit(pixels, bit_depth), cv2.COLOR_BGR2RGB), np.uint8)
 
 

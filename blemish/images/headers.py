@@ -21,7 +21,8 @@ _SIGNATURES = {
     b"%PDF-": "PDF",
     **dict.fromkeys(TIFF_SIGNATURES, "TIFF"),
 }
-_PNM_SIZE = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
+_GAP = rb"(?:\s|#[^\n]*\n)+"
+_PNM_HEADER = re.compile(rb"P([1-6])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})(?:" + _GAP + rb"(\d{1,5})\s)?")
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _JPEG_END = b"\xff\xd9"
 
@@ -69,10 +70,12 @@ def _sun_size(data: bytes) -> tuple[int, int]:
 
 
 def _pnm_size(data: bytes) -> tuple[int, int]:
-    match = _PNM_SIZE.match(data[:4096])
+    match = _PNM_HEADER.match(data[:4096])
     if not match:
         raise ValueError("the header is malformed")
-    return int(match[1]), int(match[2])
+    if match[1] in b"56" and int(match[4] or 0) < 255:  # OpenCV would not scale the samples
+        raise ValueError("a maximum value below 255 is not supported in binary PNM files")
+    return int(match[2]), int(match[3])
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -103,7 +106,9 @@ def _jpeg_markers(data: bytes) -> tuple[int, int]:
     """Offsets of the frame header (SOFn) and of the first scan (SOS); thumbnails inside segments are stepped over."""
     frame, at = 0, 2
     while True:
-        at = data.index(b"\xff", at)
+        at = data.find(b"\xff", at)
+        if at < 0:
+            raise ValueError("the header is cut short")
         marker = data[at + 1]
         if marker == 0xDA:
             break

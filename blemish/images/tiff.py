@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_WIDTH, _HEIGHT, _PHOTOMETRIC = 256, 257, 262
+_WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA = _TAGS = (256, 257, 262, 277, 284, 338)
 _INTEGERS = {3: "H", 4: "I", 16: "Q"}
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: where its directory lies, its size in pixels, its colour space (`PhotometricInterpretation`)."""
+    """One frame: where its directory lies, its size in pixels, and what decides how its samples are read."""
 
     offset: int
     width: int
     height: int
-    photometric: int
+    white_is_zero: bool
+    lab: bool
+    separate_planes: bool
+    alpha_at: int | None  # position of the value that declares unassociated alpha
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,17 @@ def frames(stream: BinaryIO) -> Iterator[Frame]:
         position = offset + layout.count.size + len(entries)
 
 
-def starting_at(data: bytes, offset: int) -> bytes:
-    """The same file with the frame at `offset` as its first one."""
+def starting_at(data: bytes, frame: Frame) -> bytes:
+    """The same file with this frame as its first one."""
     layout = _layout(data[:4])
-    return data[: layout.first] + layout.offset.pack(offset) + data[layout.first + layout.offset.size :]
+    return data[: layout.first] + layout.offset.pack(frame.offset) + data[layout.first + layout.offset.size :]
+
+
+def without_alpha(data: bytes, frame: Frame) -> bytes:
+    """The same file with its alpha declared a sample of no meaning, so that libtiff does not multiply colours by it."""
+    if frame.alpha_at is None:
+        return data
+    return data[: frame.alpha_at] + b"\0\0" + data[frame.alpha_at + 2 :]
 
 
 def _layout(signature: bytes) -> _Layout:
@@ -89,15 +99,20 @@ def _unpack(field: struct.Struct, stream: BinaryIO) -> int:
 
 def _frame(offset: int, entries: bytes, layout: _Layout) -> Frame:
     values: dict[int, int] = {}
+    places: dict[int, int] = {}
     for at in range(0, len(entries), layout.entry_size):
         tag, kind = struct.unpack_from(layout.order + "HH", entries, at)
-        if tag in (_WIDTH, _HEIGHT, _PHOTOMETRIC) and kind in _INTEGERS:
-            # libtiff keeps the first of doubled tags
-            values.setdefault(tag, _value(entries, at, kind, layout))
-    return Frame(offset, values.get(_WIDTH, 0), values.get(_HEIGHT, 0), values.get(_PHOTOMETRIC, -1))
-
-
-def _value(entries: bytes, at: int, kind: int, layout: _Layout) -> int:
-    start = at + (12 if layout.big else 8)
-    value: int = struct.unpack_from(layout.order + _INTEGERS[kind], entries, start)[0]
-    return value
+        if tag in _TAGS and tag not in values and kind in _INTEGERS:  # libtiff keeps the first of doubled tags
+            place = at + layout.entry_size - layout.offset.size
+            values[tag] = struct.unpack_from(layout.order + _INTEGERS[kind], entries, place)[0]
+            places[tag] = offset + layout.count.size + place
+    colours = values.get(_PHOTOMETRIC)
+    return Frame(
+        offset,
+        values.get(_WIDTH, 0),
+        values.get(_HEIGHT, 0),
+        white_is_zero=colours == 0,
+        lab=colours in (8, 9, 10),
+        separate_planes=values.get(_PLANES) == 2 and values.get(_SAMPLES, 1) > 1,
+        alpha_at=places[_EXTRA] if values.get(_EXTRA) == 2 else None,
+    )
