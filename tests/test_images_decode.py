@@ -6,6 +6,7 @@ import io
 import struct
 import tracemalloc
 import zlib
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -101,7 +102,7 @@ def test_each_format_gives_the_colours_that_were_written(kind: str) -> None:
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.5, 0.9, 0.99])
 def test_each_format_cut_short_is_refused(kind: str, part: float) -> None:
     data = FILES[kind]
-    with pytest.raises(ImageError, match="part.x"):
+    with pytest.raises(ImageError, match=r"part\.x: "):
         decode_image(data[: int(len(data) * part)], "part.x")
 
 
@@ -336,14 +337,14 @@ def test_mutated_files_raise_nothing_but_image_errors(kind: str, data: st.DataOb
 
 @settings(max_examples=200, deadline=None)
 @given(
-    start=st.sampled_from([b"", b"\xff\xd8\xff", b"II*\0", b"MM\0+", b"BM", b"P5 ", b"RIFF____WEBPVP8 ", b"%PDF-1.4\n"]),
+    start=st.sampled_from(
+        [b"", b"\xff\xd8\xff", b"II*\0", b"MM\0+", b"BM", b"P5 ", b"RIFF____WEBPVP8 ", b"%PDF-1.4\n"]
+    ),
     rest=st.binary(max_size=200),
 )
 def test_random_bytes_raise_nothing_but_image_errors(start: bytes, rest: bytes) -> None:
-    try:
+    with suppress(ImageError):
         decode_image(start + rest, "fuzz", Limits(max_pixels=1_000_000))
-    except ImageError:
-        pass
 
 
 def test_arrays_are_bgr_as_documented() -> None:
@@ -364,5 +365,5 @@ def test_arrays_are_bgr_as_documented() -> None:
     ids=lambda array: f"{array.dtype}{array.shape}",
 )
 def test_other_arrays_are_refused_with_what_is_accepted(array: np.ndarray) -> None:
-    with pytest.raises(ImageError, match="array_0001.png.*accepted are .*BGR.*uint8 or uint16"):
+    with pytest.raises(ImageError, match=r"array_0001\.png: .*accepted are .*BGR.*uint8 or uint16"):
         array_to_rgb(array, "array_0001.png")

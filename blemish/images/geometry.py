@@ -19,6 +19,7 @@ import numpy.typing as npt
 from blemish.errors import ModelError, UsageError
 
 _STEP, _SMALLEST, _LARGEST = 32, 64, 16_384
+_MOST = 1.25
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,21 @@ class InputGeometry:
     def for_images(cls, sizes: Sequence[tuple[int, int]], pixels: int) -> InputGeometry:
         """The input for images of these (width, height), near a budget of `pixels` and near their median aspect.
 
-        Both dimensions are multiples of 32 and at least 64; the budget weighs twice as much as the aspect.
+        Both dimensions are multiples of 32 and at least 64. Budget and aspect weigh alike, but never does the input
+        hold more than 1.25 times the budget, however long the images are.
         """
         if not sizes or min(map(min, sizes)) < 1:
             raise UsageError("an input size needs at least one image, and images of at least 1x1 pixels")
         aspect = float(median(w / h for w, h in sizes))
-        multiples = range(_SMALLEST, min(_LARGEST, max(_SMALLEST, pixels // _SMALLEST) + _STEP) + 1, _STEP)
+        pixels = max(pixels, _SMALLEST**2)
+        lengths = range(_SMALLEST, min(_LARGEST, int(_MOST * pixels) // _SMALLEST) + 1, _STEP)
 
         def cost(size: tuple[int, int]) -> float:
             width, height = size
-            return 4 * math.log(width * height / max(pixels, 1)) ** 2 + math.log(width / height / aspect) ** 2
+            return math.log(width * height / pixels) ** 2 + math.log(width / height / aspect) ** 2
 
-        width, height = min(((w, h) for w in multiples for h in multiples), key=cost)
+        allowed = ((w, h) for w in lengths for h in lengths if w * h <= _MOST * pixels)
+        width, height = min(allowed, key=cost)
         return cls(width, height, aspect)
 
     @classmethod
