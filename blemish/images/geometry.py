@@ -1,0 +1,137 @@
+"""The one resize to a model's input, and the way back from its map to the image's own pixels.
+
+An image whose aspect differs from the training images' is letterboxed: its content lies in the top-left corner of the
+input and is mirrored to the right or below, so that no artificial edge appears. Coordinates follow the half-pixel
+convention: pixel i covers [i, i + 1), its centre is i + 0.5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import median
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.errors import ModelError, UsageError
+
+_STEP, _SMALLEST, _LARGEST = 32, 64, 16_384
+_MOST = 1.25
+
+
+@dataclass(frozen=True)
+class InputGeometry:
+    """A model's input: `width` x `height` pixels, filled completely by an image of `aspect` (width / height)."""
+
+    width: int
+    height: int
+    aspect: float
+
+    @classmethod
+    def for_images(cls, sizes: Sequence[tuple[int, int]], pixels: int) -> InputGeometry:
+        """The input for images of these (width, height), near a budget of `pixels` and near their median aspect.
+
+        Both dimensions are multiples of 32 and at least 64. Budget and aspect weigh alike, but never does the input
+        hold more than 1.25 times the budget, however long the images are.
+        """
+        if not sizes or min(map(min, sizes)) < 1:
+            raise UsageError("an input size needs at least one image, and images of at least 1x1 pixels")
+        aspect = float(median(w / h for w, h in sizes))
+        pixels = max(pixels, _SMALLEST**2)
+        lengths = range(_SMALLEST, min(_LARGEST, int(_MOST * pixels) // _SMALLEST) + 1, _STEP)
+
+        def cost(size: tuple[int, int]) -> float:
+            width, height = size
+            return math.log(width * height / pixels) ** 2 + math.log(width / height / aspect) ** 2
+
+        allowed = ((w, h) for w in lengths for h in lengths if w * h <= _MOST * pixels)
+        width, height = min(allowed, key=cost)
+        return cls(width, height, aspect)
+
+    @classmethod
+    def from_json(cls, record: object) -> InputGeometry:
+        """The geometry kept by `to_json`; ModelError for anything that is not one."""
+        if not isinstance(record, Mapping) or set(record) != {"width", "height", "aspect"}:
+            raise ModelError("the input geometry must hold exactly width, height and aspect")
+        for key in ("width", "height"):
+            size = record[key]
+            if type(size) is not int or not _SMALLEST <= size <= _LARGEST or size % _STEP:
+                raise ModelError(f"the input {key} must be a multiple of {_STEP} from {_SMALLEST} to {_LARGEST}")
+        aspect = record["aspect"]
+        if type(aspect) not in (int, float) or not 0 < aspect < math.inf:
+            raise ModelError("the input aspect must be a positive number")
+        return cls(record["width"], record["height"], float(aspect))
+
+    def to_json(self) -> dict[str, int | float]:
+        """A JSON-able record for the model folder."""
+        return {"width": self.width, "height": self.height, "aspect": self.aspect}
+
+    def fit(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """An RGB uint8 image (H, W, 3) as the model's input (height, width, 3)."""
+        import cv2
+
+        box_width, box_height = self._box(image.shape[1], image.shape[0])
+        content = _resize(image, box_width, box_height)  # (box_height, box_width, 3)
+        if content.shape[:2] == (self.height, self.width):
+            return content
+        below, right = self.height - box_height, self.width - box_width
+        return np.asarray(cv2.copyMakeBorder(content, 0, below, 0, right, cv2.BORDER_REFLECT), np.uint8)
+
+    def map_to_image(
+        self, anomaly_map: npt.NDArray[np.float32], image_width: int, image_height: int
+    ) -> npt.NDArray[np.float32]:
+        """A map (h, w) over the model's input as float32 (image_height, image_width) over the original image.
+
+        Bilinear between the centres of the grid cells at the centre of every image pixel; outside the outermost cell
+        centres the nearest cell counts.
+        """
+        rows, columns = anomaly_map.shape
+        box_width, box_height = self._box(image_width, image_height)
+        down = _interpolation(image_height, box_height, self.height, rows)  # (image_height, h)
+        across = _interpolation(image_width, box_width, self.width, columns)  # (image_width, w)
+        return np.asarray(down @ anomaly_map.astype(np.float32, copy=False) @ across.T, np.float32)
+
+    def visible(self, h: int, w: int, image_width: int, image_height: int) -> tuple[int, int]:
+        """How many rows and columns of an h x w map lie at least partly over the image's content."""
+        box_width, box_height = self._box(image_width, image_height)
+        return -(-box_height * h // self.height), -(-box_width * w // self.width)
+
+    def _box(self, image_width: int, image_height: int) -> tuple[int, int]:
+        """Width and height of the content inside the input."""
+        ratio = image_width / image_height / self.aspect
+        return max(1, round(self.width * min(1.0, ratio))), max(1, round(self.height * min(1.0, 1 / ratio)))
+
+
+def _resize(image: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+    """Area averaging where an axis shrinks, bilinear where it grows."""
+    import cv2
+
+    image_height, image_width = image.shape[:2]
+    if (image_width, image_height) == (width, height):
+        return image
+    if width > image_width or height > image_height:  # shrinks what shrinks first: it is less work
+        if width < image_width or height < image_height:
+            image = _resize(image, min(width, image_width), min(height, image_height))
+        how = cv2.INTER_LINEAR
+    else:
+        how = cv2.INTER_AREA
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
+
+
+@lru_cache(maxsize=64)
+def _interpolation(image_size: int, box: int, input_size: int, cells: int) -> npt.NDArray[np.float32]:
+    """Weights (image_size, cells) of every grid cell at every image pixel along one axis."""
+    pixels = np.arange(image_size)
+    position = (pixels + 0.5) * (box / image_size) * (cells / input_size) - 0.5  # in cells, from the first centre
+    position = np.clip(position, 0, cells - 1)
+    lower = np.minimum(position.astype(np.int64), max(cells - 2, 0))
+    share = (position - lower).astype(np.float32)
+    weights = np.zeros((image_size, cells), np.float32)
+    weights[pixels, lower] = 1 - share
+    if cells > 1:
+        weights[pixels, lower + 1] = share
+    weights.setflags(write=False)
+    return weights
