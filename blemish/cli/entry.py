@@ -63,10 +63,9 @@ def _refuse(message: str) -> int:
 def _usage_message(error: Any) -> str:
     """What is wrong with the arguments, the closest option, and where the help is."""
     path = error.ctx.command_path if error.ctx else "blemish"
-    option = getattr(error, "option_name", None)
     if type(error).__name__ == "NoSuchOption" and error.ctx:
         known = [name for param in error.ctx.command.params for name in param.opts]
-        message = f"Unknown option {option}.{did_you_mean(option, known)}"
+        message = f"Unknown option {error.option_name}.{did_you_mean(error.option_name, known)}"
     else:
         message = error.format_message().replace("Value error, ", "").rstrip(".") + "."
     return f"{message} See {path} --help."

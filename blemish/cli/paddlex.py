@@ -49,27 +49,17 @@ class Flags:
         config = load_pipeline_config(self.pipeline or "anomaly_detection")
         if self.use_hpip or config.use_hpip:
             say(f"blemish: {ONE_ENGINE}")
-        folder = self._given_folder() or config.model_dir
-        if folder is None:
-            from blemish.demo import demo_model
-
-            folder = str(demo_model(say))
+        folder = self._given_folder() or config.model_dir or _demo_folder(config.model_name)
         predictor = open_model(folder, self.device or config.device or "auto", config.batch_size, None, None)
         return report_results(predictor.predict(list(self.inputs)), self.save_path, as_json=False)
 
     def _given_folder(self) -> str | None:
         """The model folder on the command line; `--model` takes a detector's name too, which names no folder."""
-        if self.model is None:
-            return self.model_dir
-        from blemish.detectors import list_models
-
-        known = [card.name for card in list_models()]
-        if self.model.lower() in (name.lower() for name in known):
+        if self.model is None or _is_detector(self.model):
             return self.model_dir
         if Path(self.model).expanduser().is_dir():
             return self.model
-        hint = did_you_mean(self.model, known)
-        raise UsageError(f"--model {self.model} is neither a model folder nor one of {', '.join(known)}.{hint}")
+        raise UsageError(f"--model {self.model} is neither a model folder nor a detector.{_detector_hint(self.model)}")
 
 
 def write_pipeline_config(name: str, save_path: Path) -> int:
@@ -84,3 +74,26 @@ def write_pipeline_config(name: str, save_path: Path) -> int:
     target.write_bytes(content)
     say(f"The pipeline's file is {target}.")
     return 0
+
+
+def _demo_folder(model_name: str) -> str:
+    """The demo model's folder, for a pipeline without a model; the demo says itself what it is good for."""
+    if not _is_detector(model_name):
+        raise UsageError(f"The pipeline's model {model_name} is no detector here.{_detector_hint(model_name)}")
+    from blemish.demo import demo_model
+
+    return str(demo_model(say))
+
+
+def _is_detector(name: str) -> bool:
+    return name.lower() in (known.lower() for known in _detectors())
+
+
+def _detector_hint(name: str) -> str:
+    return did_you_mean(name, _detectors()) or f" There is {', '.join(_detectors())}."
+
+
+def _detectors() -> list[str]:
+    from blemish.detectors import list_models
+
+    return [card.name for card in list_models()]

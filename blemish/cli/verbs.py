@@ -58,7 +58,7 @@ def train(
 
 def predict(
     model: Annotated[str, typer.Argument(help="A model folder, or the output folder of a training.", metavar="MODEL")],
-    inputs: Annotated[list[str], typer.Argument(help="Images, folders or URLs.", metavar="INPUT...")],
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders or URLs.", metavar="INPUT")],
     *,
     save_path: options.SavePath = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
