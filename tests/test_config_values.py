@@ -72,17 +72,17 @@ def test_files_and_overrides_agree(text):
         ("1: 2", "a key is not text"),
         ("? [1]\n: 2", "a key is not text"),
         ("null: 2", "a key is not text"),
-        ("a: !!python/object/apply:os.system [echo]", "could not determine a constructor"),
+        ("a: !!python/object/apply:os.system [echo]", "tags"),
         ("a: [1", "not usable YAML"),
         ("a: \x01", "not usable YAML"),
-        ("a: !!int x", "not usable YAML"),
-        ("a: !!timestamp x", "not usable YAML"),
+        ("a: !!int 1", "tags"),
+        ("a: ! x", "tags"),
         ("[" * (MAX_DEPTH + 1), "nested too deeply"),
         ("a: 1\n---\nb: 2", "single document"),
     ],
 )
 def test_refused_yaml(text, part):
-    with pytest.raises(UsageError, match="^file") as caught:
+    with pytest.raises(UsageError, match=r"^file") as caught:
         parse_yaml(text, "file")
     assert part in str(caught.value) and "\n" not in str(caught.value)
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
-from pydantic import BaseModel
-
-from blemish.config.sections import RunConfig
+from blemish.config.sections import RunConfig, Section
 from blemish.config.validation import known_keys, suggestion, validate_section
 from blemish.config.yaml_text import dump_yaml, parse_value, read_yaml
 from blemish.errors import UsageError, did_you_mean
 
 MODULES = Path(str(files("blemish.configs"))) / "modules" / "image_anomaly_detection"
-_QUOTES = ("'", '"')
 
 
 def load_config(path_or_name: str | Path | None, overrides: Sequence[str] = ()) -> RunConfig:
@@ -109,17 +104,21 @@ def _position(items: list[Any], part: str, key: str) -> int:
 def _typed(key: str, text: str) -> Any:
     """The override's value; where the key holds text, `2024` and `1e3` stay text (a folder may be called so)."""
     value = parse_value(text, f"-o {key}")
-    if _holds_text(key) and isinstance(value, (bool, int, float)) and text.strip()[:1] not in _QUOTES:
+    if _holds_text(key) and isinstance(value, (bool, int, float)):
         return text.strip()
     return value
 
 
 def _holds_text(key: str) -> bool:
-    model: Any = RunConfig
-    for part in key.split("."):
-        fields = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
-        if part not in fields:
+    model: type[Section] = RunConfig
+    *sections, last = key.split(".")
+    for name in sections:
+        if not model.is_section(name):
             return False
-        model = fields[part].annotation
-    members = typing.get_args(model) if isinstance(model, types.UnionType) else (model,)
-    return str in members
+        model = cast("type[Section]", model.model_fields[name].annotation)
+    return last in model.model_fields and _takes_text(model.model_fields[last].annotation)
+
+
+def _takes_text(annotation: Any) -> bool:
+    """Whether a type is `str`, or an `Annotated` or optional one."""
+    return annotation is str or any(_takes_text(part) for part in get_args(annotation) if not isinstance(part, str))

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from blemish.config.sizes import parse_size
 
@@ -20,6 +20,20 @@ class Section(BaseModel):
     """A group of keys: strict types, no unknown key, no infinite number."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_sections(cls, data: Any) -> Any:
+        """A section whose keys are all commented out is null in YAML; it has its defaults."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or not cls.is_section(key)}
+
+    @classmethod
+    def is_section(cls, key: str) -> bool:
+        """Whether `key` is a section of its own rather than a value."""
+        annotation = cls.model_fields[key].annotation if key in cls.model_fields else None
+        return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
 def _checked_size(value: object) -> object:

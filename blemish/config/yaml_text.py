@@ -30,7 +30,7 @@ _WORDS = (
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data only; refuses aliases (no alias bombs), duplicate keys, keys that are not text, deep nesting."""
+    """Plain data only; refuses aliases (no alias bombs), tags, duplicate keys, keys that are not text, deep nesting."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  (PyYAML's own attribute)
     depth = 0
@@ -38,6 +38,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             self._refuse("aliases (`*name`) are not allowed")
+        if getattr(self.peek_event(), "tag", None) is not None:  # type: ignore[no-untyped-call]
+            self._refuse("tags (`!name`) are not allowed")
         if self.depth >= MAX_DEPTH:
             self._refuse("nested too deeply")
         self.depth += 1
@@ -81,7 +83,8 @@ def parse_yaml(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        said = [getattr(error, "context", None), getattr(error, "problem", None)]
+        problem = ", ".join(part for part in said if part) or str(error).splitlines()[0]
         raise UsageError(f"{where}{line}: not usable YAML: {problem}.") from None
 
 
