@@ -46,7 +46,9 @@ class GraphBuilder:
         """Give `value` to the outside as `name`."""
         from onnx import helper
 
-        self.nodes.append(helper.make_node("Identity", [value], [self.unique(name)], name=self.unique(f"output_{name}")))
+        self.nodes.append(
+            helper.make_node("Identity", [value], [self.unique(name)], name=self.unique(f"output_{name}"))
+        )
         self.outputs.append(helper.make_tensor_value_info(name, _element_type(dtype), list(shape)))
 
     def constant(self, array: npt.ArrayLike, hint: str = "constant") -> str:
