@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,7 +114,8 @@ def root(
     if context.invoked_subcommand is not None:
         flags.refuse_before_verb(context.invoked_subcommand)
     elif flags == paddlex.Flags():
-        typer.echo(context.get_help(), err=True)
+        with redirect_stdout(sys.stderr):  # typer prints the help itself
+            typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)
     else:
         raise typer.Exit(flags.run())

@@ -25,5 +25,5 @@ Overrides = Annotated[
     typer.Option("-o", "--override", help="Set one key of the run file; repeatable.", metavar="Section.key=value"),
 ]
 FalseAlarmRate = Annotated[
-    float | None, typer.Option(help="The share of good images that may raise an alarm, such as 0.01.", metavar="RATE")
+    float | None, typer.Option(help="Share of good images that may raise an alarm: 0.01.", metavar="RATE")
 ]

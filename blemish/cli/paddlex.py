@@ -42,11 +42,12 @@ class Flags:
         return self._predict()
 
     def _predict(self) -> int:
-        from blemish.cli.results import report_results
         from blemish.config import load_pipeline_config
-        from blemish.pipeline import open_model
 
         config = load_pipeline_config(self.pipeline or "anomaly_detection")
+        from blemish.cli.results import report_results
+        from blemish.pipeline import open_model
+
         if self.use_hpip or config.use_hpip:
             say(f"blemish: {ONE_ENGINE}")
         folder = self._given_folder() or config.model_dir or _demo_folder(config.model_name)

@@ -69,11 +69,11 @@ def predict(
     _verbose: options.Verbose = False,
 ) -> None:
     """Score images, one line each; exit code 1 if some could not be read."""
+    if false_alarm_rate is not None and threshold is not None:
+        raise UsageError("Give --false-alarm-rate or --threshold, not both.")
     from blemish.cli.results import report_results
     from blemish.pipeline import open_model
 
-    if false_alarm_rate is not None and threshold is not None:
-        raise UsageError("Give --false-alarm-rate or --threshold, not both.")
     predictor = open_model(model, device or "auto", batch_size, false_alarm_rate, threshold)
     raise typer.Exit(report_results(predictor.predict(inputs), save_path, as_json))
 
@@ -123,11 +123,11 @@ def _fit(config: RunConfig) -> None:
 
 
 def _predict(config: RunConfig) -> None:
+    if config.Predict.input is None:
+        raise UsageError("Predict.input is missing: an image, a folder or a URL (-o Predict.input=...).")
     from blemish.cli.results import report_results
     from blemish.pipeline import open_model
 
-    if config.Predict.input is None:
-        raise UsageError("Predict.input is missing: an image, a folder or a URL (-o Predict.input=...).")
     predictor = open_model(config.model_folder(), config.Global.device, config.Predict.batch_size, None, None)
     save_path = Path(config.Predict.save_path or config.Global.output)
     raise typer.Exit(report_results(predictor.predict([config.Predict.input]), save_path, as_json=False))
