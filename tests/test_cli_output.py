@@ -1,6 +1,12 @@
 """Progress and logs on stderr."""
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command import ROOT
 
 from blemish.cli.entry import main
 from blemish.cli.progress import _lines, show_progress
@@ -46,3 +52,11 @@ def test_logs_go_to_stderr_once_and_verbose_says_more(capsys):
     main(["run", "-v", "-o", "Global.mode=export"])
     logging.getLogger("blemish").info("detail")
     assert capsys.readouterr().err.endswith("blemish: detail\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "blemish", "--version"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2 and done.stderr == "blemish: error: The output: No space left on device.\n"

@@ -53,8 +53,7 @@ def test_a_detectors_name_is_a_name_whatever_lies_in_the_folder(tmp_path, monkey
     assert load_pipeline_config(old(model="not/there")).model_dir == "not/there"
 
 
-def test_keys_without_effect_are_said(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("blemish"), "propagate", True)
+def test_keys_without_effect_are_said(caplog):
     with caplog.at_level(logging.WARNING, logger="blemish"):
         load_pipeline_config(new(engine="paddle") | {"engine": "paddle", "Serving": {"visualize": False}})
         load_pipeline_config(old(pp_option={"run_mode": "paddle"}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -37,15 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(_usage_message(error))
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader is gone: what is still buffered must not fail once more when the interpreter closes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):  # typer makes a SystemExit of a broken pipe
+        _drop_output()
         return BROKEN_PIPE
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno != errno.ENOSPC:
             raise
-        return _refuse(f"{error.filename}: {error.strerror}.")
+        if error.filename is None:
+            _drop_output()
+        return _refuse(f"{error.filename or 'The output'}: {error.strerror}.")
     return code if isinstance(code, int) else 0
+
+
+def _drop_output() -> None:
+    """What is still buffered must not fail once more when the interpreter closes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _make_printable() -> None:

@@ -25,7 +25,6 @@ def set_up_logs() -> None:
         handler = _StderrHandler()
         handler.setFormatter(logging.Formatter("blemish: %(message)s"))
         log.addHandler(handler)
-    log.propagate = False
     log.setLevel(logging.WARNING)
 
 
