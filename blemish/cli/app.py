@@ -1,0 +1,128 @@
+"""The root command: the verbs by name, and the PaddleX-style flags without one."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from blemish import __version__
+from blemish.cli import options, paddlex, verbs
+from blemish.errors import UsageError, did_you_mean
+
+
+class _Verbs(TyperGroup):
+    """Refuses an unknown verb with the closest known one, and flags of the root before a verb."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        if command is None:
+            hint = did_you_mean(cmd_name, self.commands) or f" There are {', '.join(self.commands)}."
+            raise UsageError(f"Unknown verb {cmd_name}.{hint}")
+        return command
+
+
+app = typer.Typer(
+    name="blemish",
+    cls=_Verbs,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    invoke_without_command=True,
+    # One rule makes both spellings of every option work: --save_path and --save-path.
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda token: token.replace("_", "-"),
+    },
+)
+
+_PADDLEX = "PaddleX-style, without a verb"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    *,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(help="anomaly_detection, or a pipeline file.", metavar="NAME|FILE", rich_help_panel=_PADDLEX),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="An image, a folder or a URL; repeatable.", metavar="X", rich_help_panel=_PADDLEX),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A detector's name or a model folder.", metavar="NAME|DIR", rich_help_panel=_PADDLEX),
+    ] = None,
+    model_dir: Annotated[
+        str | None,
+        typer.Option("--model_dir", help="A model folder.", metavar="DIR", rich_help_panel=_PADDLEX),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where to compute: auto, cpu, gpu:0, ...", metavar="DEVICE", rich_help_panel=_PADDLEX),
+    ] = None,
+    save_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--save_path", help="The folder for results, or a pipeline's file.", metavar="DIR", rich_help_panel=_PADDLEX
+        ),
+    ] = None,
+    config_save_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--config_save_path", help="The same, for a pipeline's file.", metavar="DIR", rich_help_panel=_PADDLEX
+        ),
+    ] = None,
+    get_pipeline_config: Annotated[
+        str | None,
+        typer.Option(
+            "--get_pipeline_config", help="Write that pipeline's file.", metavar="NAME", rich_help_panel=_PADDLEX
+        ),
+    ] = None,
+    use_hpip: Annotated[
+        bool,
+        typer.Option(
+            "--use_hpip",
+            "--enable_hpi",
+            help="Accepted, without effect: there is one engine.",
+            rich_help_panel=_PADDLEX,
+        ),
+    ] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    _verbose: options.Verbose = False,
+) -> None:
+    """Learns what good parts look like from good images alone, then finds what is anomalous in new ones.
+
+    Start with: blemish quickstart. On your own images: blemish train DIR, then blemish predict MODEL INPUT.
+    """
+    flags = paddlex.Flags(
+        pipeline, inputs or [], model, model_dir, device, config_save_path or save_path, get_pipeline_config, use_hpip
+    )
+    if context.invoked_subcommand is not None:
+        flags.refuse_before_verb(context.invoked_subcommand)
+    elif flags == paddlex.Flags():
+        with redirect_stdout(sys.stderr):  # typer prints the help itself
+            typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
+    else:
+        raise typer.Exit(flags.run())
+
+
+app.command()(verbs.quickstart)
+app.command()(verbs.train)
+app.command()(verbs.predict)
+app.command()(verbs.models)
+app.command()(verbs.run)

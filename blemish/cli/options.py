@@ -1,0 +1,29 @@
+"""The arguments that several commands share, each explained in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blemish.cli.logs import be_verbose
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", callback=be_verbose, help="Say more about what is done, on stderr.")
+]
+Device = Annotated[str | None, typer.Option(help="Where to compute: auto, cpu, gpu:0, ...", metavar="DEVICE")]
+Output = Annotated[Path | None, typer.Option(help="The folder for what is written.", metavar="DIR")]
+SavePath = Annotated[
+    Path | None, typer.Option("--save_path", help="Save a picture and a JSON file per image there.", metavar="DIR")
+]
+RunFile = Annotated[
+    str | None, typer.Option("-c", "--config", help="A run file, or a packaged one by name.", metavar="FILE")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("-o", "--override", help="Set one key of the run file; repeatable.", metavar="Section.key=value"),
+]
+FalseAlarmRate = Annotated[
+    float | None, typer.Option(help="Share of good images that may raise an alarm: 0.01.", metavar="RATE")
+]

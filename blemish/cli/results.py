@@ -1,0 +1,45 @@
+"""Results on stdout as they come, failures on stderr, pictures and records in a folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blemish.cli.logs import say
+from blemish.errors import ImageError
+
+if TYPE_CHECKING:
+    from blemish.pipeline import Result
+
+SOME_FAILED = 1
+
+
+def report_results(results: Iterable[Result], save_path: Path | None, as_json: bool) -> int:
+    """Print every result as it comes and save it if asked to; returns the exit code, 1 if an input failed."""
+    count = failed = 0
+    for result in results:
+        count += 1
+        failed += result.error is not None
+        _report(result, save_path, as_json)
+    if not count:
+        raise ImageError("There is no image in what was given; give image files, folders that hold some, or URLs.")
+    if failed:
+        say(f"blemish: {failed} of {count} inputs failed.")
+    return SOME_FAILED if failed else 0
+
+
+def _report(result: Result, save_path: Path | None, as_json: bool) -> None:
+    if result.error is not None:
+        say(f"blemish: {result.str}")
+    elif save_path is not None:
+        result.save_all(save_path)
+    if as_json:
+        # The mask stays out of the stream: it is in the saved file, and would make lines of kilobytes.
+        record = {key: value for key, value in result.to_dict().items() if key != "pred"}
+        sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+    elif result.error is None:
+        result.print()
+    sys.stdout.flush()

@@ -1,0 +1,139 @@
+"""The verbs: each turns its arguments into one call of the library."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blemish.cli import options
+from blemish.cli.logs import say
+from blemish.errors import UsageError
+
+if TYPE_CHECKING:
+    from blemish.config import RunConfig
+
+
+def quickstart(
+    data: Annotated[Path | None, typer.Option(help="Your own images instead of the sample.", metavar="DIR")] = None,
+    output: options.Output = None,
+    _verbose: options.Verbose = False,
+) -> None:
+    """See it all once, on a generated sample of hazelnuts."""
+    from blemish.demo import quickstart as show
+
+    show(data, output or Path("output") / "quickstart", say)
+
+
+def train(
+    data: Annotated[str, typer.Argument(help="A folder of good images, or an MVTec-style one.", metavar="DIR")],
+    *,
+    model: Annotated[str | None, typer.Option(help="The detector; see blemish models.", metavar="NAME")] = None,
+    output: options.Output = None,
+    device: options.Device = None,
+    preset: Annotated[str | None, typer.Option(help="fast, balanced or accurate.", metavar="PRESET")] = None,
+    false_alarm_rate: options.FalseAlarmRate = None,
+    config: options.RunFile = None,
+    override: options.Overrides = None,
+    _verbose: options.Verbose = False,
+) -> None:
+    """Learn from good images; prints the model folder and the next command."""
+    from blemish.config import load_config, packaged_configs
+
+    flags = {
+        "Global.dataset_dir": data,
+        "Global.model": model,
+        "Global.output": output,
+        "Global.device": device,
+        "Model.preset": preset,
+        "Calibrate.false_alarm_rate": false_alarm_rate,
+    }
+    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    packaged = {name.lower(): name for name in packaged_configs()}
+    run_file = config or (packaged.get(model.lower()) if model else None)
+    _fit(load_config(run_file, ["Global.mode=train", *given, *(override or [])]))
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="A model folder, or the output folder of a training.", metavar="MODEL")],
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders or URLs.", metavar="INPUT")],
+    *,
+    save_path: options.SavePath = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
+    false_alarm_rate: options.FalseAlarmRate = None,
+    threshold: Annotated[float | None, typer.Option(help="An anomaly has a score above this.", metavar="T")] = None,
+    device: options.Device = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="How many images are computed at once.", metavar="N")] = 1,
+    _verbose: options.Verbose = False,
+) -> None:
+    """Score images, one line each; exit code 1 if some could not be read."""
+    if false_alarm_rate is not None and threshold is not None:
+        raise UsageError("Give --false-alarm-rate or --threshold, not both.")
+    from blemish.cli.results import report_results
+    from blemish.pipeline import open_model
+
+    predictor = open_model(model, device or "auto", batch_size, false_alarm_rate, threshold)
+    raise typer.Exit(report_results(predictor.predict(inputs), save_path, as_json))
+
+
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list instead of a table.")] = False,
+    _verbose: options.Verbose = False,
+) -> None:
+    """List the detectors."""
+    from blemish.detectors import list_models
+
+    keys = ("name", "summary", "requires", "reference")
+    cards = [{key: getattr(card, key) for key in keys} for card in list_models()]
+    if as_json:
+        typer.echo(json.dumps(cards, indent=2))
+        return
+    rows = [keys, *(tuple(str(value or "-") for value in card.values()) for card in cards)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(keys))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def run(config: options.RunFile = None, override: options.Overrides = None, _verbose: options.Verbose = False) -> None:
+    """Do what a run file's Global.mode says, train or predict; main.py is the same."""
+    from blemish.config import load_config
+
+    settings = load_config(config, override or [])
+    mode = settings.Global.mode
+    if mode == "train":
+        _fit(settings)
+    elif mode == "predict":
+        _predict(settings)
+    else:
+        raise UsageError(f"This version does not have Global.mode={mode} yet; it has train and predict.")
+
+
+def _fit(config: RunConfig) -> None:
+    from blemish.cli.progress import show_progress
+    from blemish.fitting import fit
+
+    with show_progress() as progress:
+        report = fit(config, progress)
+    for line in report.lines:
+        say(line)
+    typer.echo(str(report.folder))
+    typer.echo(f"blemish predict {_quoted(report.output)} INPUT")
+
+
+def _predict(config: RunConfig) -> None:
+    if config.Predict.input is None:
+        raise UsageError("Predict.input is missing: an image, a folder or a URL (-o Predict.input=...).")
+    from blemish.cli.results import report_results
+    from blemish.pipeline import open_model
+
+    predictor = open_model(config.model_folder(), config.Global.device, config.Predict.batch_size, None, None)
+    save_path = Path(config.Predict.save_path or config.Global.output)
+    raise typer.Exit(report_results(predictor.predict([config.Predict.input]), save_path, as_json=False))
+
+
+def _quoted(path: Path) -> str:
+    from shlex import quote
+
+    return quote(str(path))

@@ -1,0 +1,188 @@
+"""The sections of the run file, in PaddleX's dialect: every key has a type, bounds and a default.
+
+A validator's message completes the sentence "`key` is `value`, but should ...".
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from blemish.config.sizes import parse_size
+
+MODES = ("check_dataset", "train", "evaluate", "export", "predict")
+
+
+class Section(BaseModel):
+    """A group of keys: strict types, no unknown key, no infinite number."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_sections(cls, data: Any) -> Any:
+        """A section whose keys are all commented out is null in YAML; it has its defaults."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or not cls.is_section(key)}
+
+    @classmethod
+    def is_section(cls, key: str) -> bool:
+        """Whether `key` is a section of its own rather than a value."""
+        annotation = cls.model_fields[key].annotation if key in cls.model_fields else None
+        return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _checked_size(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return value
+    parse_size(str(value))
+    return str(value)
+
+
+def _checked_pattern(value: str | None) -> str | None:
+    try:
+        re.compile(value or "")
+    except re.error as error:
+        raise ValueError(f"be a regular expression ({error})") from None
+    return value
+
+
+Text = Annotated[str, Field(min_length=1)]
+Percent = Annotated[float, Field(gt=0, lt=100)]
+Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
+Size = Annotated[str, BeforeValidator(_checked_size)]
+Pattern = Annotated[str | None, AfterValidator(_checked_pattern)]
+
+
+class GlobalSection(Section):
+    """What to do, with which data, where."""
+
+    model: Text = "PatchCore"
+    mode: str = "train"
+    dataset_dir: Text | None = None
+    device: Text = "auto"
+    output: Text = "output"
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("mode")
+    @classmethod
+    def _known_mode(cls, mode: str) -> str:
+        if mode not in MODES:
+            raise ValueError(f"be one of {', '.join(MODES)}")
+        return mode
+
+
+class Convert(Section):
+    """Conversion of another annotation format before the check."""
+
+    enable: bool = False
+    src_dataset_type: Text | None = None
+
+
+class Split(Section):
+    """A new split into training and validation lists."""
+
+    enable: bool = False
+    train_percent: Percent | None = None
+    val_percent: Percent | None = None
+
+
+class CheckDatasetSection(Section):
+    """The data check."""
+
+    convert: Convert = Convert()
+    split: Split = Split()
+
+
+class TrainSection(Section):
+    """Training by gradient; a detector that does not learn by gradient reads none of these keys."""
+
+    epochs_iters: int = Field(default=50, ge=1)
+    num_classes: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=0.4, gt=0)
+    pretrain_weight_path: Text | None = None
+    warmup_steps: int = Field(default=100, ge=0)
+    resume_path: Text | None = None
+    log_interval: int = Field(default=10, ge=1)
+    eval_interval: int = Field(default=100, ge=1)
+    amp: Literal["OFF", "O1", "O2"] = "OFF"
+
+
+class EvaluateSection(Section):
+    """Evaluation on a test set."""
+
+    weight_path: Text | None = None
+    log_interval: int = Field(default=10, ge=1)
+
+
+class KernelOption(Section):
+    """PaddleX's inference options; ONNX Runtime is the engine whatever the run mode says."""
+
+    run_mode: Text = "paddle"
+
+
+class PredictSection(Section):
+    """Prediction: which model, which images, where results go."""
+
+    batch_size: int = Field(default=1, ge=1)
+    model_dir: Text | None = None
+    input: Text | None = None
+    save_path: Text | None = None
+    kernel_option: KernelOption = KernelOption()
+
+
+class ExportSection(Section):
+    """Export of a trained model."""
+
+    weight_path: Text | None = None
+
+
+class ModelSection(Section):
+    """The detector: the dial, the backbone, the input, and the detector's own keys beside them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    preset: Literal["fast", "balanced", "accurate"] = "balanced"
+    backbone: Text = "efficientnet_lite0"
+    width: Side | None = None
+    height: Side | None = None
+    bit_depth: int = Field(default=16, ge=8, le=16)
+    memory_budget: Size = "2GB"
+
+    def detector_parameters(self) -> dict[str, Any]:
+        """The keys that belong to the detector itself, as given; the detector validates them."""
+        return dict(self.model_extra or {})
+
+    def memory_bytes(self) -> int:
+        """`memory_budget` in bytes."""
+        return parse_size(self.memory_budget)
+
+
+class CalibrateSection(Section):
+    """The threshold, set from good images alone."""
+
+    false_alarm_rate: float = Field(default=0.01, gt=0, lt=1)
+    group_by: Pattern = None
+    near_duplicates: bool = True
+
+
+class RunConfig(Section):
+    """The whole run file; a key that is absent has its default."""
+
+    Global: GlobalSection = GlobalSection()
+    CheckDataset: CheckDatasetSection = CheckDatasetSection()
+    Train: TrainSection = TrainSection()
+    Evaluate: EvaluateSection = EvaluateSection()
+    Predict: PredictSection = PredictSection()
+    Export: ExportSection = ExportSection()
+    Model: ModelSection = ModelSection()
+    Calibrate: CalibrateSection = CalibrateSection()
+
+    def model_folder(self) -> Path:
+        """The model folder to predict with: `Predict.model_dir`, or the one this run's output holds."""
+        return Path(self.Predict.model_dir or Path(self.Global.output) / "best_model" / "inference")
