@@ -1,0 +1,114 @@
+"""The memory bank: a coreset of patch features, selected in memory or in a stream, and distances to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.detectors.coreset import greedy_coreset, squared_distances
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+SURPLUS = 2  # rows that a chunk keeps for every row that the merged bank will have room for
+REFERENCE_ROWS = 2048  # patches that stand for all others when the oddest are sought
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryBank:
+    """Features of good patches, float32 `(M, d)`, and where each came from: image and cell of its grid, int64 `(M,)`."""
+
+    rows: Floats
+    images: Ints
+    cells: Ints
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> MemoryBank:
+        """The bank of the chosen rows only."""
+        return MemoryBank(self.rows[chosen], self.images[chosen], self.cells[chosen])
+
+    def distances(self, features: Floats) -> Floats:
+        """Euclidean distance `(P,)` of every feature `(P, d)` to its nearest row."""
+        squared = squared_distances(features, np.einsum("pd,pd->p", features, features), self.rows)
+        nearest: Floats = np.sqrt(squared.min(axis=1))
+        return nearest
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How a bank is selected.
+
+    Attributes:
+        share: part of all patches to keep, in (0, 1].
+        least, most: bounds on the rows of the bank, whatever the share says.
+        noise_share: part of the patches of every chunk to drop as the oddest, for sets that are not all good.
+        seed: start of the random reference that tells the odd ones.
+    """
+
+    share: float
+    least: int
+    most: int
+    noise_share: float = 0.0
+    seed: int = 0
+
+    def count(self, patches: int) -> int:
+        """Rows of a bank of so many patches."""
+        return min(patches, self.most, max(self.least, math.ceil(self.share * patches)))
+
+
+def bank_of(features: Floats, first_image: int, selection: Selection, advance: Callable[[int], None]) -> MemoryBank:
+    """The exact greedy coreset of the features `(n, P, d)` of n images numbered from `first_image`."""
+    return _selected(_clean(features, first_image, selection), selection.count(len(features) * features.shape[1]), advance)
+
+
+def merged_bank(chunks: Iterable[tuple[Floats, int]], selection: Selection, advance: Callable[[int], None]) -> MemoryBank:
+    """The coreset of coresets of chunks `((n, P, d), first image)`, for features that do not fit into memory.
+
+    Every chunk keeps more rows than its part of the bank, so that the final selection has a choice.
+    """
+    thinned, patches = [], 0
+    for features, first_image in chunks:
+        size = len(features) * features.shape[1]
+        patches += size
+        kept = min(size, max(selection.least, math.ceil(SURPLUS * selection.share * size)))
+        thinned.append(_selected(_clean(features, first_image, selection), kept, lambda _: None))
+    union = MemoryBank(*(np.concatenate([getattr(bank, name) for bank in thinned]) for name in ("rows", "images", "cells")))
+    return _selected(union, selection.count(patches), advance)
+
+
+def _selected(bank: MemoryBank, count: int, advance: Callable[[int], None]) -> MemoryBank:
+    """The greedy coreset of a bank; `take` copies, so the features themselves can be freed or overwritten."""
+    return bank.take(greedy_coreset(bank.rows, min(count, len(bank)), advance=advance))
+
+
+def _clean(features: Floats, first_image: int, selection: Selection) -> MemoryBank:
+    """All patches of `(n, P, d)`, less the oddest."""
+    images, patches, dimensions = features.shape
+    bank = MemoryBank(
+        features.reshape(-1, dimensions),
+        np.repeat(np.arange(first_image, first_image + images), patches),
+        np.tile(np.arange(patches), images),
+    )
+    drop = int(selection.noise_share * len(bank))
+    if drop == 0 or images < 3:
+        return bank
+    oddness = _oddness(features, np.random.default_rng((selection.seed, first_image)))  # (n, P)
+    return bank.take(np.sort(np.argpartition(oddness.ravel(), len(bank) - drop)[: len(bank) - drop]))
+
+
+def _oddness(features: Floats, random: np.random.Generator) -> Floats:
+    """Distance `(n, P)` of every patch to the nearest of a random reference from the other images.
+
+    A patch that no other image has anything like is noise, as in SoftPatch (Jiang et al. 2022), whose local outlier
+    factor this replaces by the plain distance.
+    """
+    images, patches, _ = features.shape
+    picks = np.sort(random.choice(images * patches, min(REFERENCE_ROWS, images * patches), replace=False))
+    reference = MemoryBank(features.reshape(images * patches, -1)[picks], picks // patches, picks % patches)
+    return np.stack([reference.take(reference.images != i).distances(features[i]) for i in range(images)])

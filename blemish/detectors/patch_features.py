@@ -1,0 +1,95 @@
+"""Patch features: what PatchCore and its relatives see of an image, as ONNX layers and as a running extractor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.backbones import Backbone, Tap, load_backbone
+from blemish.engines import open_engine
+from blemish.errors import BackboneError
+from blemish.graph import GraphBuilder
+
+STRIDES = (8, 16)
+BATCH = 8
+
+Floats = npt.NDArray[np.float32]
+
+
+class PatchFeatures:
+    """Two taps of a frozen backbone, averaged over 3 x 3 neighbours and joined on the finer grid.
+
+    Attributes:
+        backbone: the frozen network.
+        rows, columns: size of the grid, one feature vector per cell.
+        dimensions: length of a feature vector.
+    """
+
+    def __init__(self, backbone: str, height: int, width: int) -> None:
+        self.backbone = load_backbone(backbone)
+        self.height, self.width = height, width
+        self.taps = [_last_tap(self.backbone, stride) for stride in STRIDES]
+        self.rows, self.columns = height // STRIDES[0], width // STRIDES[0]
+        self.dimensions = sum(tap.channels for tap in self.taps)
+
+    def append(self, graph: GraphBuilder) -> str:
+        """The layers from a new input `image` to the features: float32 `[N * rows * columns, dimensions]`."""
+        image = graph.input("image", np.uint8, ["N", self.height, self.width, 3])
+        maps = self.backbone.build(graph, image, self.height, self.width, [tap.name for tap in self.taps])
+        fine, coarse = (_neighbourhood(graph, value) for value in maps)
+        scale = STRIDES[1] / STRIDES[0]
+        coarse = graph.node(
+            "Resize",
+            coarse,
+            "",
+            graph.constant(np.array([1, 1, scale, scale], np.float32), "scales"),
+            mode="linear",
+            coordinate_transformation_mode="half_pixel",
+            hint="upsampled",
+        )
+        joined = graph.node("Concat", fine, coarse, axis=1, hint="joined")  # [N, d, rows, columns]
+        last = graph.node("Transpose", joined, perm=[0, 2, 3, 1], hint="channels_last")
+        return graph.node("Reshape", last, graph.constant(np.array([-1, self.dimensions]), "shape"), hint="patches")
+
+    def extract(self, images: Iterable[npt.NDArray[np.uint8]], device: str) -> Iterator[Floats]:
+        """The features of each image in order, float32 `(rows * columns, dimensions)`."""
+        graph = GraphBuilder()
+        shape = [self.rows * self.columns, self.dimensions]
+        features = graph.node("Reshape", self.append(graph), graph.constant(np.array([-1, *shape]), "shape"))
+        graph.output(features, "features", np.float32, ["N", *shape])
+        engine = open_engine(graph.model("patch_features").SerializeToString(), device)
+        for batch in _batches(images, BATCH):
+            yield from engine.run(np.stack(batch))["features"]  # (N, rows * columns, d)
+
+
+def embedding(features: Floats) -> Floats:
+    """Mean and deviation of an image's features over all positions: a vector `(2 d,)` that a turn or shift hardly moves."""
+    return np.concatenate([features.mean(axis=0), features.std(axis=0)])
+
+
+def _neighbourhood(graph: GraphBuilder, value: str) -> str:
+    """3 x 3 average of a feature map.
+
+    Outside counts as zero, as in PaDiM and PatchCore. At the border, where the network itself sees padding, features
+    are unreliable; this lowers their weight in every distance. A true mean there cost 0.19 image AUROC on MVTec grid.
+    """
+    return graph.node(
+        "AveragePool", value, kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1], count_include_pad=1, hint="mean3x3"
+    )
+
+
+def _last_tap(backbone: Backbone, stride: int) -> Tap:
+    taps = [tap for tap in backbone.taps if tap.stride == stride]
+    if not taps:
+        has = ", ".join(f"{tap.name} (stride {tap.stride})" for tap in backbone.taps)
+        raise BackboneError(f"backbone {backbone.name} has no tap at stride {stride}, which PatchCore needs. It has: {has}")
+    return taps[-1]
+
+
+def _batches(images: Iterable[npt.NDArray[np.uint8]], size: int) -> Iterator[list[npt.NDArray[np.uint8]]]:
+    remaining = iter(images)
+    while batch := list(islice(remaining, size)):
+        yield batch

@@ -1,0 +1,201 @@
+"""PatchCore (Roth et al. 2022, "Towards Total Recall in Industrial Anomaly Detection").
+
+A patch is as anomalous as it is far from the nearest patch of any good image. Nothing is learnt by gradient: a frozen
+backbone gives the features, and a coreset of them is the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from blemish.backbones import Backbone
+from blemish.config import Section
+from blemish.detectors.base import Detector, Images, LeftOut, ModelCard, Progress, Setting
+from blemish.detectors.memory_bank import MemoryBank, Selection, bank_of, merged_bank
+from blemish.detectors.patch_features import PatchFeatures, embedding
+from blemish.errors import UsageError
+from blemish.graph import GraphBuilder
+
+if TYPE_CHECKING:
+    import onnx
+
+Floats = npt.NDArray[np.float32]
+
+LEAST_ROWS = 512
+RATIOS = {"fast": 0.01, "balanced": 0.01, "accurate": 0.01}
+# The published blur is 4 pixels at an input of 256; it grows with the input.
+SMOOTHING = 4 / 256
+BANK_BLOCK = 1024  # bank rows whose distances are in memory at a time, small enough for the cache
+
+
+class PatchCoreParameters(Section):
+    """The keys of the run file's `Model` section that are PatchCore's own."""
+
+    coreset_ratio: float | None = Field(None, gt=0, le=1, description="Share of all patches in the bank; null: the preset's.")
+    max_rows: int = Field(8192, ge=1, le=200_000, description="Rows of the bank at most.")
+    noise_share: float = Field(0.0, ge=0, le=0.5, description="Share of the oddest training patches to drop.")
+
+
+class PatchCore(Detector):
+    """Distances to a memory bank of good patches."""
+
+    card = ModelCard(
+        "PatchCore",
+        "memory bank of good patches; fits in seconds, no torch",
+        "",
+        "Roth et al. 2022, arXiv:2106.08265",
+    )
+    Parameters = PatchCoreParameters
+
+    def __init__(self, setting: Setting, parameters: Any = None) -> None:
+        super().__init__(setting, parameters)
+        self.features = PatchFeatures(setting.backbone, setting.height, setting.width)
+        self._images: Images = ()
+        self._kept: Floats | None = None  # (n, P, d) of all images where they fit into memory
+        self._bank: MemoryBank | None = None
+        self._embeddings: list[Floats] = []
+
+    @property
+    def backbone(self) -> Backbone:
+        return self.features.backbone
+
+    @property
+    def embeddings(self) -> Floats:
+        return np.stack(self._embeddings)
+
+    @property
+    def bank(self) -> MemoryBank:
+        """The memory bank; `UsageError` before `fit`."""
+        if self._bank is None:
+            raise UsageError("fit PatchCore first")
+        return self._bank
+
+    def fit(self, images: Images, progress: Progress | None = None) -> PatchCore:
+        self._images, self._kept, self._embeddings = images, None, []
+        selection = Selection(
+            self.parameters.coreset_ratio or RATIOS[self.setting.preset],
+            LEAST_ROWS,
+            self.parameters.max_rows,
+            self.parameters.noise_share,
+            self.setting.seed,
+        )
+        rows = selection.count(len(images) * self._patches)
+
+        def advance(done: int) -> None:
+            _report(progress, "memory bank", done, rows)
+
+        if self._chunk_size() >= len(images):
+            self._kept = next(self._chunks(len(images), progress))[0]
+            self._bank = bank_of(self._kept, 0, selection, advance)
+        else:
+            self._bank = merged_bank(self._chunks(self._chunk_size(), progress), selection, advance)
+        return self
+
+    def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> LeftOut:
+        """Scores against the bank without the rows of an image's own part.
+
+        The selection itself is not repeated: rows that the other images would have given instead are missing, so
+        the scores are somewhat too large, and the false-alarm rate somewhat too low.
+        """
+        total, peaks = len(self._images), []
+        halves = len(np.unique(parts)) == 1
+        features: Any = self._kept if self._kept is not None else self.features.extract(self._images, self.setting.device)
+        for i, patches in enumerate(features):  # (P, d)
+            distances = self._halves(patches, i) if halves else self._without(parts, i).distances(patches)
+            peaks.append(float(self._smoothed(distances).max()))
+            _report(progress, "calibration", i + 1, total)
+        scores = np.array(peaks)
+        return LeftOut(scores, scores)
+
+    def graph(self) -> onnx.ModelProto:
+        """Features, nearest row of the bank, Gaussian blur, largest value."""
+        rows, columns = self.features.rows, self.features.columns
+        graph = GraphBuilder()
+        patches = self.features.append(graph)  # [N * P, d]
+        distances = _nearest(graph, patches, self.bank.rows)  # [N * P, 1]
+        grid = graph.node("Reshape", distances, graph.constant(np.array([-1, rows, columns]), "grid"), hint="distances")
+        down, across = self._blurs()
+        blurred = graph.node("MatMul", graph.constant(down, "blur_down"), grid, hint="blurred_down")
+        blurred = graph.node("MatMul", blurred, graph.constant(np.ascontiguousarray(across.T), "blur_across"), hint="blurred")
+        graph.output(blurred, "anomaly_map", np.float32, ["N", rows, columns])
+        score = graph.node("ReduceMax", blurred, axes=[1, 2], keepdims=0, hint="largest")
+        graph.output(score, "score", np.float32, ["N"])
+        return graph.model("PatchCore")
+
+    @property
+    def _patches(self) -> int:
+        return self.features.rows * self.features.columns
+
+    def _chunk_size(self) -> int:
+        """Images whose features fit into half of the memory budget; the rest is for everything else."""
+        return max(1, self.setting.memory_budget // (2 * self._patches * self.features.dimensions * 4))
+
+    def _chunks(self, size: int, progress: Progress | None) -> Iterator[tuple[Floats, int]]:
+        """The features of `size` images at a time `(n, P, d)`, in one buffer that the next chunk overwrites."""
+        total = len(self._images)
+        buffer = np.empty((min(size, total), self._patches, self.features.dimensions), np.float32)
+        filled = 0
+        for done, patches in enumerate(self.features.extract(self._images, self.setting.device), 1):
+            buffer[filled] = patches
+            filled += 1
+            self._embeddings.append(embedding(patches))
+            _report(progress, "features", done, total)
+            if filled == len(buffer) or done == total:
+                yield buffer[:filled], done - filled
+                filled = 0
+
+    def _without(self, parts: npt.NDArray[np.int64], image: int) -> MemoryBank:
+        """The bank without the part of an image; all of it if nothing else is left."""
+        others = parts[self.bank.images] != parts[image]
+        return self.bank.take(others) if others.any() else self.bank
+
+    def _halves(self, patches: Floats, image: int) -> Floats:
+        """Distances of each half of an image to the rows of the other half: all that a single part can tell."""
+        left = np.arange(len(patches)) % self.features.columns < self.features.columns // 2  # (P,)
+        row_left = left[self.bank.cells]
+        distances = np.empty(len(patches), np.float32)
+        for half in (True, False):
+            rows = row_left != half
+            distances[left == half] = (self.bank.take(rows) if rows.any() else self.bank).distances(patches[left == half])
+        return distances
+
+    def _smoothed(self, distances: Floats) -> Floats:
+        down, across = self._blurs()
+        smoothed: Floats = down @ distances.reshape(self.features.rows, self.features.columns) @ across.T
+        return smoothed
+
+    def _blurs(self) -> tuple[Floats, Floats]:
+        """Gaussian blur along the rows and along the columns of the grid, as matrices."""
+        sigma = SMOOTHING * np.sqrt(self.setting.width * self.setting.height) / self.setting.width * self.features.columns
+        return _blur(self.features.rows, sigma), _blur(self.features.columns, sigma)
+
+
+def _blur(size: int, sigma: float) -> Floats:
+    """Gaussian weights `(size, size)`; each row sums to one, so a constant map stays as it is up to its border."""
+    cells = np.arange(size)
+    weights = np.exp(-((cells[:, None] - cells[None]) ** 2) / (2 * sigma**2))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
+
+
+def _nearest(graph: GraphBuilder, patches: str, rows: Floats) -> str:
+    """Distance `[N * P, 1]` to the nearest bank row: |x - b|^2 = |x|^2 + (|b|^2 - 2 x b), a product and a minimum."""
+    blocks = np.array_split(rows, -(-len(rows) // BANK_BLOCK))
+    nearest = []
+    for block in blocks:
+        bank, norms = graph.constant(block, "bank"), graph.constant(np.einsum("md,md->m", block, block), "bank_norms")
+        distances = graph.node("Gemm", patches, bank, norms, alpha=-2.0, transB=1, hint="bank_distances")
+        nearest.append(graph.node("ReduceMin", distances, axes=[1], keepdims=1, hint="bank_nearest"))
+    least = graph.node("Min", *nearest, hint="nearest") if len(nearest) > 1 else nearest[0]
+    squares = graph.node("ReduceSumSquare", patches, axes=[1], keepdims=1, hint="patch_norms")
+    # Rounding can make the square of a tiny distance negative.
+    return graph.node("Sqrt", graph.node("Relu", graph.node("Add", least, squares)), hint="distance")
+
+
+def _report(progress: Progress | None, stage: str, done: int, total: int) -> None:
+    if progress is not None:
+        progress(stage, done, total)
