@@ -115,7 +115,7 @@ def test_a_cut_jpeg_is_not_saved_by_the_end_marker_of_its_thumbnail() -> None:
     thumbnail = b"\xff\xe1" + struct.pack(">H", len(data) + 2) + data
     whole = data[:2] + thumbnail + data[2:]
     assert decode_image(whole, "x").shape == SMOOTH.shape
-    with pytest.raises(ImageError, match="cut short"):
+    with pytest.raises(ImageError, match="the end of the JPEG data is missing"):
         decode_image(whole[:-200], "x")
 
 
@@ -309,12 +309,13 @@ def test_frames_of_a_tiff_are_pages() -> None:
 
 
 def test_opencv_keeps_silent_and_its_log_level_comes_back(capfd: pytest.CaptureFixture[str]) -> None:
-    before = cv2.utils.logging.getLogLevel()
+    log = getattr(cv2.utils, "logging", cv2)
+    before = log.getLogLevel()
     for kind in ("tiff", "bmp", "webp", "png", "jpeg"):
         with pytest.raises(ImageError):
             decode_image(FILES[kind][:-40], "x")
     assert capfd.readouterr().err == ""
-    assert cv2.utils.logging.getLogLevel() == before
+    assert log.getLogLevel() == before
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))

@@ -26,6 +26,7 @@ from blemish.images.pdf import render_page
 
 Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
+_SILENT = 0
 _quiet_lock = threading.Lock()
 _quiet = {"users": 0, "level": 0}
 
@@ -151,11 +152,11 @@ def _quiet_opencv() -> Iterator[None]:
     """Keep OpenCV's log off stderr while any thread decodes, and give the user's level back after the last."""
     import cv2
 
-    log = cv2.utils.logging
+    log = getattr(cv2.utils, "logging", cv2)  # OpenCV 4 keeps these functions at the top
     with _quiet_lock:
         if not _quiet["users"]:
             _quiet["level"] = log.getLogLevel()
-            log.setLogLevel(log.LOG_LEVEL_SILENT)
+            log.setLogLevel(_SILENT)
         _quiet["users"] += 1
     try:
         yield
