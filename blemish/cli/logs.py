@@ -24,14 +24,16 @@ def set_up_logs() -> None:
     if not any(isinstance(handler, _StderrHandler) for handler in log.handlers):
         handler = _StderrHandler()
         handler.setFormatter(logging.Formatter("blemish: %(message)s"))
+        handler.setLevel(logging.WARNING)
         log.addHandler(handler)
-    log.setLevel(logging.WARNING)
 
 
 def be_verbose(verbose: bool) -> bool:
     """What `--verbose` does."""
     if verbose:
         log.setLevel(logging.DEBUG)
+        for handler in log.handlers:
+            handler.setLevel(logging.DEBUG)
     return verbose
 
 

@@ -38,8 +38,7 @@ def _report(result: Result, save_path: Path | None, as_json: bool) -> None:
         result.save_all(save_path)
     if as_json:
         # The mask stays out of the stream: it is in the saved file, and would make lines of kilobytes.
-        record = {key: value for key, value in result.to_dict().items() if key != "pred"}
-        sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(result.to_dict(mask=False), allow_nan=False) + "\n")
     elif result.error is None:
         result.print()
     sys.stdout.flush()

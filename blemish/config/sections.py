@@ -151,7 +151,7 @@ class ModelSection(Section):
     backbone: Text = "efficientnet_lite0"
     width: Side | None = None
     height: Side | None = None
-    bit_depth: int = Field(default=16, ge=8, le=16)
+    bit_depth: int = Field(default=16, ge=10, le=16)
     memory_budget: Size = "2GB"
 
     def detector_parameters(self) -> dict[str, Any]:

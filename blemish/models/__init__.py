@@ -1,6 +1,6 @@
 """The model folder on disk: write, find, verify, read."""
 
-from blemish.models.folder import LoadedModel, find_model, load_model, save_model, set_false_alarm_rate
+from blemish.models.folder import LoadedModel, check_place, find_model, load_model, save_model, set_false_alarm_rate
 from blemish.models.info import (
     BackboneInfo,
     CalibrationInfo,
@@ -23,6 +23,7 @@ __all__ = [
     "LoadedModel",
     "ModelInfo",
     "OutputInfo",
+    "check_place",
     "data_fingerprint",
     "find_model",
     "load_model",

@@ -54,7 +54,7 @@ def save_model(folder: Path, model: bytes, info: ModelInfo) -> Path:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _recover(place)
-        _check_replaceable(place)
+        check_place(place)
         _replace(place, content)
     except OSError as error:
         raise ModelError(f"model folder {folder} cannot be written: {error.strerror or error}") from error
@@ -169,7 +169,8 @@ def _retire(backup: Path, folder: Path) -> None:
     backup.rmdir()
 
 
-def _check_replaceable(folder: Path) -> None:
+def check_place(folder: Path) -> None:
+    """Refuse, with `ModelError`, a place that holds anything but a model, before the work that would end there."""
     if folder.exists() and not _holds_model(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise ModelError(f"{folder} is no model folder, so it is not replaced; {_what_is_there(folder)}")
 

@@ -41,14 +41,14 @@ class DetectorInfo(Record):
 class InputInfo(Record):
     """The image the network takes: size in pixels, and what the training images were.
 
-    `aspect` is width / height of the training images; an image of another aspect is letterboxed. `bit_depth` is that
-    of the training images; the network itself takes 8 bits.
+    `aspect` is width / height of the training images; an image of another aspect is letterboxed. `bit_depth` is the
+    significant bits of 16-bit image files, which are scaled to the 8 bits that the network takes.
     """
 
     width: Pixels
     height: Pixels
     aspect: Annotated[float, Field(gt=0)]
-    bit_depth: Literal[8, 16] = 8
+    bit_depth: Annotated[int, Field(ge=10, le=16)] = 16
     colour: Literal["RGB"] = "RGB"
     resize: Literal["area"] = "area"
 

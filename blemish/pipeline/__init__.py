@@ -1,0 +1,7 @@
+"""Images in, results out."""
+
+from blemish.pipeline.predictor import Predictor, open_model
+from blemish.pipeline.regions import Region
+from blemish.pipeline.result import Result
+
+__all__ = ["Predictor", "Region", "Result", "open_model"]

@@ -130,8 +130,8 @@ class Result(Mapping[str, Any]):
             return ()
         return find_regions(self.anomaly_map, self.pixel_threshold)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The flat JSON-able record: every key but `anomaly_map`, the mask as COCO RLE under `pred`.
+    def to_dict(self, mask: bool = True) -> dict[str, Any]:
+        """The flat JSON-able record: every key but `anomaly_map`, the mask as COCO RLE under `pred` if asked for.
 
         Numbers are plain Python numbers; one that is not finite becomes None.
         """
@@ -148,7 +148,7 @@ class Result(Mapping[str, Any]):
             "model_name": self.model_name,
             "size": None if self.size is None else list(self.size),
             "regions": [region.to_dict() for region in self.regions],
-            "pred": None if self.pred is None else encode_mask(self.pred),
+            **({"pred": None if self.pred is None else encode_mask(self.pred)} if mask else {}),
             "timings": {step: round(float(ms), 3) for step, ms in self.timings.items()},
             "error": self.error,
         }

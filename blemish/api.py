@@ -1,0 +1,86 @@
+"""The calls of the Python interface, with PaddleX's names."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from blemish.config import load_pipeline_config
+from blemish.demo import demo_model
+from blemish.detectors import detector_class, list_models
+from blemish.errors import UsageError, did_you_mean
+from blemish.pipeline import Predictor, open_model
+
+__all__ = ["create_model", "create_pipeline", "list_models"]
+
+log = logging.getLogger("blemish")
+
+# PaddleX's choices among its engines; ONNX Runtime is the only one here.
+_WITHOUT_EFFECT = ("use_hpip", "enable_hpi", "hpi_config", "hpi_params", "pp_option", "engine", "engine_config")
+_KNOWN = ("model_dir", "device", "batch_size", "false_alarm_rate", "threshold", *_WITHOUT_EFFECT)
+
+
+def create_pipeline(
+    pipeline: str | Path | dict[str, Any] | None = None,
+    *,
+    config: dict[str, Any] | None = None,
+    model_dir: str | Path | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    false_alarm_rate: float | None = None,
+    threshold: float | None = None,
+    **others: Any,
+) -> Predictor:
+    """A pipeline by name (`anomaly_detection`), from a pipeline file in either of PaddleX's dialects, or from its data.
+
+    Arguments win over the file. Without any model, a demo model is used that knows only the generated sample.
+    `predict` of the result takes a path, folder, URL, array, list or dict and yields one `Result` an image.
+    """
+    source = config if config is not None else pipeline
+    if source is None:
+        raise UsageError("create_pipeline needs a pipeline: the name anomaly_detection, a pipeline file, or its data")
+    file = load_pipeline_config(source)
+    _note_others(others, "create_pipeline")
+    folder = model_dir or file.model_dir
+    if folder is None:
+        detector_class(file.model_name)
+        folder = demo_model()
+    return open_model(
+        folder, device or file.device or "auto", batch_size or file.batch_size, false_alarm_rate, threshold
+    )
+
+
+def create_model(
+    model_name: str | Path,
+    model_dir: str | Path | None = None,
+    *,
+    device: str | None = None,
+    batch_size: int = 1,
+    false_alarm_rate: float | None = None,
+    threshold: float | None = None,
+    **others: Any,
+) -> Predictor:
+    """The fitted model in a folder; `model_name` is its detector's name, or the folder itself.
+
+    Raises `UsageError` where the folder's model is by another detector, and for a name without a folder.
+    """
+    _note_others(others, "create_model")
+    if model_dir is None and Path(model_name).is_dir():
+        return open_model(model_name, device or "auto", batch_size, false_alarm_rate, threshold)
+    card = detector_class(str(model_name)).card
+    if model_dir is None:
+        raise UsageError(f"{card.name} has to be fitted first: `blemish train DIR`, then pass model_dir=")
+    predictor = open_model(model_dir, device or "auto", batch_size, false_alarm_rate, threshold)
+    if predictor.model_name != card.name:
+        raise UsageError(f"the model in {model_dir} is by {predictor.model_name}, not {card.name}")
+    return predictor
+
+
+def _note_others(others: dict[str, Any], where: str) -> None:
+    """Refuse an argument that nobody knows; say of a known one without effect that it has none."""
+    for name, value in others.items():
+        if name not in _WITHOUT_EFFECT:
+            raise UsageError(f"{where} has no argument `{name}`.{did_you_mean(name, _KNOWN)}")
+        if value:
+            log.warning("%s: `%s` has no effect: ONNX Runtime is the only engine here", where, name)

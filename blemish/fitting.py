@@ -1,0 +1,274 @@
+"""From a folder of good images to a model folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.backbones import Backbone, load_backbone
+from blemish.calibration import Calibration, cross_fitted, find_parts, parts_from_names
+from blemish.config import RunConfig, dump_config, validate_section
+from blemish.datasets import GoodImages, find_good_images
+from blemish.detectors import Detector, Progress, Setting, detector_class
+from blemish.engines import open_engine
+from blemish.errors import ModelError, UsageError
+from blemish.images import InputGeometry
+from blemish.models import (
+    BackboneInfo,
+    CalibrationInfo,
+    DataInfo,
+    DetectorInfo,
+    InputInfo,
+    ModelInfo,
+    OutputInfo,
+    check_place,
+    data_fingerprint,
+    save_model,
+)
+from blemish.training_images import TrainingImages, typical_sizes
+
+log = logging.getLogger("blemish")
+
+PIXELS = {"fast": 256 * 256, "balanced": 320 * 320, "accurate": 448 * 448}
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit has made.
+
+    Attributes:
+        folder: the model folder.
+        output: the run's folder around it.
+        lines: what a person should know of the calibration, a sentence or two a line.
+        failed: one line for each image that could not be read and was left out.
+        seconds: wall time of each stage.
+    """
+
+    folder: Path
+    output: Path
+    lines: list[str]
+    failed: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def fit(config: RunConfig, progress: Progress | None = None) -> FitReport:
+    """Fit, calibrate and save the detector that a run file describes.
+
+    Writes `best_model/inference/`, `config.yaml`, `train_result.json` and `train.log` into `Global.output`.
+    Raises `BlemishError` for anything a user can mend, before the long work wherever it can be known before.
+    """
+    if config.Global.dataset_dir is None:
+        raise UsageError("Global.dataset_dir is missing: a folder of good images.")
+    make_class = detector_class(config.Global.model)
+    parameters = validate_section(make_class.Parameters, config.Model.detector_parameters(), "Model")
+    good = find_good_images(Path(config.Global.dataset_dir))
+    backbone = load_backbone(config.Model.backbone)
+    output = Path(config.Global.output)
+    folder = output / "best_model" / "inference"
+    check_place(folder)
+    with _log_file(output):
+        clock = _Clock(progress)
+        images = _read(config, good, backbone, clock)
+        setting = _setting(config, images.geometry)
+
+        def make() -> Detector:
+            return make_class(setting, parameters)
+
+        detector = make().fit(images, clock)
+        calibration = _calibrate(config, detector, make, images, clock)
+        model = detector.graph().SerializeToString()
+        info = _describe(config, detector, images, calibration, good, _check(model, images, config.Global.device))
+        save_model(folder, model, info)
+        return _report(config, output, folder, images, calibration, clock.seconds())
+
+
+def _read(config: RunConfig, good: GoodImages, backbone: Backbone, progress: Progress) -> TrainingImages:
+    """The good images at the model's input size; a quarter of the memory budget may hold them."""
+    geometry = _geometry(config, typical_sizes(good, config.Model.bit_depth), backbone)
+    memory = config.Model.memory_bytes() // 4
+
+    def advance(done: int, total: int) -> None:
+        progress("images", done, total)
+
+    return TrainingImages(good, geometry, config.Model.bit_depth, memory, advance)
+
+
+def _geometry(config: RunConfig, sizes: list[tuple[int, int]], backbone: Backbone) -> InputGeometry:
+    """The input size that was asked for, the backbone's only one, or the preset's."""
+    typical = InputGeometry.for_images(sizes, PIXELS[config.Model.preset])
+    width, height = config.Model.width, config.Model.height
+    if backbone.size is not None:
+        height, width = backbone.size
+    elif width is not None:
+        height = height or max(32, round(width / typical.aspect / 32) * 32)
+    elif height is not None:
+        width = max(32, round(height * typical.aspect / 32) * 32)
+    return InputGeometry(width or typical.width, height or typical.height, typical.aspect)
+
+
+def _setting(config: RunConfig, geometry: InputGeometry) -> Setting:
+    return Setting(
+        geometry.width,
+        geometry.height,
+        preset=config.Model.preset,
+        backbone=config.Model.backbone,
+        memory_budget=config.Model.memory_bytes(),
+        seed=config.Global.seed,
+        device=config.Global.device,
+    )
+
+
+def _calibrate(
+    config: RunConfig, detector: Detector, make: Callable[[], Detector], images: TrainingImages, progress: Progress
+) -> Calibration:
+    parts = _parts(config, detector, images)
+    left_out = detector.left_out(parts, progress) or cross_fitted(make, images, parts, config.Global.device, progress)
+    kind = "leave-one-part-out" if len(np.unique(parts)) > 1 else "one part"
+    return Calibration(left_out.scores, left_out.peaks, parts, config.Calibrate.false_alarm_rate, kind)
+
+
+def _parts(config: RunConfig, detector: Detector, images: TrainingImages) -> npt.NDArray[np.int64]:
+    """The part that each image shows, `(n,)`."""
+    if config.Calibrate.group_by is not None:
+        return parts_from_names(images.names, config.Calibrate.group_by)
+    if config.Calibrate.near_duplicates and detector.embeddings is not None:
+        return find_parts(detector.embeddings)
+    return np.arange(len(images))
+
+
+def _check(model: bytes, images: TrainingImages, device: str) -> tuple[int, int]:
+    """Run the graph once; gives the size of its map (h, w)."""
+    outputs = open_engine(model, device).run(next(iter(images))[None])
+    if not all(np.isfinite(values).all() for values in outputs.values()):
+        raise ModelError("the fitted model gives values that are not finite; this should not happen, please report it")
+    height, width = outputs["anomaly_map"].shape[1:]
+    return height, width
+
+
+def _describe(
+    config: RunConfig,
+    detector: Detector,
+    images: TrainingImages,
+    calibration: Calibration,
+    good: GoodImages,
+    map_size: tuple[int, int],
+) -> ModelInfo:
+    geometry, backbone = images.geometry, detector.backbone
+    return ModelInfo(
+        detector=DetectorInfo(name=detector.card.name, parameters=_parameters(config, detector)),
+        input=InputInfo(**geometry.to_json(), bit_depth=config.Model.bit_depth),
+        output=OutputInfo(map_height=map_size[0], map_width=map_size[1]),
+        backbone=None if backbone is None else _backbone_info(backbone),
+        calibration=CalibrationInfo(**calibration.to_json()),
+        data=DataInfo(
+            images=len(images),
+            parts=calibration.part_count,
+            fingerprint=data_fingerprint(images.hashes),
+            folder=_printable(good.root.resolve().name),
+            sizes=dict(images.sizes.most_common(100)),
+        ),
+    )
+
+
+def _parameters(config: RunConfig, detector: Detector) -> dict[str, Any]:
+    shared = {"preset": config.Model.preset, "seed": config.Global.seed}
+    return {**shared, **detector.parameters.model_dump(mode="json")}
+
+
+def _backbone_info(backbone: Backbone) -> BackboneInfo:
+    return BackboneInfo(
+        name=_printable(Path(backbone.name).name),
+        source=_printable(backbone.source),
+        sha256=backbone.sha256,
+        licence=_printable(backbone.licence),
+        mean=list(backbone.mean),
+        std=list(backbone.std),
+        taps=[tap.name for tap in backbone.taps],
+    )
+
+
+def _printable(text: str) -> str:
+    """Text fit for `model.json`, whatever bytes a file name holds."""
+    return "".join(c if c.isprintable() else "?" for c in text.encode("utf-8", "replace").decode())
+
+
+def _report(
+    config: RunConfig,
+    output: Path,
+    folder: Path,
+    images: TrainingImages,
+    calibration: Calibration,
+    seconds: dict[str, float],
+) -> FitReport:
+    lines = [calibration.statement()]
+    if images.failed:
+        lines.append(f"{len(images.failed)} images could not be read and were left out.")
+    result = {
+        "done_flag": True,
+        "model_name": config.Global.model,
+        "config": "config.yaml",
+        "train_log": "train.log",
+        "models": {"best": {"inference": "best_model/inference"}},
+        "images": len(images),
+        "parts": calibration.part_count,
+        "false_alarm_rate": calibration.false_alarm_rate,
+        "threshold": calibration.threshold(),
+        "statement": lines[0],
+        "failed": images.failed,
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+    }
+    (output / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    (output / "train_result.json").write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
+    for line in lines:
+        log.info(line)
+    return FitReport(folder, output, lines, images.failed, seconds)
+
+
+class _Clock:
+    """Passes progress on, and keeps the wall time of each stage."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._starts: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self._starts:
+            log.info("%s", stage)
+            self._starts[stage] = self._last  # a stage begins where the one before it ended
+        self._last = time.perf_counter()
+        if self._progress is not None:
+            self._progress(stage, done, total)
+
+    def seconds(self) -> dict[str, float]:
+        ends = [*list(self._starts.values())[1:], self._last]
+        return {stage: end - start for (stage, start), end in zip(self._starts.items(), ends, strict=True)}
+
+
+@contextmanager
+def _log_file(output: Path) -> Iterator[None]:
+    """`train.log` for as long as the fit lasts; `UsageError` where the output folder cannot be written."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(output / "train.log", mode="w", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"the output folder {output} cannot be written: {error.strerror}") from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
+    log.setLevel(min(level or logging.INFO, logging.INFO))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        handler.close()

@@ -1,0 +1,216 @@
+"""A model at work: decode ahead, resize, run in batches, judge."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.calibration import Calibration
+from blemish.engines import Engine, engines_for
+from blemish.errors import ImageError, UsageError
+from blemish.images import ImageRef, InputGeometry, Limits, expand, read_ahead
+from blemish.models import LoadedModel, load_model
+from blemish.pipeline.result import Result
+from blemish.pipeline.saving import ResultNamer
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What decides: scores above `score` are anomalous, map values above `pixel` are regions."""
+
+    score: float
+    pixel: float
+    rate: float | None  # the false-alarm rate that the thresholds were set for, None where a person set them
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One input on its way: the decoded image, or the error in its place."""
+
+    ref: ImageRef
+    image: Image | ImageError
+    fitted: Image | None  # at the model's input size
+    timings: dict[str, float]  # ms
+
+
+class Predictor:
+    """Scores images with one model; each call of `predict` is a generator of results in the order of the inputs."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        engines: Sequence[Engine],
+        batch_size: int = 1,
+        limit: Limit | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise UsageError(f"a batch holds one image or more, not {batch_size}")
+        info = model.info
+        self.model, self.engines, self.batch_size = model, engines, batch_size
+        self.geometry = InputGeometry(info.input.width, info.input.height, info.input.aspect)
+        self.calibration = Calibration.from_json(info.calibration.model_dump())
+        self.limit = limit or limit_at(self.calibration)
+        self.limits = limits or Limits()
+        self.namer = ResultNamer()
+
+    @property
+    def model_name(self) -> str:
+        """The detector's name."""
+        return self.model.info.detector.name
+
+    def __call__(self, inputs: object, batch_size: int | None = None, **settings: Any) -> Iterator[Result]:
+        return self.predict(inputs, batch_size, **settings)
+
+    def predict(
+        self,
+        input: object,  # noqa: A002 - PaddleX's name
+        batch_size: int | None = None,
+        *,
+        false_alarm_rate: float | None = None,
+        threshold: float | None = None,
+    ) -> Iterator[Result]:
+        """Results of whatever `blemish.images.expand` takes, one for each image, lazily and in order.
+
+        An input that cannot be read gives a result with `error`; the others go on. `false_alarm_rate` or `threshold`
+        replace the verdict's threshold for this call.
+        """
+        size = self.batch_size if batch_size is None else batch_size
+        if size < 1:
+            raise UsageError(f"a batch holds one image or more, not {size}")
+        limit = choose_limit(self.calibration, false_alarm_rate, threshold) or self.limit
+        return self._results(input, size, limit)
+
+    def _results(self, inputs: object, size: int, limit: Limit) -> Iterator[Result]:
+        items = map(self._fitted, read_ahead(expand(inputs, self.limits), self.model.info.input.bit_depth))
+        batches = iter(lambda: list(islice(items, size)), [])
+        for batch, outputs, ms in _in_turn(self.engines, batches):
+            scored = iter(zip(outputs["anomaly_map"], outputs["score"], strict=True)) if outputs else iter(())
+            for item in batch:
+                yield self._result(item, next(scored), ms, limit) if item.fitted is not None else self._failure(item)
+
+    def _fitted(self, read: tuple[ImageRef, Image | ImageError, float]) -> _Item:
+        ref, image, seconds = read
+        start = time.perf_counter()
+        fitted = None if isinstance(image, ImageError) else self.geometry.fit(image)
+        return _Item(ref, image, fitted, {"read": 1e3 * seconds, "resize": 1e3 * (time.perf_counter() - start)})
+
+    def _result(self, item: _Item, output: tuple[npt.NDArray[np.float32], np.float32], ms: float, limit: Limit) -> Result:
+        assert not isinstance(item.image, ImageError)
+        grid_map, score = output[0], float(output[1])
+        height, width = item.image.shape[:2]
+        return Result(
+            name=item.ref.name,
+            input_path=item.ref.input_path,
+            page_index=item.ref.page_index,
+            score=score,
+            p_value=self.calibration.p_value(score),
+            threshold=limit.score,
+            pixel_threshold=limit.pixel,
+            false_alarm_rate=limit.rate,
+            model_name=self.model_name,
+            size=(width, height),
+            timings={**item.timings, "network": ms},
+            grid_map=grid_map,
+            full_map=partial(self._full_map, width=width, height=height),
+            image=item.image,
+            namer=self.namer,
+        )
+
+    def _failure(self, item: _Item) -> Result:
+        return Result(
+            name=item.ref.name,
+            input_path=item.ref.input_path,
+            page_index=item.ref.page_index,
+            error=str(item.image),
+            model_name=self.model_name,
+            timings=item.timings,
+            namer=self.namer,
+        )
+
+    def _full_map(self, grid_map: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float32]:
+        return self.geometry.map_to_image(grid_map, width, height)
+
+
+def open_model(
+    model_dir: str | Path,
+    device: str = "auto",
+    batch_size: int = 1,
+    false_alarm_rate: float | None = None,
+    threshold: float | None = None,
+) -> Predictor:
+    """A predictor of the model in a folder, or in a run's output folder.
+
+    Raises `ModelError` for a folder that is refused, `DeviceError` for a device that is not there, `UsageError` for a
+    rate or threshold that makes no sense.
+    """
+    model = load_model(model_dir)
+    limit = choose_limit(Calibration.from_json(model.info.calibration.model_dump()), false_alarm_rate, threshold)
+    return Predictor(model, engines_for(model.model, device), batch_size, limit)
+
+
+def limit_at(calibration: Calibration, rate: float | None = None) -> Limit:
+    """The thresholds of a false-alarm rate (default: the one in force)."""
+    return Limit(
+        calibration.threshold(rate),
+        calibration.pixel_threshold(rate),
+        calibration.false_alarm_rate if rate is None else rate,
+    )
+
+
+def choose_limit(calibration: Calibration, rate: float | None, threshold: float | None) -> Limit | None:
+    """The limit that a rate or a score threshold asks for, None where neither is given.
+
+    A given score threshold moves the pixel threshold by the same factor.
+    """
+    if rate is not None and threshold is not None:
+        raise UsageError("give a false-alarm rate or a threshold, not both")
+    if threshold is None:
+        return None if rate is None else limit_at(calibration, rate)
+    if not np.isfinite(threshold):
+        raise UsageError(f"a threshold is a finite number, not {threshold}")
+    usual = limit_at(calibration)
+    factor = usual.pixel / usual.score if usual.score else 1.0
+    return Limit(float(threshold), float(threshold) * factor, None)
+
+
+_Outputs = dict[str, npt.NDArray[np.float32]]
+_Done = tuple[list[_Item], _Outputs, float]
+
+
+def _in_turn(engines: Sequence[Engine], batches: Iterator[list[_Item]]) -> Iterator[_Done]:
+    """Every batch with its outputs and the milliseconds per image, in order; several engines work at the same time."""
+    if len(engines) == 1:
+        yield from (_run(engines[0], batch) for batch in batches)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(engines)) as pool:
+        tasks = (pool.submit(_run, engines[i % len(engines)], batch) for i, batch in enumerate(batches))
+        waiting: deque[Future[_Done]] = deque(islice(tasks, len(engines)))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(islice(tasks, 1))
+
+
+def _run(engine: Engine, batch: list[_Item]) -> _Done:
+    fitted = [item.fitted for item in batch if item.fitted is not None]
+    if not fitted:
+        return batch, {}, 0.0
+    start = time.perf_counter()
+    outputs = engine.run(np.stack(fitted))
+    return batch, outputs, 1e3 * (time.perf_counter() - start) / len(fitted)

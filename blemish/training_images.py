@@ -1,0 +1,103 @@
+"""The good images at a model's input size: read, checked and described once, then gone through as often as needed."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.datasets import GoodImages
+from blemish.errors import DatasetError, ImageError
+from blemish.images import ImageRef, InputGeometry, expand, read_ahead
+
+Image = npt.NDArray[np.uint8]
+
+log = logging.getLogger("blemish")
+
+SIZE_SAMPLE = 16  # images whose sizes decide the model's aspect
+
+
+class TrainingImages(Collection[Image]):
+    """RGB images `(height, width, 3)` at the model's input size, without those that cannot be read.
+
+    Attributes:
+        names: name of each image relative to the data set.
+        failed: one line for each image that cannot be read.
+        hashes: SHA-256 of each file by its name.
+        sizes: how many images have a size, by `WxH`.
+    """
+
+    def __init__(
+        self,
+        good: GoodImages,
+        geometry: InputGeometry,
+        bit_depth: int,
+        memory: int,
+        advance: Callable[[int, int], None],
+    ) -> None:
+        self.geometry, self.bit_depth = geometry, bit_depth
+        self.names: list[str] = []
+        self.failed: list[str] = []
+        self.hashes: dict[str, str] = {}
+        self.sizes: Counter[str] = Counter()
+        self._refs: list[ImageRef] = []
+        # None once the images do not fit into memory; they are then read again for every pass.
+        self._held: list[Image] | None = []
+        room = memory // (geometry.width * geometry.height * 3)
+        self._read_all(good, room, advance)
+        if not self._refs:
+            raise DatasetError(f"{good.root}: none of its {len(good.paths)} images can be read; the first: {self.failed[0]}")
+
+    def __len__(self) -> int:
+        return len(self._refs)
+
+    def __contains__(self, image: object) -> bool:
+        return any(image is held for held in self._held or ())
+
+    def __iter__(self) -> Iterator[Image]:
+        if self._held is not None:
+            yield from self._held
+            return
+        for ref, image, _ in read_ahead(self._refs, self.bit_depth):
+            if isinstance(image, ImageError):
+                raise DatasetError(f"{image}; it was readable before. Do not change the images during training")
+            yield self.geometry.fit(image)
+
+    def _read_all(self, good: GoodImages, room: int, advance: Callable[[int, int], None]) -> None:
+        names = dict(zip(map(str, good.paths), good.names, strict=True))
+        read = read_ahead(expand([str(path) for path in good.paths]), self.bit_depth)
+        for done, (ref, image, _) in enumerate(read, 1):
+            advance(min(done, len(good.paths)), len(good.paths))
+            if isinstance(image, ImageError):
+                self.failed.append(str(image))
+                log.warning("left out: %s", image)
+                continue
+            name = names[str(ref.input_path)]
+            self.hashes.setdefault(name, hashlib.sha256(Path(str(ref.input_path)).read_bytes()).hexdigest())
+            self.names.append(name if ref.page_index is None else f"{name}[{ref.page_index}]")
+            self.sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
+            self._refs.append(ref)
+            self._hold(self.geometry.fit(image), room)
+
+    def _hold(self, image: Image, room: int) -> None:
+        """Keep an image in memory, or give up keeping any."""
+        if self._held is not None and len(self._held) < room:
+            self._held.append(image)
+        else:
+            self._held = None
+
+
+def typical_sizes(good: GoodImages, bit_depth: int) -> list[tuple[int, int]]:
+    """Width and height of some images, evenly chosen; `DatasetError` if none of the images can be read."""
+    step = -(-len(good.paths) // SIZE_SAMPLE)
+    for paths in (good.paths[::step], good.paths):
+        read = read_ahead(expand([str(path) for path in paths]), bit_depth)
+        sizes = [image.shape[1::-1] for _, image, _ in read if not isinstance(image, ImageError)]
+        if sizes:
+            return [(int(width), int(height)) for width, height in sizes]
+    raise DatasetError(f"{good.root}: none of its {len(good.paths)} images can be read")
