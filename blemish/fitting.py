@@ -86,9 +86,9 @@ def fit(config: RunConfig, progress: Progress | None = None) -> FitReport:
         detector = make().fit(images, clock)
         calibration = _calibrate(config, detector, make, images, clock)
         model = detector.graph().SerializeToString()
-        info = _describe(config, detector, images, calibration, good, _check(model, images, config.Global.device))
-        save_model(folder, model, info)
-        return _report(config, output, folder, images, calibration, clock.seconds())
+        map_size = _check(model, images, config.Global.device)
+        save_model(folder, model, _describe(config, detector, images, calibration, map_size))
+        return _report(config, images, calibration, clock.seconds())
 
 
 def _read(config: RunConfig, good: GoodImages, backbone: Backbone, progress: Progress) -> TrainingImages:
@@ -159,13 +159,14 @@ def _describe(
     detector: Detector,
     images: TrainingImages,
     calibration: Calibration,
-    good: GoodImages,
     map_size: tuple[int, int],
 ) -> ModelInfo:
     geometry, backbone = images.geometry, detector.backbone
     return ModelInfo(
         detector=DetectorInfo(name=detector.card.name, parameters=_parameters(config, detector)),
-        input=InputInfo(**geometry.to_json(), bit_depth=config.Model.bit_depth),
+        input=InputInfo(
+            width=geometry.width, height=geometry.height, aspect=geometry.aspect, bit_depth=config.Model.bit_depth
+        ),
         output=OutputInfo(map_height=map_size[0], map_width=map_size[1]),
         backbone=None if backbone is None else _backbone_info(backbone),
         calibration=CalibrationInfo(**calibration.to_json()),
@@ -173,7 +174,7 @@ def _describe(
             images=len(images),
             parts=calibration.part_count,
             fingerprint=data_fingerprint(images.hashes),
-            folder=_printable(good.root.resolve().name),
+            folder=_printable(images.root.resolve().name),
             sizes=dict(images.sizes.most_common(100)),
         ),
     )
@@ -202,13 +203,9 @@ def _printable(text: str) -> str:
 
 
 def _report(
-    config: RunConfig,
-    output: Path,
-    folder: Path,
-    images: TrainingImages,
-    calibration: Calibration,
-    seconds: dict[str, float],
+    config: RunConfig, images: TrainingImages, calibration: Calibration, seconds: dict[str, float]
 ) -> FitReport:
+    output = Path(config.Global.output)
     lines = [calibration.statement()]
     if images.failed:
         lines.append(f"{len(images.failed)} images could not be read and were left out.")
@@ -230,7 +227,7 @@ def _report(
     (output / "train_result.json").write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
     for line in lines:
         log.info(line)
-    return FitReport(folder, output, lines, images.failed, seconds)
+    return FitReport(output / "best_model" / "inference", output, lines, images.failed, seconds)
 
 
 class _Clock:

@@ -26,7 +26,8 @@ class TrainingImages(Collection[Image]):
     """RGB images `(height, width, 3)` at the model's input size, without those that cannot be read.
 
     Attributes:
-        names: name of each image relative to the data set.
+        root: the data set.
+        names: name of each image relative to it.
         failed: one line for each image that cannot be read.
         hashes: SHA-256 of each file by its name.
         sizes: how many images have a size, by `WxH`.
@@ -40,7 +41,7 @@ class TrainingImages(Collection[Image]):
         memory: int,
         advance: Callable[[int, int], None],
     ) -> None:
-        self.geometry, self.bit_depth = geometry, bit_depth
+        self.root, self.geometry, self.bit_depth = good.root, geometry, bit_depth
         self.names: list[str] = []
         self.failed: list[str] = []
         self.hashes: dict[str, str] = {}
@@ -51,7 +52,9 @@ class TrainingImages(Collection[Image]):
         room = memory // (geometry.width * geometry.height * 3)
         self._read_all(good, room, advance)
         if not self._refs:
-            raise DatasetError(f"{good.root}: none of its {len(good.paths)} images can be read; the first: {self.failed[0]}")
+            raise DatasetError(
+                f"{good.root}: none of its {len(good.paths)} images can be read; the first: {self.failed[0]}"
+            )
 
     def __len__(self) -> int:
         return len(self._refs)
@@ -63,7 +66,7 @@ class TrainingImages(Collection[Image]):
         if self._held is not None:
             yield from self._held
             return
-        for ref, image, _ in read_ahead(self._refs, self.bit_depth):
+        for _, image, _ in read_ahead(self._refs, self.bit_depth):
             if isinstance(image, ImageError):
                 raise DatasetError(f"{image}; it was readable before. Do not change the images during training")
             yield self.geometry.fit(image)

@@ -94,8 +94,8 @@ class Calibration:
         if rate < self.best_rate * (1 - 1e-9):
             needed = math.ceil(1 / rate) - 1
             return (
-                f"{shown} support a false-alarm rate of {_percent(self.best_rate)} at best, not {_percent(rate)}; {held}. "
-                f"{needed} parts would support {_percent(rate)}."
+                f"{shown} support a false-alarm rate of {_percent(self.best_rate)} at best, not {_percent(rate)}; "
+                f"{held}. {needed} parts would support {_percent(rate)}."
             )
         return f"{shown} support a false-alarm rate of {_percent(rate)}; {held}."
 

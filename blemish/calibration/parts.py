@@ -72,7 +72,7 @@ def chance_cosine(dimensions: int, probability: float) -> float:
 
 
 def _whitened(centred: npt.NDArray[np.float64], dimensions: int) -> npt.NDArray[np.float32]:
-    """Unit vectors `(n, k)`: each dimension on its own scale, then decorrelated, the k strongest kept at equal power."""
+    """Unit vectors `(n, k)`: scaled by dimension, decorrelated, the k strongest directions kept."""
     scaled = centred / (centred.std(axis=0) + 1e-6 * np.abs(centred).max() + 1e-30)
     values, vectors = np.linalg.eigh(scaled.T @ scaled)
     strongest = slice(len(values) - dimensions, None)

@@ -98,7 +98,11 @@ class Detector(ABC):
         """One vector per training image `(n, d)` that tells parts apart, or None where there is none."""
         return None
 
-    def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> LeftOut | None:
+    def left_out(
+        self,
+        parts: npt.NDArray[np.int64],  # noqa: ARG002
+        progress: Progress | None = None,  # noqa: ARG002
+    ) -> LeftOut | None:
         """Leave-one-part-out scores of the training images, or None where they are not cheap.
 
         `parts` numbers the part that each image shows, `(n,)`, in the order of `fit`.

@@ -20,7 +20,7 @@ REFERENCE_ROWS = 2048  # patches that stand for all others when the oddest are s
 
 @dataclass(frozen=True, eq=False)
 class MemoryBank:
-    """Features of good patches, float32 `(M, d)`, and where each came from: image and cell of its grid, int64 `(M,)`."""
+    """Features of good patches, float32 `(M, d)`, and the image and grid cell of each, int64 `(M,)`."""
 
     rows: Floats
     images: Ints
@@ -64,10 +64,14 @@ class Selection:
 
 def bank_of(features: Floats, first_image: int, selection: Selection, advance: Callable[[int], None]) -> MemoryBank:
     """The exact greedy coreset of the features `(n, P, d)` of n images numbered from `first_image`."""
-    return _selected(_clean(features, first_image, selection), selection.count(len(features) * features.shape[1]), advance)
+    return _selected(
+        _clean(features, first_image, selection), selection.count(len(features) * features.shape[1]), advance
+    )
 
 
-def merged_bank(chunks: Iterable[tuple[Floats, int]], selection: Selection, advance: Callable[[int], None]) -> MemoryBank:
+def merged_bank(
+    chunks: Iterable[tuple[Floats, int]], selection: Selection, advance: Callable[[int], None]
+) -> MemoryBank:
     """The coreset of coresets of chunks `((n, P, d), first image)`, for features that do not fit into memory.
 
     Every chunk keeps more rows than its part of the bank, so that the final selection has a choice.
@@ -78,7 +82,9 @@ def merged_bank(chunks: Iterable[tuple[Floats, int]], selection: Selection, adva
         patches += size
         kept = min(size, max(selection.least, math.ceil(SURPLUS * selection.share * size)))
         thinned.append(_selected(_clean(features, first_image, selection), kept, lambda _: None))
-    union = MemoryBank(*(np.concatenate([getattr(bank, name) for bank in thinned]) for name in ("rows", "images", "cells")))
+    union = MemoryBank(
+        *(np.concatenate([getattr(bank, name) for bank in thinned]) for name in ("rows", "images", "cells"))
+    )
     return _selected(union, selection.count(patches), advance)
 
 

@@ -36,7 +36,9 @@ BANK_BLOCK = 1024  # bank rows whose distances are in memory at a time, small en
 class PatchCoreParameters(Section):
     """The keys of the run file's `Model` section that are PatchCore's own."""
 
-    coreset_ratio: float | None = Field(None, gt=0, le=1, description="Share of all patches in the bank; null: the preset's.")
+    coreset_ratio: float | None = Field(
+        None, gt=0, le=1, description="Share of all patches in the bank; null: the preset's."
+    )
     max_rows: int = Field(8192, ge=1, le=200_000, description="Rows of the bank at most.")
     noise_share: float = Field(0.0, ge=0, le=0.5, description="Share of the oddest training patches to drop.")
 
@@ -104,9 +106,11 @@ class PatchCore(Detector):
         """
         total, peaks = len(self._images), []
         halves = len(np.unique(parts)) == 1
-        features: Any = self._kept if self._kept is not None else self.features.extract(self._images, self.setting.device)
+        features: Any = (
+            self._kept if self._kept is not None else self.features.extract(self._images, self.setting.device)
+        )
         for i, patches in enumerate(features):  # (P, d)
-            distances = self._halves(patches, i) if halves else self._without(parts, i).distances(patches)
+            distances = self._halves(patches) if halves else self._without(parts, i).distances(patches)
             peaks.append(float(self._smoothed(distances).max()))
             _report(progress, "calibration", i + 1, total)
         scores = np.array(peaks)
@@ -121,7 +125,9 @@ class PatchCore(Detector):
         grid = graph.node("Reshape", distances, graph.constant(np.array([-1, rows, columns]), "grid"), hint="distances")
         down, across = self._blurs()
         blurred = graph.node("MatMul", graph.constant(down, "blur_down"), grid, hint="blurred_down")
-        blurred = graph.node("MatMul", blurred, graph.constant(np.ascontiguousarray(across.T), "blur_across"), hint="blurred")
+        blurred = graph.node(
+            "MatMul", blurred, graph.constant(np.ascontiguousarray(across.T), "blur_across"), hint="blurred"
+        )
         graph.output(blurred, "anomaly_map", np.float32, ["N", rows, columns])
         score = graph.node("ReduceMax", blurred, axes=[1, 2], keepdims=0, hint="largest")
         graph.output(score, "score", np.float32, ["N"])
@@ -154,14 +160,16 @@ class PatchCore(Detector):
         others = parts[self.bank.images] != parts[image]
         return self.bank.take(others) if others.any() else self.bank
 
-    def _halves(self, patches: Floats, image: int) -> Floats:
+    def _halves(self, patches: Floats) -> Floats:
         """Distances of each half of an image to the rows of the other half: all that a single part can tell."""
         left = np.arange(len(patches)) % self.features.columns < self.features.columns // 2  # (P,)
         row_left = left[self.bank.cells]
         distances = np.empty(len(patches), np.float32)
         for half in (True, False):
             rows = row_left != half
-            distances[left == half] = (self.bank.take(rows) if rows.any() else self.bank).distances(patches[left == half])
+            distances[left == half] = (self.bank.take(rows) if rows.any() else self.bank).distances(
+                patches[left == half]
+            )
         return distances
 
     def _smoothed(self, distances: Floats) -> Floats:
@@ -171,7 +179,9 @@ class PatchCore(Detector):
 
     def _blurs(self) -> tuple[Floats, Floats]:
         """Gaussian blur along the rows and along the columns of the grid, as matrices."""
-        sigma = SMOOTHING * np.sqrt(self.setting.width * self.setting.height) / self.setting.width * self.features.columns
+        sigma = (
+            SMOOTHING * np.sqrt(self.setting.width * self.setting.height) / self.setting.width * self.features.columns
+        )
         return _blur(self.features.rows, sigma), _blur(self.features.columns, sigma)
 
 

@@ -78,7 +78,7 @@ class Predictor:
 
     def predict(
         self,
-        input: object,  # noqa: A002 - PaddleX's name
+        input: object,
         batch_size: int | None = None,
         *,
         false_alarm_rate: float | None = None,
@@ -109,7 +109,9 @@ class Predictor:
         fitted = None if isinstance(image, ImageError) else self.geometry.fit(image)
         return _Item(ref, image, fitted, {"read": 1e3 * seconds, "resize": 1e3 * (time.perf_counter() - start)})
 
-    def _result(self, item: _Item, output: tuple[npt.NDArray[np.float32], np.float32], ms: float, limit: Limit) -> Result:
+    def _result(
+        self, item: _Item, output: tuple[npt.NDArray[np.float32], np.float32], ms: float, limit: Limit
+    ) -> Result:
         assert not isinstance(item.image, ImageError)
         grid_map, score = output[0], float(output[1])
         height, width = item.image.shape[:2]
