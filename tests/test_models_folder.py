@@ -218,7 +218,7 @@ def test_an_edit_with_a_right_checksum_is_read(folder: Path) -> None:
         (lambda r: r["input"].update(width=True), "input.width"),
         (lambda r: r["input"].update(width=10**9), "input.width"),
         (lambda r: r["input"].update(width=32), "inputs must be"),
-        (lambda r: r["input"].update(bit_depth=12), "input.bit_depth"),
+        (lambda r: r["input"].update(bit_depth=9), "input.bit_depth"),
         (lambda r: r["output"].update(map_width=9), "outputs must be"),
         (lambda r: r["output"].update(map_height=0), "output.map_height"),
         (lambda r: r["calibration"]["parts"].append(1), "4 parts"),
