@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 BLOCK = 4096  # points per block: large enough to choose many centres from, small enough to stay in the cache
+CENTRES = 1024  # centres whose distances to a block are in memory at a time
 
 
 def greedy_coreset(
@@ -104,9 +105,10 @@ class _Selection:
         """Make the members' bounds exact for all centres chosen so far."""
         stale = members[self.seen[members] < self.done]
         if len(stale):
-            since = self.chosen[self.seen[stale].min() : self.done]
-            distances = self._distances(stale, self.points[since])
-            self.bounds[stale] = np.minimum(self.bounds[stale], distances.min(axis=1))
+            for start in range(int(self.seen[stale].min()), self.done, CENTRES):
+                since = self.chosen[start : min(start + CENTRES, self.done)]
+                distances = self._distances(stale, self.points[since])
+                self.bounds[stale] = np.minimum(self.bounds[stale], distances.min(axis=1))
             self.seen[stale] = self.done
 
     def _distances(self, which: Ints | slice, centres: Floats) -> Floats:

@@ -17,7 +17,7 @@ from blemish.backbones import Backbone
 from blemish.config import Section
 from blemish.detectors.base import Detector, Images, LeftOut, ModelCard, Progress, Setting
 from blemish.detectors.memory_bank import MemoryBank, Selection, bank_of, merged_bank
-from blemish.detectors.patch_features import PatchFeatures, embedding
+from blemish.detectors.patch_features import BATCH, PatchFeatures, embedding
 from blemish.errors import UsageError
 from blemish.graph import GraphBuilder
 
@@ -78,6 +78,8 @@ class PatchCore(Detector):
         return self._bank
 
     def fit(self, images: Images, progress: Progress | None = None) -> PatchCore:
+        if len(images) == 0:
+            raise UsageError("PatchCore needs at least one image")
         self._images, self._kept, self._embeddings = images, None, []
         selection = Selection(
             self.parameters.coreset_ratio or RATIOS[self.setting.preset],
@@ -86,7 +88,8 @@ class PatchCore(Detector):
             self.parameters.noise_share,
             self.setting.seed,
         )
-        rows = selection.count(len(images) * self._patches)
+        patches = len(images) * self._patches
+        rows = selection.count(patches)
 
         def advance(done: int) -> None:
             _report(progress, "memory bank", done, rows)
@@ -95,7 +98,7 @@ class PatchCore(Detector):
             self._kept = next(self._chunks(len(images), progress))[0]
             self._bank = bank_of(self._kept, 0, selection, advance)
         else:
-            self._bank = merged_bank(self._chunks(self._chunk_size(), progress), selection, advance)
+            self._bank = merged_bank(self._chunks(self._chunk_size(), progress), patches, selection, advance)
         return self
 
     def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> LeftOut:
@@ -105,12 +108,12 @@ class PatchCore(Detector):
         the scores are somewhat too large, and the false-alarm rate somewhat too low.
         """
         total, peaks = len(self._images), []
-        halves = len(np.unique(parts)) == 1
         features: Any = (
             self._kept if self._kept is not None else self.features.extract(self._images, self.setting.device)
         )
         for i, patches in enumerate(features):  # (P, d)
-            distances = self._halves(patches) if halves else self._without(parts, i).distances(patches)
+            others = parts[self.bank.images] != parts[i]  # (M,)
+            distances = self.bank.take(others).distances(patches) if others.any() else self._halves(patches)
             peaks.append(float(self._smoothed(distances).max()))
             _report(progress, "calibration", i + 1, total)
         scores = np.array(peaks)
@@ -138,8 +141,15 @@ class PatchCore(Detector):
         return self.features.rows * self.features.columns
 
     def _chunk_size(self) -> int:
-        """Images whose features fit into half of the memory budget; the rest is for everything else."""
-        return max(1, self.setting.memory_budget // (2 * self._patches * self.features.dimensions * 4))
+        """Images per chunk, evenly dealt: as many as fit into half of the budget; the rest is for everything else.
+
+        At the least they are as many as the network takes at once.
+        """
+        copies = 2 if self.parameters.noise_share else 1  # what is left of a chunk is a copy
+        bytes_each = copies * self._patches * self.features.dimensions * 4
+        most = max(BATCH, self.setting.memory_budget // 2 // bytes_each)
+        chunks = -(-len(self._images) // most)
+        return -(-len(self._images) // chunks)
 
     def _chunks(self, size: int, progress: Progress | None) -> Iterator[tuple[Floats, int]]:
         """The features of `size` images at a time `(n, P, d)`, in one buffer that the next chunk overwrites."""
@@ -155,13 +165,8 @@ class PatchCore(Detector):
                 yield buffer[:filled], done - filled
                 filled = 0
 
-    def _without(self, parts: npt.NDArray[np.int64], image: int) -> MemoryBank:
-        """The bank without the part of an image; all of it if nothing else is left."""
-        others = parts[self.bank.images] != parts[image]
-        return self.bank.take(others) if others.any() else self.bank
-
     def _halves(self, patches: Floats) -> Floats:
-        """Distances of each half of an image to the rows of the other half: all that a single part can tell."""
+        """Distances of each half of an image to the rows of the other half: all that the rows of one part can tell."""
         left = np.arange(len(patches)) % self.features.columns < self.features.columns // 2  # (P,)
         row_left = left[self.bank.cells]
         distances = np.empty(len(patches), np.float32)
