@@ -46,9 +46,8 @@ def create_pipeline(
     if folder is None:
         detector_class(file.model_name)
         folder = demo_model()
-    return open_model(
-        folder, device or file.device or "auto", batch_size or file.batch_size, false_alarm_rate, threshold
-    )
+    size = file.batch_size if batch_size is None else batch_size
+    return open_model(folder, device or file.device or "auto", size, false_alarm_rate, threshold)
 
 
 def create_model(

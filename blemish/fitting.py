@@ -38,6 +38,7 @@ from blemish.training_images import TrainingImages, typical_sizes
 
 log = logging.getLogger("blemish")
 
+LONGEST_SIDE = 4096
 PIXELS = {"fast": 256 * 256, "balanced": 320 * 320, "accurate": 448 * 448}
 
 
@@ -75,7 +76,7 @@ def fit(config: RunConfig, progress: Progress | None = None) -> FitReport:
     output = Path(config.Global.output)
     folder = output / "best_model" / "inference"
     check_place(folder)
-    with _log_file(output):
+    with _log_file(output), _writing(output):
         clock = _Clock(progress)
         images = _read(config, good, backbone, clock)
         setting = _setting(config, images.geometry)
@@ -107,12 +108,27 @@ def _geometry(config: RunConfig, sizes: list[tuple[int, int]], backbone: Backbon
     typical = InputGeometry.for_images(sizes, PIXELS[config.Model.preset])
     width, height = config.Model.width, config.Model.height
     if backbone.size is not None:
-        height, width = backbone.size
-    elif width is not None:
-        height = height or max(32, round(width / typical.aspect / 32) * 32)
-    elif height is not None:
-        width = max(32, round(height * typical.aspect / 32) * 32)
+        return InputGeometry(*_only_size(backbone.size, width, height), typical.aspect)
+    if width is not None and height is None:
+        height = _side(width / typical.aspect)
+    elif height is not None and width is None:
+        width = _side(height * typical.aspect)
     return InputGeometry(width or typical.width, height or typical.height, typical.aspect)
+
+
+def _only_size(size: tuple[int, int], width: int | None, height: int | None) -> tuple[int, int]:
+    """Width and height of a backbone that takes one size only; `UsageError` if another was asked for."""
+    if width not in (None, size[1]) or height not in (None, size[0]):
+        raise UsageError(
+            f"this backbone takes images of {size[1]}x{size[0]} only (width x height); leave out Model.width and "
+            "Model.height, or export it with a dynamic size"
+        )
+    return size[1], size[0]
+
+
+def _side(length: float) -> int:
+    """The nearest side that a model may have."""
+    return min(max(32, round(length / 32) * 32), LONGEST_SIDE)
 
 
 def _setting(config: RunConfig, geometry: InputGeometry) -> Setting:
@@ -193,13 +209,13 @@ def _backbone_info(backbone: Backbone) -> BackboneInfo:
         licence=_printable(backbone.licence),
         mean=list(backbone.mean),
         std=list(backbone.std),
-        taps=[tap.name for tap in backbone.taps],
+        taps=[_printable(tap.name) for tap in backbone.taps],
     )
 
 
 def _printable(text: str) -> str:
-    """Text fit for `model.json`, whatever bytes a file name holds."""
-    return "".join(c if c.isprintable() else "?" for c in text.encode("utf-8", "replace").decode())
+    """Text fit for `model.json`, whatever a file name or a backbone's author wrote."""
+    return "".join(c if c.isprintable() else "?" for c in text[:1000].encode("utf-8", "replace").decode())
 
 
 def _report(
@@ -249,6 +265,16 @@ class _Clock:
     def seconds(self) -> dict[str, float]:
         ends = [*list(self._starts.values())[1:], self._last]
         return {stage: end - start for (stage, start), end in zip(self._starts.items(), ends, strict=True)}
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """Makes the folders that the fit will fill; `UsageError` where the disk refuses these or a file in them."""
+    try:
+        (output / "best_model").mkdir(exist_ok=True)
+        yield
+    except OSError as error:
+        raise UsageError(f"the output folder {output} cannot be written: {error.strerror}") from None
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def _listed(folder: Path) -> list[Path]:
 def _columns(line: str, where: str) -> list[str]:
     """An image, or an image and its mask."""
     try:
-        columns = [part.strip() for part in line.split("\t")] if "\t" in line else shlex.split(line, posix=True)
+        columns = [_unquoted(part.strip()) for part in line.split("\t")] if "\t" in line else _split(line)
     except ValueError as error:
         raise DatasetError(f"{where}: {error}; quote paths with blanks") from None
     if not 1 <= len(columns) <= 2 or not columns[0]:
@@ -88,6 +88,17 @@ def _columns(line: str, where: str) -> list[str]:
             "quote paths with blanks, or put a tab between the two"
         )
     return columns
+
+
+def _split(line: str) -> list[str]:
+    """The columns between blanks; quotes hold a path together, and a backslash is a part of it."""
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
+    return list(lexer)
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def _name(path: Path, folder: Path) -> str:

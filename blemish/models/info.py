@@ -21,6 +21,7 @@ Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Pixels = Annotated[int, Field(ge=1, le=16384)]
 Count = Annotated[int, Field(ge=0)]
+PartNumber = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 
@@ -81,7 +82,7 @@ class CalibrationInfo(Record):
 
     scores: Annotated[list[float], Field(max_length=_MAX_CALIBRATION_IMAGES)]
     peaks: Annotated[list[float], Field(max_length=_MAX_CALIBRATION_IMAGES)]
-    parts: Annotated[list[int], Field(max_length=_MAX_CALIBRATION_IMAGES)]
+    parts: Annotated[list[PartNumber], Field(max_length=_MAX_CALIBRATION_IMAGES)]
     false_alarm_rate: Rate
     kind: Text
 
