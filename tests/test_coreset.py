@@ -92,7 +92,9 @@ def test_refuses_another_count(count: int) -> None:
 
 def test_progress_rises_to_the_count() -> None:
     seen: list[int] = []
-    greedy_coreset(np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32), 120, block=16, advance=seen.append)
+    greedy_coreset(
+        np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32), 120, block=16, advance=seen.append
+    )
     assert seen == sorted(seen) and seen[-1] == 120 and len(seen) > 2
 
 

@@ -189,7 +189,9 @@ print(len(bank), peak() - before)
     [(10_000, 128, 32, 500, 64, 512), (2_000, 64, 64, 8, 512, 256)],
     ids=["10,000 images", "tiny chunks"],
 )
-def test_memory_is_that_of_a_chunk(images: int, patches: int, dimensions: int, chunk: int, least: int, most: int) -> None:
+def test_memory_is_that_of_a_chunk(
+    images: int, patches: int, dimensions: int, chunk: int, least: int, most: int
+) -> None:
     """10,000 images as at full size, all lengths reduced alike: 160 MB of features, 8 MB a chunk."""
     arguments = map(str, (images, patches, dimensions, chunk, least, most))
     done = subprocess.run(

@@ -94,7 +94,7 @@ class Calibration:
         shown = f"{images} good images" if parts == images else f"{images} good images of {parts} parts"
         if parts == 1:
             return f"{shown}: too few for any false-alarm rate; the threshold is a guess. Train with 20 parts or more."
-        held = f"95 % confidence: under {_percent(self.upper_rate(rate))}"
+        held = f"95 % confidence: under {_percent(_rounded_up(self.upper_rate(rate)))}"
         if rate < self.best_rate:
             needed = math.ceil(1 / rate - 1e-9) - 1
             return (
@@ -163,6 +163,12 @@ def check_rate(rate: float) -> float:
 
 def _percent(rate: float) -> str:
     return f"{100 * rate:.2g} %" if rate < 0.095 else f"{100 * rate:.0f} %"
+
+
+def _rounded_up(rate: float) -> float:
+    """The rate in two digits, none below it: "under 4.9 %" must not be said of 4.94 %."""
+    step = 10.0 ** (math.floor(math.log10(rate)) - 1)
+    return math.ceil(rate / step - 1e-9) * step
 
 
 def _beta_quantile(level: float, a: int, b: int) -> float:

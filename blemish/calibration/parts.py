@@ -32,13 +32,15 @@ def parts_from_names(names: Sequence[str], pattern: str) -> npt.NDArray[np.int64
         expression = re.compile(pattern)
     except re.error as error:
         raise UsageError(f"Calibrate.group_by is not a regular expression: {error} in `{pattern}`") from None
-    keys = []
-    for name in names:
+    numbers: dict[str, int] = {}
+    parts = np.empty(len(names), np.int64)
+    for i, name in enumerate(names):
         match = expression.search(name)
-        if match is None:
+        key = match and match.group(1 if expression.groups else 0)
+        if key is None:
             raise UsageError(f"Calibrate.group_by `{pattern}` finds nothing in `{name}`")
-        keys.append(match.group(1 if expression.groups else 0))
-    return np.unique(np.asarray(keys, dtype=object).astype(str), return_inverse=True)[1].astype(np.int64)
+        parts[i] = numbers.setdefault(key, len(numbers))
+    return parts
 
 
 def find_parts(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
