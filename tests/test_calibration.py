@@ -252,7 +252,7 @@ class TestCrossFitting:
     def test_folds_hold_whole_parts(self) -> None:
         """12 parts in 5 folds: no image is scored by its twin, in whatever order they come."""
         levels = [20 * part for part in range(12)] * 2
-        assert self.scores(levels, [part for part in range(12)] * 2).scores.min() == 20
+        assert self.scores(levels, list(range(12)) * 2).scores.min() == 20
 
     def test_one_part_is_judged_by_itself(self) -> None:
         assert self.scores([10, 30], [4, 4]).scores.tolist() == [0, 0]
