@@ -262,8 +262,7 @@ class TestImages:
         write_all(tmp_path / "in", plates)
         config = load_config(
             None,
-            [f"Global.dataset_dir={tmp_path / 'in'}", f"Global.output={tmp_path / 'out'}", *SMALL]
-            + ["Model.memory_budget=1KB"],
+            [f"Global.dataset_dir={tmp_path / 'in'}", f"Global.output={tmp_path}", *SMALL, "Model.memory_budget=1KB"],
         )
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -505,7 +504,7 @@ class TestBackbones:
             numpy_helper.from_array(np.full((8, 3, 3, 3), np.float32(3e38)), model.graph.initializer[0].name)
         )
         onnx.save(model, net)
-        with pytest.raises(BlemishError, match="not finite|not a finite"):
+        with pytest.raises(BlemishError, match=r"not finite|not a finite"):
             fitted(good, tmp_path / "out", f"Model.backbone={net}")
         assert not (tmp_path / "out" / "best_model" / "inference").exists()
 
@@ -529,7 +528,7 @@ class TestOutput:
             place.mkdir(parents=True)
         stages: list[str] = []
         config = load_config(None, [f"Global.dataset_dir={good}", f"Global.output={tmp_path / 'out'}", *SMALL])
-        with pytest.raises(UsageError, match="out.* cannot be written"):
+        with pytest.raises(UsageError, match=r"out.* cannot be written"):
             fit(config, lambda stage, done, total: stages.append(stage))
         assert not stages or blocked in ("config.yaml", "train_result.json")
 
