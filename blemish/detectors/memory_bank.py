@@ -16,7 +16,7 @@ Ints = npt.NDArray[np.int64]
 
 SURPLUS = 2  # rows that a chunk keeps for every row that is its part of the merged bank
 PENDING = 4  # rows that wait to be merged, for every row of the merged bank
-SCORED = 2048  # features whose distances to all rows are in memory at a time
+SCORED = 512  # features whose distances to all rows are in memory at a time
 REFERENCE_ROWS = 2048  # patches that stand for all others when the oddest are sought
 
 
