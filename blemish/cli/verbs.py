@@ -112,6 +112,7 @@ def run(config: options.RunFile = None, override: options.Overrides = None, _ver
 
 def _fit(config: RunConfig) -> None:
     from blemish.cli.progress import show_progress
+    from blemish.cli.results import SOME_FAILED
     from blemish.fitting import fit
 
     with show_progress() as progress:
@@ -120,6 +121,8 @@ def _fit(config: RunConfig) -> None:
         say(line)
     typer.echo(str(report.folder))
     typer.echo(f"blemish predict {_quoted(report.output)} INPUT")
+    if report.failed:
+        raise typer.Exit(SOME_FAILED)
 
 
 def _predict(config: RunConfig) -> None:
