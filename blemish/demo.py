@@ -83,22 +83,22 @@ def demo_model(say: Callable[[str], None] = log.warning) -> Path:
         say(f"Making the demo model once, in {home}; this takes some seconds ...")
     building = home.with_name(f"{home.name}.{os.getpid()}")
     try:
-        data = generate_sample(building / "sample", **DEMO_SAMPLE)
+        _build(building)
+        _put(building, home)
     except OSError as error:
         raise UsageError(
             f"the cache {home} cannot be written ({error.strerror}); set BLEMISH_CACHE_HOME to a folder that can"
         ) from None
-    try:
-        fit(
-            load_config(
-                "PatchCore",
-                [f"Global.dataset_dir={data}", f"Global.output={building / 'model'}", "Model.preset=fast"],
-            )
-        )
-        _put(building, home)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return load_model(home / "model").folder
+
+
+def _build(folder: Path) -> None:
+    """The demo's sample and its model."""
+    data = generate_sample(folder / "sample", **DEMO_SAMPLE)
+    overrides = [f"Global.dataset_dir={data}", f"Global.output={folder / 'model'}", "Model.preset=fast"]
+    fit(load_config("PatchCore", overrides))
 
 
 def _put(building: Path, home: Path) -> None:
@@ -150,7 +150,8 @@ class _Overview:
             cells = (f"{count:{len(head)}}" for count, head in zip(counts, heads, strict=True))
             lines.append(f"{group:<{width}}  {'  '.join(cells)}")
         if self._failed:
-            lines.append(f"{self._failed} images could not be read; their JSON files say why.")
+            count = self._failed
+            lines.append(f"{count} image{'s' * (count > 1)} could not be read; the JSON files in results say why.")
         return "\n".join(lines)
 
     def draw(self, path: Path, title: str) -> None:

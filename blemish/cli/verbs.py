@@ -76,6 +76,8 @@ def predict(
     from blemish.pipeline import open_model
 
     predictor = open_model(model, device or "auto", batch_size, false_alarm_rate, threshold)
+    if false_alarm_rate is not None and false_alarm_rate < predictor.calibration.best_rate:
+        say(predictor.calibration.statement(false_alarm_rate))
     raise typer.Exit(report_results(predictor.predict(inputs), save_path, as_json))
 
 
