@@ -116,7 +116,6 @@ def run(config: options.RunFile = None, override: options.Overrides = None, _ver
 def _fitted(config: RunConfig) -> FitReport:
     """Fit with a progress bar, and say what the calibration can promise."""
     from blemish.cli.progress import show_progress
-    from blemish.cli.results import SOME_FAILED
     from blemish.fitting import fit
 
     with show_progress() as progress:
@@ -127,6 +126,8 @@ def _fitted(config: RunConfig) -> FitReport:
 
 
 def _fit(config: RunConfig) -> None:
+    from blemish.cli.results import SOME_FAILED
+
     report = _fitted(config)
     typer.echo(str(report.folder))
     typer.echo(f"blemish predict {_quoted(report.output)} INPUT")
