@@ -49,7 +49,7 @@ def draw_overview(
     height = max(tile[0].height for tile in tiles)
     across, down = (len(_ROWS), len(entries)) if strips else (len(entries), len(_ROWS))
     step_x = width + _GAP
-    step_y = height + _LABEL + (_HEADER if strips else 0)
+    step_y = height + _LABEL + (_HEADER + _GAP if strips else 0)
     top = _MARGIN + (_HEADING if title else 0) + (0 if strips else _HEADER)
     page = (
         max(_LEAST_WIDTH, across * step_x - _GAP + 2 * _MARGIN),
