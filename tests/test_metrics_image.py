@@ -97,6 +97,7 @@ def test_hand_made_values():
     assert average_precision([BAD, GOOD, BAD], [3, 2, 1]) == pytest.approx((1 + 2 / 3) / 2)
     assert f1_max([GOOD, BAD, BAD], [1, 2, 3]) == (1, 1)
     assert f1_max([BAD, BAD], [1, 1])[0] == 1
+    assert f1_max([BAD, GOOD, GOOD, BAD], [5, 4, 3, 2]) == (2 / 3, 4)  # as good as flagging all four
 
 
 def test_tiny_differences_are_not_ties():

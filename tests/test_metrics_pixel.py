@@ -187,6 +187,12 @@ def test_au_pimo_sees_good_images_only():
     np.testing.assert_array_equal(collect(pairs).au_pimo().per_image, collect(loud).au_pimo().per_image)
 
 
+def test_au_pimo_where_the_highest_pixels_lie_in_one_of_many_good_images():
+    pairs = big_category(60, [(30, 30)] * 9 + [(500, 600)])
+    lifted = [(m + np.float32(5 * (m.size == 300_000)), mask) for m, mask in pairs]
+    np.testing.assert_allclose(collect(lifted).au_pimo().per_image, reference_au_pimo(lifted), atol=1e-4)
+
+
 def test_au_pimo_says_when_it_is_not_reliable_or_not_defined():
     mask = np.eye(4, dtype=bool)
     small = collect([(np.zeros((4, 4), np.float32), None), (mask.astype(np.float32), mask)])
