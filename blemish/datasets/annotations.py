@@ -66,9 +66,6 @@ class Reading:
         if image is not None:
             self.unknown.add(image)
 
-    def is_unknown(self, image: Path) -> bool:
-        return image in self.unknown or image.stem in self.unknown
-
 
 def defect_type(label: str) -> str | None:
     """The name of a defect's folder for a label; None for labels that mean a good part."""
@@ -107,7 +104,8 @@ def add_unannotated(source: Path, reading: Reading, split_of: Callable[[Path], s
     left: list[str] = []
     for path in list_images(root):
         split = split_of(path)
-        if path.resolve() in known or reading.is_unknown(path.resolve()) or split == NOT_LISTED:
+        image = path.resolve()
+        if image in known or image in reading.unknown or path.stem in reading.unknown or split == NOT_LISTED:
             continue
         name = path.relative_to(root).as_posix()
         if path.parent not in folders and not _is_called_good(path.relative_to(root)):

@@ -13,7 +13,7 @@ import numpy as np
 
 from blemish.datasets import shapes
 from blemish.datasets.annotations import NOT_LISTED, Annotation, Reading, Shape, add_unannotated, leave_out
-from blemish.datasets.files import inside, read_file
+from blemish.datasets.files import inside, naming, read_file
 from blemish.datasets.voc_masks import ClassName, read_class_names, read_classes
 from blemish.errors import DatasetError
 from blemish.images import list_images
@@ -95,7 +95,8 @@ def _image_sets(base: Path) -> dict[str, str | None]:
         for folder in ("Main", "Segmentation"):
             path = base / "ImageSets" / folder / f"{name}.txt"
             if path.is_file():
-                lines = read_file(path, MOST_BYTES).decode("utf-8-sig", "replace").splitlines()
+                with naming(path):
+                    lines = read_file(path, MOST_BYTES).decode("utf-8-sig", "replace").splitlines()
                 listed |= {line.strip(): split or listed.get(line.strip()) for line in lines if line.strip()}
     return listed
 
