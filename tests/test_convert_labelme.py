@@ -235,6 +235,15 @@ class TestWhatFails:
         assert converted().startswith("link.json: ")
 
 
+def test_an_annotation_that_describes_another_image(source, tmp_path):
+    for number, name in enumerate("abc"):
+        write_image(source / f"{name}.png", number)
+    labelme(source / "a.json", "b.png", square("x", 1, 1, 3))  # a renamed copy?
+    report = convert(source, "labelme", tmp_path / "out")
+    assert names(tmp_path / "out") == {"test/x/b.png", "ground_truth/x/b_mask.png", "train/good/c.png"}
+    assert any("describes another image" in warning and "a.png" in warning for warning in report.warnings)
+
+
 def test_two_annotations_of_one_image_are_one(source, tmp_path):
     write_image(source / "a.png")
     labelme(source / "a.json", "a.png", square("x", 1, 1, 3))

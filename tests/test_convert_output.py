@@ -153,12 +153,12 @@ class TestCommand:
         done = blemish("convert", tmp_path / "in", "--from", "LabelMe", cwd=tmp_path)
         assert done.code == 0, done.stderr
         assert done.stdout.splitlines() == ["output/converted", "blemish train output/converted"]
-        assert "defect images in test: 1 x" in done.stderr
+        assert "images with defects, in test: 1 x" in done.stderr
         assert (tmp_path / "output/converted/test/x/ä b.png").is_file()
 
     def test_some_failed(self, source, tmp_path):
         done = blemish("convert", source, "--from", "labelme", "--output", tmp_path / "a b")
-        assert done.code == 1 and "gone.png" in done.stderr and "8 in train" in done.stderr
+        assert done.code == 1 and "gone.png" in done.stderr and "8 in train/good" in done.stderr
         assert done.stdout.splitlines()[-1] == f"blemish train '{tmp_path / 'a b'}'"
 
     def test_nothing_there(self, tmp_path):

@@ -74,6 +74,14 @@ def test_xml_beside_the_images_with_names_that_changed(source, tmp_path, run):
     assert (read_mask(tmp_path / "out/ground_truth/dent/two_mask.png") > 0).sum() == 2 * 2
 
 
+def test_a_name_that_stayed_behind(source, tmp_path, run):
+    for number, name in enumerate("ab"):
+        write_image(source / f"{name}.png", number)
+        voc(source / f"{name}.xml", "b.png", *([box("dent", 1, 1, 2, 2)] if name == "a" else []))
+    run()
+    assert names(tmp_path / "out") == {"test/dent/a.png", "ground_truth/dent/a_mask.png", "train/good/b.png"}
+
+
 def test_masks_count_more_than_boxes_and_the_border_is_no_defect(source, tmp_path, run):
     for number, name in enumerate("abcd"):
         write_image(source / f"JPEGImages/{name}.jpg", number)

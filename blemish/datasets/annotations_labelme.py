@@ -83,6 +83,8 @@ def _read_one(source: Path, path: Path, split: str | None, reading: Reading) -> 
     embedded = partial(_embedded, path) if content.get("imageData") else None
     width, height = content.get("imageWidth"), content.get("imageHeight")
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    if image.stem != path.stem:
+        reading.elsewhere.add(path.stem)
     name, origin = _relative(source, image), _relative(source, path)
     reading.annotations.append(Annotation(name, image, origin, found, size, split, embedded))
     return True
