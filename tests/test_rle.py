@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from blemish.errors import UsageError
-from blemish.pipeline.rle import decode_mask, encode_mask
+from blemish.images.rle import decode_mask, encode_mask
 
 
 def written_out(mask):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from blemish.datasets.files import some
 from blemish.datasets.lists import read_list
 from blemish.datasets.masks import read_mask
 from blemish.errors import DatasetError
@@ -95,7 +96,7 @@ def load_dataset(folder: Path, refuse: Refuse | None = None) -> Dataset:
         lists = {split: tuple(_listed(folder, split, refuse or _raise)) for split in LISTS}
         found = Dataset(folder, "list", **lists)
     elif (folder / "train" / GOOD).is_dir() or _defect_folders(folder):
-        found = Dataset(folder, "mvtec", tuple(_mvtec_train(folder)), tuple(_mvtec_test(folder)))
+        found = load_mvtec(folder)
     else:
         found = Dataset(folder, "plain", tuple(_plain(folder)), ())
     if not found.train and not found.test:
@@ -104,6 +105,11 @@ def load_dataset(folder: Path, refuse: Refuse | None = None) -> Dataset:
             f"test/<defect>, and for images in the folder itself; there is {_content(folder)}"
         )
     return found
+
+
+def load_mvtec(folder: Path) -> Dataset:
+    """The MVTec layout in a folder, whatever lists lie there too; without samples if there is no such layout."""
+    return Dataset(folder, "mvtec", tuple(_mvtec_train(folder)), tuple(_mvtec_test(folder)))
 
 
 def find_good_images(folder: Path) -> GoodImages:
@@ -115,7 +121,7 @@ def find_good_images(folder: Path) -> GoodImages:
     good = [sample for sample in dataset.train if sample.is_good]
     if len(good) < len(dataset.train):
         odd = [sample.name for sample in dataset.train if not sample.is_good]
-        log.warning("left out, since they are marked as defects: %s", _some(odd))
+        log.warning("left out, since they are marked as defects: %s", some(odd))
     if not good:
         raise DatasetError(
             f"{folder}: no good images found. Expected images in train/good, listed in {LISTS['train']}, or in the "
@@ -166,12 +172,12 @@ def _plain(folder: Path) -> Iterator[Sample]:
     categories = [child.name for child in find_categories(folder)]
     if categories:
         raise DatasetError(
-            f"{folder} holds several products ({_some(categories)}); name one of them, such as {folder / categories[0]}"
+            f"{folder} holds several products ({some(categories)}); name one of them, such as {folder / categories[0]}"
         )
     other = [name for name in _NOT_TRAINING if (folder / name).is_dir()]
     if other:
         raise DatasetError(
-            f"{folder} has {_some(other)} but neither train/good nor {LISTS['train']}; put the good images into "
+            f"{folder} has {some(other)} but neither train/good nor {LISTS['train']}; put the good images into "
             "train/good, or name a folder that holds good images only"
         )
     for path in list_images(folder):
@@ -221,10 +227,4 @@ def relative_name(path: Path, folder: Path) -> str:
 
 
 def _content(folder: Path) -> str:
-    return _some(sorted(child.name + "/" * child.is_dir() for child in folder.iterdir())) or "nothing in it"
-
-
-def _some(names: list[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+    return some(sorted(child.name + "/" * child.is_dir() for child in folder.iterdir())) or "nothing in it"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from blemish.images.rle import encode_mask
 from blemish.pipeline.regions import Region, find_regions
-from blemish.pipeline.rle import encode_mask
 from blemish.pipeline.saving import ResultNamer, image_suffix, named_file, safe_stem, write_image, write_text
 
 if TYPE_CHECKING:
