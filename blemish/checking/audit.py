@@ -122,9 +122,9 @@ def _mixture(
     usual, count = counts.most_common(1)[0]
     others = [facts for facts in images if trait(facts) != usual]
     typical = say(next(facts for facts in images if trait(facts) == usual))
-    named = say(others[0]) if len(counts) == 2 else f"of {len(counts) - 1} other kinds"
+    named = say(others[0]) if len(counts) == 2 else f"of {len(counts) - 1} other sizes"
     files = tuple(facts.sample.name for facts in others)
-    yield Finding(code, f"{len(others)} of {len(images)} images are {named}, {count} are {typical}", files)
+    yield Finding(code, f"{named}, while {count} of {len(images)} images are {typical}", files)
 
 
 def unused_files(dataset: Dataset) -> Iterator[Finding]:

@@ -64,7 +64,9 @@ def _check(folder: Path, work: Path, progress: Progress, bit_depth: int) -> tupl
     dataset = load_dataset(folder, refuse)
     images = survey(dataset, bit_depth, lambda done, total: progress("images", done, total))
     findings = [*bad_lines, *_audit(dataset, images)]
-    seen, oddities = _look(dataset, images, bit_depth, progress)
+    known = {name for finding in findings if finding.severity == "error" for name in finding.files}
+    sound = [facts for facts in images if facts.is_readable and facts.sample.name not in known]
+    seen, oddities = _look(dataset, sound, bit_depth, progress)
     shown = {
         split: save_demo_images(choose(images, split), work / "demo_img" / folder_name, bit_depth)
         for split, folder_name in (("train", "train"), ("test", "val"))
@@ -90,10 +92,10 @@ def _audit(dataset: Dataset, images: list[ImageFacts]) -> Iterator[Finding]:
 
 
 def _look(
-    dataset: Dataset, images: list[ImageFacts], bit_depth: int, progress: Progress
+    dataset: Dataset, sound: list[ImageFacts], bit_depth: int, progress: Progress
 ) -> tuple[list[Finding], list[Oddity]]:
-    """What the pictures themselves tell, once there are enough good ones."""
-    good = [facts.sample for facts in images if facts.is_readable and is_learnt(facts.sample)]
+    """What the pictures without an error tell, once there are enough good ones."""
+    good = [facts.sample for facts in sound if is_learnt(facts.sample)]
     if len(good) < LEAST:
         return [], []
     names = GoodImages(dataset.root, tuple(sample.path for sample in good), tuple(sample.name for sample in good))
@@ -103,11 +105,7 @@ def _look(
     if oddities:
         message = "odd among the good images; see check_dataset/suspicious and confirm that they are good"
         findings.append(Finding("suspicious_image", message, tuple(odd.name for odd in oddities)))
-    marked = [
-        facts.sample
-        for facts in images
-        if facts.is_readable and facts.mask is not None and facts.mask.share and not facts.sample.is_good
-    ]
+    marked = [facts.sample for facts in sound if facts.mask and facts.mask.share and not facts.sample.is_good]
     for pair in look.swapped_masks(marked):
         message = "each mask fits the other image better; were they swapped?"
         findings.append(Finding("swapped_masks", message, tuple(sample.name for sample in pair)))

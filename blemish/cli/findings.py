@@ -26,7 +26,9 @@ def report_findings(report: CheckReport) -> int:
             typer.echo(f"{finding.severity:8}{finding.code}: {totals[finding.code] - MOST_LINES} more")
     errors, warnings = _counted(report.errors, "error"), _counted(report.warnings, "warning")
     if report.passed:
-        typer.echo(f"Check dataset passed ! {report.train_samples} training and {report.val_samples} test images, {warnings}.")
+        typer.echo(
+            f"Check dataset passed ! {report.train_samples} training and {report.val_samples} test images, {warnings}."
+        )
     else:
         typer.echo(f"Check dataset failed: {errors}, {warnings}.")
     typer.echo(f"All findings and pictures: {report.result}")
@@ -34,10 +36,15 @@ def report_findings(report: CheckReport) -> int:
 
 
 def _line(finding: Finding) -> str:
-    names = ", ".join(finding.files[:MOST_FILES])
+    names = ", ".join(map(_printable, finding.files[:MOST_FILES]))
     if len(finding.files) > MOST_FILES:
         names += f" and {len(finding.files) - MOST_FILES} more"
     return f"{finding.severity:8}{finding.code}: {names}{': ' if names else ''}{finding.message}"
+
+
+def _printable(name: str) -> str:
+    """A file's name without what a terminal would obey."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 def _counted(findings: tuple[Finding, ...], word: str) -> str:

@@ -196,10 +196,10 @@ def _listed(folder: Path, split: str, refuse: Refuse) -> Iterator[Sample]:
         if mask == path:  # PaddleX's way to say that there is none
             mask = None
         name = relative_name(path, folder)
-        yield Sample(path, name, split, _kind(name, mask), mask)
+        yield Sample(path, name, split, _kind(name, mask, split), mask)
 
 
-def _kind(name: str, mask: Path | None) -> str:
+def _kind(name: str, mask: Path | None, split: str) -> str:
     """The type of the defect by the folder below `test`, else by what the mask holds."""
     folders = PurePosixPath(name).parts[:-1]
     if (
@@ -211,7 +211,7 @@ def _kind(name: str, mask: Path | None) -> str:
     try:
         return "defect" if read_mask(mask).any() else GOOD
     except DatasetError:
-        return "defect"
+        return GOOD if split == "train" else "defect"
 
 
 def _raise(source: Path, number: int, problem: str) -> None:
