@@ -12,7 +12,7 @@ from blemish.cli import main
 from blemish.cli.app import app
 
 COMMAND = typer.main.get_command(app)
-VERBS = ("quickstart", "train", "predict", "models", "run")
+VERBS = ("quickstart", "train", "predict", "models", "run", "convert", "split")
 
 
 def refused(*arguments, **kwargs):
@@ -66,8 +66,11 @@ def test_no_colour_codes_in_a_pipe():
     ("arguments", "message"),
     [
         (["trian", "x"], "Unknown verb trian. Did you mean `train`?"),
-        (["frobnicate"], "Unknown verb frobnicate. There are quickstart, train, predict, models, run."),
+        (["frobnicate"], "Unknown verb frobnicate. There are quickstart, train, predict, models, run, convert, split."),
         (["train"], "Missing argument 'DIR'. See blemish train --help."),
+        (["convert", "x"], "Missing option '--from'. See blemish convert --help."),
+        (["convert", ".", "--from", "vok"], "Cannot convert from vok; there are labelme, voc, coco, list, mvtec."),
+        (["split", ".", "--train-percent", "80", "--val-percent", "30"], "they must sum to 100."),
         (["predict", "model"], "Missing argument 'INPUT'. See blemish predict --help."),
         (["train", "x", "--devise", "cpu"], "Unknown option --devise. Did you mean `--device`?"),
         (["--pipline", "x"], "Unknown option --pipline. Did you mean `--pipeline`?"),

@@ -52,22 +52,21 @@ class Reading:
     """All annotations of a source folder, what a person should know of them, and what could not be read.
 
     `unknown` holds the images, and the stems of images, whose annotation failed: they may show a defect, so that no
-    other file and no missing one makes them good.
+    other file and no missing one makes them good. `elsewhere` holds the stems of annotation files that describe an
+    image of another name.
     """
 
     annotations: list[Annotation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     unknown: set[Path | str] = field(default_factory=set)
+    elsewhere: set[str] = field(default_factory=set)
 
     def fail(self, message: str, image: Path | str | None = None) -> None:
         """Record a failure, and the image (or its stem) that it leaves unknown."""
         self.failed.append(message)
         if image is not None:
             self.unknown.add(image)
-
-    def is_unknown(self, image: Path) -> bool:
-        return image in self.unknown or image.stem in self.unknown
 
 
 def defect_type(label: str) -> str | None:
@@ -104,23 +103,25 @@ def add_unannotated(source: Path, reading: Reading, split_of: Callable[[Path], s
     known = {annotation.image for annotation in reading.annotations}
     folders = {path.parent for path in known}
     taken: list[str] = []
+    strange: list[str] = []
     left: list[str] = []
     for path in list_images(root):
         split = split_of(path)
-        if path.resolve() in known or reading.is_unknown(path.resolve()) or split == NOT_LISTED:
+        image = path.resolve()
+        if image in known or image in reading.unknown or path.stem in reading.unknown or split == NOT_LISTED:
             continue
         name = path.relative_to(root).as_posix()
-        if path.parent not in folders and not _is_called_good(path.relative_to(root)):
+        if path.stem in reading.elsewhere:
+            strange.append(name)
+        elif path.parent not in folders and not _is_called_good(path.relative_to(root)):
             left.append(name)
         else:
             _add_good(source, reading, name, split)
             taken.append(name)
     if taken:
         reading.warnings.append(f"{len(taken)} images have no annotation and were taken as good: {some(taken)}")
-    if left:
-        reading.warnings.append(
-            f"{len(left)} images lie in folders without any annotated image and were left out: {some(left)}"
-        )
+    leave_out(reading, strange, "images have an annotation of their name, but it describes another image,")
+    leave_out(reading, left, "images lie in folders without any annotated image")
 
 
 def leave_out(reading: Reading, names: Iterable[str], why: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from blemish.datasets import shapes
 from blemish.datasets.annotations import Annotation, Reading, Shape, add_unannotated, leave_out
-from blemish.datasets.files import inside, read_file, read_json, safe_name
+from blemish.datasets.files import inside, naming, read_file, read_json, safe_name
 from blemish.datasets.shapes import Draw, Mask, Points, read_points
 from blemish.errors import DatasetError
 from blemish.images import decode_image
@@ -60,10 +60,8 @@ def _listed(source: Path, reading: Reading) -> Iterator[tuple[Path, str]]:
     for list_name, split in LISTS.items():
         if not (source / list_name).is_file():
             continue
-        try:
-            lines = read_file(source / list_name, MOST_BYTES).decode("utf-8-sig").splitlines()
-        except UnicodeDecodeError:
-            raise DatasetError(f"{source / list_name} is not UTF-8 text") from None
+        with naming(source / list_name):
+            lines = read_file(source / list_name, MOST_BYTES).decode("utf-8-sig", "replace").splitlines()
         for line in filter(None, map(str.strip, lines)):
             try:
                 yield inside(source, source, line), split
@@ -85,6 +83,8 @@ def _read_one(source: Path, path: Path, split: str | None, reading: Reading) -> 
     embedded = partial(_embedded, path) if content.get("imageData") else None
     width, height = content.get("imageWidth"), content.get("imageHeight")
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    if image.stem != path.stem:
+        reading.elsewhere.add(path.stem)
     name, origin = _relative(source, image), _relative(source, path)
     reading.annotations.append(Annotation(name, image, origin, found, size, split, embedded))
     return True

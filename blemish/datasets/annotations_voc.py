@@ -13,7 +13,7 @@ import numpy as np
 
 from blemish.datasets import shapes
 from blemish.datasets.annotations import NOT_LISTED, Annotation, Reading, Shape, add_unannotated, leave_out
-from blemish.datasets.files import inside, read_file
+from blemish.datasets.files import inside, naming, read_file
 from blemish.datasets.voc_masks import ClassName, read_class_names, read_classes
 from blemish.errors import DatasetError
 from blemish.images import list_images
@@ -95,7 +95,8 @@ def _image_sets(base: Path) -> dict[str, str | None]:
         for folder in ("Main", "Segmentation"):
             path = base / "ImageSets" / folder / f"{name}.txt"
             if path.is_file():
-                lines = read_file(path, MOST_BYTES).decode("utf-8-sig", "replace").splitlines()
+                with naming(path):
+                    lines = read_file(path, MOST_BYTES).decode("utf-8-sig", "replace").splitlines()
                 listed |= {line.strip(): split or listed.get(line.strip()) for line in lines if line.strip()}
     return listed
 
@@ -130,17 +131,19 @@ def _refuse_doctype(*_: object) -> None:
 
 
 def _find_image(source: Path, entry: _Entry, images: _Images, file_name: str) -> Path:
-    """By the name in the XML, else by the stem of the annotation, in the folders where VOC keeps images."""
+    """By the stem of the annotation, else by the name in the XML, in the folders where VOC keeps images.
+
+    The stem comes first: names in the XML stay behind when files are renamed or copied.
+    """
     beside = [] if entry.xml is None else [entry.xml.parent]
     folders = [*beside, *(entry.base / name for name in _IMAGE_FOLDERS), entry.base]
-    if file_name:
-        for folder in folders:
-            path = inside(source, folder, file_name)
-            if path.is_file():
-                return path
+    named = [inside(source, folder, file_name) for folder in folders if file_name]
     for folder in folders:
         if (folder, entry.stem) in images:
             return inside(source, folder, images[folder, entry.stem].name)
+    for path in named:
+        if path.is_file():
+            return path
     raise DatasetError(f"its image {file_name or entry.stem} is not there")
 
 

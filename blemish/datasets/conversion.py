@@ -48,7 +48,10 @@ class ConvertReport:
     def lines(self) -> list[str]:
         """The counts, for a person."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.defects.items())) or "none"
-        return [f"good images: {self.train_good} in train, {self.test_good} in test", f"defect images in test: {kinds}"]
+        return [
+            f"images without a marked defect: {self.train_good} in train/good, {self.test_good} in test/good",
+            f"images with defects, in test: {kinds}",
+        ]
 
 
 class Conversion:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
 
-from blemish.datasets.files import read_json, write_whole
+from blemish.datasets.files import PARTIAL, naming, read_json, write_whole
 from blemish.datasets.layouts import LISTS, Sample
 from blemish.errors import DatasetError
 
@@ -40,14 +40,15 @@ def write_lists(folder: Path, texts: Mapping[str, str]) -> list[Path]:
 def finish_lists(folder: Path) -> list[Path]:
     """Complete what a killed `write_lists` began; does nothing where there is nothing to complete."""
     for name in (*LISTS.values(), JOURNAL):
-        for partial in folder.glob(f".{name}.*.partial"):
+        for partial in folder.glob(f".{name}.*{PARTIAL}"):
             partial.unlink(missing_ok=True)
     journal = folder / JOURNAL
     if not journal.exists():
         return []
-    texts = read_json(journal, _MOST_BYTES)
-    if not isinstance(texts, dict) or not all(isinstance(texts.get(name, ""), str) for name in LISTS.values()):
-        raise DatasetError(f"{journal} is damaged; delete it")
+    with naming(journal):
+        texts = read_json(journal, _MOST_BYTES)
+        if not isinstance(texts, dict) or not all(isinstance(texts.get(name, ""), str) for name in LISTS.values()):
+            raise DatasetError("is damaged; delete it")
     backups = [_replace(folder / name, texts[name].encode()) for name in LISTS.values() if name in texts]
     journal.unlink()
     return [backup for backup in backups if backup is not None]

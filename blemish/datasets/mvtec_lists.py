@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from blemish.datasets.conversion import Conversion, ConvertReport
-from blemish.datasets.files import read_file, some
+from blemish.datasets.files import naming, read_file, some
 from blemish.datasets.layouts import LISTS, Dataset, Sample, load_mvtec
 from blemish.datasets.list_writing import finish_lists, list_text, relative_name, write_lists
 from blemish.errors import DatasetError
@@ -63,6 +63,8 @@ def _files(source: Path, samples: Iterable[Sample]) -> dict[str, Path]:
 
 def _copy(conversion: Conversion, files: dict[str, Path], progress: Progress | None) -> None:
     for number, (name, path) in enumerate(files.items(), 1):
-        conversion.write(name, read_file(path, DEFAULT_LIMITS.max_bytes))
+        with naming(path):
+            content = read_file(path, DEFAULT_LIMITS.max_bytes)
+        conversion.write(name, content)
         if progress:
             progress("Copying", number, len(files))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from blemish.datasets.files import read_file
+from blemish.datasets.files import naming, read_file
 from blemish.errors import DatasetError, ImageError
 from blemish.images.headers import image_format, image_size
 from blemish.images.limits import DEFAULT_LIMITS, check_pixels
@@ -33,7 +33,8 @@ def read_class_names(base: Path) -> list[ClassName]:
     """The classes by number from `labelmap.txt` (`name:r,g,b::`) or `class_names.txt` (a name a line), if there."""
     for name in ("labelmap.txt", "class_names.txt"):
         if (base / name).is_file():
-            lines = read_file(base / name, _MOST_BYTES).decode("utf-8-sig", "replace").splitlines()
+            with naming(base / name):
+                lines = read_file(base / name, _MOST_BYTES).decode("utf-8-sig", "replace").splitlines()
             names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
             return [_class_name(line) for line in names if line != "__ignore__"]
     return []
