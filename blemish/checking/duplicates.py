@@ -19,7 +19,9 @@ Floats = npt.NDArray[np.float32]
 
 SIDE = 64
 SIGMA = 1.5  # pixels at that size: what is coarser than this is light and pose, which many good images share
-LIKENESS = 0.97  # correlation; of photographs, copies at JPEG quality 40 or 60 % of the size have 0.97, other shots seldom 0.95
+LIKENESS = (
+    0.97  # correlation; JPEG copies of photographs at quality 40 and copies at 60 % size reach it, other shots seldom
+)
 COMMON = 10  # from so many images on, what they have in common is taken off first
 HASH_BITS = 64
 MOST_BITS_APART = 20  # at a correlation of 0.97, 5 of 64 bits differ on average, more than 20 never

@@ -45,7 +45,7 @@ def _converted(data: Path, config: RunConfig) -> Path:
         raise UsageError(f"CheckDataset.convert.src_dataset_type is missing: one of {', '.join(KINDS)}.")
     kind = source_kind(name)
     report = convert(data, kind, data if kind == "mvtec" else Path(config.Global.output) / "dataset")
-    for line in (*report.warnings, *report.failed):
+    for line in (*report.warnings, *report.failed, *report.lines):
         say(line)
     say(f"Convert dataset successfully ! It is in {report.output}")
     return report.output
