@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from blemish import __version__
-from blemish.cli import options, paddlex, verbs, verbs_data
+from blemish.cli import options, paddlex, verbs, verbs_check, verbs_data
 from blemish.errors import UsageError, did_you_mean
 
 
@@ -124,6 +124,7 @@ def root(
 
 
 app.command()(verbs.quickstart)
+app.command()(verbs_check.check)
 app.command()(verbs.train)
 app.command()(verbs.predict)
 app.command()(verbs.models)

@@ -100,17 +100,20 @@ def models(
 
 
 def run(config: options.RunFile = None, override: options.Overrides = None, _verbose: options.Verbose = False) -> None:
-    """Do what a run file's Global.mode says, train or predict; main.py is the same."""
+    """Do what a run file's Global.mode says; main.py is the same."""
+    from blemish.cli.verbs_check import check_as_configured
     from blemish.config import load_config
 
     settings = load_config(config, override or [])
     mode = settings.Global.mode
-    if mode == "train":
+    if mode == "check_dataset":
+        check_as_configured(settings)
+    elif mode == "train":
         _fit(settings)
     elif mode == "predict":
         _predict(settings)
     else:
-        raise UsageError(f"This version does not have Global.mode={mode} yet; it has train and predict.")
+        raise UsageError(f"This version does not have Global.mode={mode} yet; it has check_dataset, train and predict.")
 
 
 def _fitted(config: RunConfig) -> FitReport:

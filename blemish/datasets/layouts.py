@@ -13,7 +13,16 @@ from blemish.datasets.masks import read_mask
 from blemish.errors import DatasetError
 from blemish.images import list_images
 
-__all__ = ["Dataset", "GoodImages", "Sample", "find_categories", "find_good_images", "load_dataset", "read_mask"]
+__all__ = [
+    "Dataset",
+    "GoodImages",
+    "Sample",
+    "find_categories",
+    "find_good_images",
+    "load_dataset",
+    "read_mask",
+    "relative_name",
+]
 
 log = logging.getLogger("blemish")
 
@@ -133,7 +142,7 @@ def find_categories(root: Path) -> list[Path]:
 
 def _mvtec_train(folder: Path) -> Iterator[Sample]:
     for path in list_images(folder / "train" / GOOD):
-        yield Sample(path, _name(path, folder), "train", GOOD)
+        yield Sample(path, relative_name(path, folder), "train", GOOD)
 
 
 def _mvtec_test(folder: Path) -> Iterator[Sample]:
@@ -141,7 +150,7 @@ def _mvtec_test(folder: Path) -> Iterator[Sample]:
         masks = _masks(folder / "ground_truth" / kind)
         for path in list_images(folder / "test" / kind):
             key = path.relative_to(folder / "test" / kind).with_suffix("").as_posix()
-            yield Sample(path, _name(path, folder), "test", kind, masks.get(f"{key}_mask") or masks.get(key))
+            yield Sample(path, relative_name(path, folder), "test", kind, masks.get(f"{key}_mask") or masks.get(key))
 
 
 def _defect_folders(folder: Path) -> list[str]:
@@ -172,7 +181,7 @@ def _plain(folder: Path) -> Iterator[Sample]:
             "train/good, or name a folder that holds good images only"
         )
     for path in list_images(folder):
-        yield Sample(path, _name(path, folder), "train", GOOD)
+        yield Sample(path, relative_name(path, folder), "train", GOOD)
 
 
 def _listed(folder: Path, split: str, refuse: Refuse) -> Iterator[Sample]:
@@ -186,11 +195,11 @@ def _listed(folder: Path, split: str, refuse: Refuse) -> Iterator[Sample]:
         mask = folder / line.columns[1] if len(line.columns) == 2 else None
         if mask == path:  # PaddleX's way to say that there is none
             mask = None
-        name = _name(path, folder)
-        yield Sample(path, name, split, _kind(name, mask), mask)
+        name = relative_name(path, folder)
+        yield Sample(path, name, split, _kind(name, mask, split), mask)
 
 
-def _kind(name: str, mask: Path | None) -> str:
+def _kind(name: str, mask: Path | None, split: str) -> str:
     """The type of the defect by the folder below `test`, else by what the mask holds."""
     folders = PurePosixPath(name).parts[:-1]
     if (
@@ -202,14 +211,15 @@ def _kind(name: str, mask: Path | None) -> str:
     try:
         return "defect" if read_mask(mask).any() else GOOD
     except DatasetError:
-        return "defect"
+        return GOOD if split == "train" else "defect"
 
 
 def _raise(source: Path, number: int, problem: str) -> None:
     raise DatasetError(f"{source}, line {number}: {problem}")
 
 
-def _name(path: Path, folder: Path) -> str:
+def relative_name(path: Path, folder: Path) -> str:
+    """The path relative to the folder where it lies in it, else as it is; with forward slashes."""
     for inner, outer in ((path, folder), (path.absolute(), folder.absolute())):
         if inner.is_relative_to(outer):
             return inner.relative_to(outer).as_posix()
