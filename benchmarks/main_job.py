@@ -61,8 +61,6 @@ class Stopwatch:
 
 def fit_by_stage(data: Path, preset: str, output: Path) -> Figures:
     """One fit; a stage lasts from the end of the one before it to its own last report."""
-    import resource
-
     from blemish.config import load_config
     from blemish.fitting import fit
 
