@@ -8,6 +8,8 @@ at a quarter of the places. The sum is the same; the work is half.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +18,7 @@ from blemish.graph import GraphBuilder
 
 Floats = npt.NDArray[np.float32]
 
-DISTANCES = 2**18  # in memory at a time, so few that they stay in the cache
+DISTANCES = 2**19  # in memory at a time, so few that they stay in the cache
 
 
 def append_nearest(graph: GraphBuilder, features: PatchFeatures, bank: Floats) -> str:
@@ -24,37 +26,43 @@ def append_nearest(graph: GraphBuilder, features: PatchFeatures, bank: Floats) -
     fine, coarse = features.append_taps(graph)
     squares = graph.node("ReduceSumSquare", features.join(graph, fine, coarse), axes=[1], keepdims=0, hint="squares")
     fine, coarse = channels_last(graph, fine), channels_last(graph, coarse)
+    doubled = _doubler(graph, features.rows // 2, features.columns // 2)
     size = max(1, DISTANCES // (features.rows * features.columns))
-    nearest = [_nearest(graph, features, fine, coarse, block) for block in np.array_split(bank, -(-len(bank) // size))]
+    blocks = np.array_split(bank, -(-len(bank) // size))
+    channels = features.taps[0].channels
+    nearest = [_nearest(graph, fine, coarse, block, channels=channels, doubled=doubled) for block in blocks]
     least = graph.node("Min", *nearest, hint="nearest") if len(nearest) > 1 else nearest[0]
     # Rounding can make the square of a tiny distance negative.
     return graph.node("Sqrt", graph.node("Relu", graph.node("Add", least, squares)), hint="distances")
 
 
-def _nearest(graph: GraphBuilder, features: PatchFeatures, fine: str, coarse: str, bank: Floats) -> str:
-    """The least |b|^2 - 2 x b over some rows of the bank, `[N, rows, columns]`."""
-    channels = features.taps[0].channels
+def _nearest(
+    graph: GraphBuilder, fine: str, coarse: str, bank: Floats, *, channels: int, doubled: Callable[[str], str]
+) -> str:
+    """The least |b|^2 - 2 x b over some rows of the bank, `[N, rows, columns]`; the fine tap has so many `channels`."""
     factors = -2 * bank.T  # (d, M)
     lengths = graph.constant(np.einsum("md,md->m", bank, bank), "bank_lengths")
     products = graph.node("MatMul", coarse, graph.constant(factors[channels:], "bank_coarse"), hint="coarse_products")
-    products = graph.node("Add", products, lengths)
-    products = _doubled(graph, products, features.rows // 2, features.columns // 2, len(bank))
+    products = doubled(graph.node("Add", products, lengths))
     fine_products = graph.node("MatMul", fine, graph.constant(factors[:channels], "bank_fine"), hint="fine_products")
     products = graph.node("Add", fine_products, products)  # [N, rows, columns, M]
     return graph.node("ReduceMin", products, axes=[3], keepdims=0, hint="bank_nearest")
 
 
-def _doubled(graph: GraphBuilder, value: str, rows: int, columns: int, channels: int) -> str:
-    """`[N, rows, columns, channels]` on twice the rows and columns, bilinear.
+def _doubler(graph: GraphBuilder, rows: int, columns: int) -> Callable[[str], str]:
+    """Puts `[N, rows, columns, M]` on twice the rows and columns, bilinear.
 
     As matrix products: a Resize of channels that come last is wrong on some execution providers.
     """
-    shape = graph.constant(np.array([-1, rows, columns * channels]), "shape")
-    value = graph.node("Reshape", value, shape)
-    value = graph.node("MatMul", graph.constant(_doubling(rows), "doubling"), value, hint="doubled_rows")
-    shape = graph.constant(np.array([-1, 2 * rows, columns, channels]), "shape")
-    value = graph.node("Reshape", value, shape)
-    return graph.node("MatMul", graph.constant(_doubling(columns), "doubling"), value, hint="doubled")
+    down, across = (graph.constant(_doubling(size), "doubling") for size in (rows, columns))
+    flat = graph.constant(np.array([0, rows, -1]), "flat")
+    grid = graph.constant(np.array([0, 2 * rows, columns, -1]), "grid")
+
+    def doubled(value: str) -> str:
+        value = graph.node("MatMul", down, graph.node("Reshape", value, flat), hint="doubled_rows")
+        return graph.node("MatMul", across, graph.node("Reshape", value, grid), hint="doubled")
+
+    return doubled
 
 
 def _doubling(size: int) -> Floats:
