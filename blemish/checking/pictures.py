@@ -55,15 +55,15 @@ def save_demo_images(images: Sequence[ImageFacts], folder: Path, bit_depth: int)
 
 def save_oddities(oddities: Sequence[Oddity], folder: Path) -> list[str]:
     """Image, heat map and overlay of each, as JPEG; returns the names of the files."""
-    from blemish.pipeline.panel import draw_panel
+    from blemish.pipeline.overview import Entry, draw_overview
 
     if oddities:
         folder.mkdir(parents=True)
     names = []
     for number, odd in enumerate(oddities):
         caption = f"score {odd.score:.3g}; beyond {odd.limit:.3g} a good image is odd"
-        panel = draw_panel(odd.image, odd.anomaly_map, odd.limit, title=odd.name, caption=caption)
-        names.append(_save(folder, number, Path(odd.name).stem, panel))
+        entry = Entry(odd.name, caption, None, odd.image, odd.anomaly_map)
+        names.append(_save(folder, number, Path(odd.name).stem, draw_overview([entry], odd.limit)))
     return names
 
 
