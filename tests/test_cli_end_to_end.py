@@ -209,7 +209,7 @@ def huge_png() -> bytes:
 
 
 class TestBadInput:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def bad(self, tmp_path_factory) -> Path:
         """A folder with one fine image, a 1x1 image, and five files that are no images."""
         folder = tmp_path_factory.mktemp("bad")

@@ -6,7 +6,7 @@ backbone gives the features, and a coreset of them is the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,16 +105,22 @@ class PatchCore(Detector):
         the scores are somewhat too large, and the false-alarm rate somewhat too low.
         """
         total, peaks = len(self._images), []
+        for i, anomaly_map in enumerate(self.left_out_maps(parts, range(total)), 1):
+            peaks.append(float(anomaly_map.max()))
+            _report(progress, "calibration", i, total)
+        scores = np.array(peaks)
+        return LeftOut(scores, scores)
+
+    def left_out_maps(self, parts: npt.NDArray[np.int64], chosen: Collection[int]) -> Iterator[Floats]:
+        """The anomaly maps `(rows, columns)` behind `left_out` of the chosen training images, in ascending order."""
         halves = len(np.unique(parts)) == 1
         features: Any = (
             self._kept if self._kept is not None else self.features.extract(self._images, self.setting.device)
         )
         for i, patches in enumerate(features):  # (P, d)
-            distances = self._halves(patches) if halves else self._without(parts, i).distances(patches)
-            peaks.append(float(self._smoothed(distances).max()))
-            _report(progress, "calibration", i + 1, total)
-        scores = np.array(peaks)
-        return LeftOut(scores, scores)
+            if i in chosen:
+                distances = self._halves(patches) if halves else self._without(parts, i).distances(patches)
+                yield self._smoothed(distances)
 
     def graph(self) -> onnx.ModelProto:
         """Features, nearest row of the bank, Gaussian blur, largest value."""
