@@ -1,47 +1,46 @@
-"""Brushed plates, every one a little different, with a dark scratch where a test wants a defect."""
+"""A small data set of brushed plates, good and scratched, in MVTec layout."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Image = npt.NDArray[np.uint8]
+SIZE = (120, 160)  # rows, columns
 
 
-def plate(seed: int, size: int = 96, defect: bool = False) -> Image:
-    """A plate (size, size, 3), RGB; the defect lies around 0.6 of the width and 0.4 of the height."""
+def plate(seed: int) -> np.ndarray:
+    """A good plate (H, W, 3), BGR: brushed metal with a warm tint, every one a little different."""
     random = np.random.default_rng(seed)
-    grain = cv2.GaussianBlur(random.normal(0, 60, (size, size)).astype(np.float32), (31, 1), 0)
-    light = random.normal(0, 8) + np.linspace(-1, 1, size) * random.normal(0, 12)  # (size,)
-    grey = np.clip(140 + grain + light, 0, 255)
-    image = np.stack([grey, grey * 0.95, grey * 0.9], axis=-1).astype(np.uint8)
-    if defect:
-        centre = (round(0.6 * size), round(0.4 * size))
-        cv2.circle(image, centre, max(3, size // 14), (20, 10, 10), -1)
-    return image
+    grain = cv2.GaussianBlur(random.normal(0, 30, SIZE).astype(np.float32), (31, 1), 0)  # (H, W)
+    grey = np.clip(150 + grain + random.normal(0, 3), 0, 255).astype(np.uint8)
+    return cv2.merge([grey, grey, np.clip(grey.astype(int) + 15, 0, 255).astype(np.uint8)])
 
 
-def exposure(image: Image, seed: int) -> Image:
-    """The same plate taken again: a little more or less light, and the sensor's noise."""
-    random = np.random.default_rng(seed)
-    noisy = image * random.uniform(0.98, 1.02) + random.normal(0, 1.5, image.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+def scratched(seed: int, start: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A plate with a dark scratch from `start` (x, y), and its mask (H, W) of {0, 255}."""
+    picture, mask = plate(seed), np.zeros(SIZE, np.uint8)
+    end = (start[0] + 25, start[1] + 18)
+    cv2.line(picture, start, end, (10, 10, 10), 6)
+    cv2.line(mask, start, end, 255, 6)
+    return picture, mask
 
 
-def write(path: Path, image: npt.NDArray[np.generic]) -> Path:
-    """Save an RGB or grey image."""
+def write(path: Path, picture: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image):
-        raise OSError(path)
+    path.write_bytes(cv2.imencode(path.suffix, picture)[1].tobytes())
     return path
 
 
-def write_all(folder: Path, images: Iterable[Image]) -> Path:
-    """Save images as 000.png, 001.png ..."""
-    for number, image in enumerate(images):
-        write(folder / f"{number:03}.png", image)
-    return folder
+def write_set(root: Path, train: int = 16, good: int = 4, defects: int = 4) -> Path:
+    """`train/good`, `test/good`, `test/scratch` and the masks; the scratches lie apart from each other."""
+    for number in range(train):
+        write(root / "train" / "good" / f"{number:03}.png", plate(number))
+    for number in range(good):
+        write(root / "test" / "good" / f"{number:03}.png", plate(100 + number))
+    for number in range(defects):
+        picture, mask = scratched(200 + number, (10 + 60 * (number % 2), 10 + 60 * (number // 2 % 2)))
+        write(root / "test" / "scratch" / f"{number:03}.png", picture)
+        write(root / "ground_truth" / "scratch" / f"{number:03}_mask.png", mask)
+    return root

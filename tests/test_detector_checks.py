@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from plates import exposure, plate
+from textures import exposure, plate
 from tiny_model import tiny_info
 
 from blemish.detectors import Detector, Setting, detector_class, list_models

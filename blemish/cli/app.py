@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from blemish import __version__
-from blemish.cli import options, paddlex, verbs
+from blemish.cli import options, paddlex, verbs, verbs_check, verbs_data
 from blemish.errors import UsageError, did_you_mean
 
 
@@ -21,7 +21,9 @@ class _Verbs(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         command = super().get_command(ctx, cmd_name)
         if command is None:
-            hint = did_you_mean(cmd_name, self.commands) or f" There are {', '.join(self.commands)}."
+            hint = (
+                did_you_mean(cmd_name, self.commands) or f" There are {', '.join(self.commands)}. See blemish --help."
+            )
             raise UsageError(f"Unknown verb {cmd_name}.{hint}")
         return command
 
@@ -122,7 +124,10 @@ def root(
 
 
 app.command()(verbs.quickstart)
+app.command()(verbs_check.check)
 app.command()(verbs.train)
 app.command()(verbs.predict)
 app.command()(verbs.models)
 app.command()(verbs.run)
+app.command()(verbs_data.convert)
+app.command()(verbs_data.split)

@@ -14,6 +14,7 @@ from blemish.errors import UsageError
 
 if TYPE_CHECKING:
     from blemish.config import RunConfig
+    from blemish.fitting import FitReport
 
 
 def quickstart(
@@ -24,7 +25,7 @@ def quickstart(
     """See it all once, on a generated sample of hazelnuts."""
     from blemish.demo import quickstart as show
 
-    show(data, output or Path("output") / "quickstart", say)
+    typer.echo(show(data, output or Path("output") / "quickstart", say, _fitted))
 
 
 def train(
@@ -75,6 +76,8 @@ def predict(
     from blemish.pipeline import open_model
 
     predictor = open_model(model, device or "auto", batch_size, false_alarm_rate, threshold)
+    if false_alarm_rate is not None and false_alarm_rate < predictor.calibration.best_rate:
+        say(predictor.calibration.statement(false_alarm_rate))
     raise typer.Exit(report_results(predictor.predict(inputs), save_path, as_json))
 
 
@@ -97,28 +100,38 @@ def models(
 
 
 def run(config: options.RunFile = None, override: options.Overrides = None, _verbose: options.Verbose = False) -> None:
-    """Do what a run file's Global.mode says, train or predict; main.py is the same."""
+    """Do what a run file's Global.mode says; main.py is the same."""
+    from blemish.cli.verbs_check import check_as_configured
     from blemish.config import load_config
 
     settings = load_config(config, override or [])
     mode = settings.Global.mode
-    if mode == "train":
+    if mode == "check_dataset":
+        check_as_configured(settings)
+    elif mode == "train":
         _fit(settings)
     elif mode == "predict":
         _predict(settings)
     else:
-        raise UsageError(f"This version does not have Global.mode={mode} yet; it has train and predict.")
+        raise UsageError(f"This version does not have Global.mode={mode} yet; it has check_dataset, train and predict.")
 
 
-def _fit(config: RunConfig) -> None:
+def _fitted(config: RunConfig) -> FitReport:
+    """Fit with a progress bar, and say what the calibration can promise."""
     from blemish.cli.progress import show_progress
-    from blemish.cli.results import SOME_FAILED
     from blemish.fitting import fit
 
     with show_progress() as progress:
         report = fit(config, progress)
     for line in report.lines:
         say(line)
+    return report
+
+
+def _fit(config: RunConfig) -> None:
+    from blemish.cli.results import SOME_FAILED
+
+    report = _fitted(config)
     typer.echo(str(report.folder))
     typer.echo(f"blemish predict {_quoted(report.output)} INPUT")
     if report.failed:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from blemish.detectors.coreset import greedy_coreset, squared_distances
+from blemish.detectors.coreset import greedy_coreset, nearest_squared
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 SURPLUS = 2  # rows that a chunk keeps for every row that is its part of the merged bank
 PENDING = 4  # rows that wait to be merged, for every row of the merged bank
-SCORED = 512  # features whose distances to all rows are in memory at a time
 REFERENCE_ROWS = 2048  # patches that stand for all others when the oddest are sought
 
 
@@ -37,12 +36,7 @@ class MemoryBank:
 
     def distances(self, features: Floats) -> Floats:
         """Euclidean distance `(P,)` of every feature `(P, d)` to its nearest row."""
-        nearest = np.empty(len(features), np.float32)
-        for start in range(0, len(features), SCORED):
-            part = features[start : start + SCORED]
-            squared = squared_distances(part, np.einsum("pd,pd->p", part, part), self.rows)
-            nearest[start : start + SCORED] = np.sqrt(squared.min(axis=1))
-        return nearest
+        return np.sqrt(nearest_squared(features, np.einsum("pd,pd->p", features, features), self.rows))
 
 
 @dataclass(frozen=True)

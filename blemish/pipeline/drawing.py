@@ -31,7 +31,7 @@ def draw_overlay(
 ) -> npt.NDArray[np.uint8]:
     """The image (H, W, 3) RGB under the map's colours, with contours where the map (H, W) crosses the threshold.
 
-    Where the map stays below about half the threshold, the image is left as it is. The contours are `line_width` pixels
+    Where the map stays below 85 % of the threshold, the image is left as it is. The contours are `line_width` pixels
     wide, by default thin for the image's size. Returns a new (H, W, 3) RGB picture.
     """
     clear, tint = _blend_tables()
@@ -42,22 +42,26 @@ def draw_overlay(
         tinted = step >= first_tinted
         level = step[tinted]  # (n,)
         picture[rows][tinted] = (picture[rows][tinted] * clear[level, None] + tint[level]) // 255
-    return _with_contours(picture, anomaly_map, threshold, line_width or max(0.75, sum(anomaly_map.shape) / 1100))
+    return draw_contours(picture, anomaly_map, threshold, line_width or max(0.75, sum(anomaly_map.shape) / 1100))
 
 
 @cache
 def _blend_tables() -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
     """Per step: what stays of the image, (256,) of 255, and the colour to add, (256, 3), times 255, with rounding."""
     cover = np.rint(cover_table() * 255).astype(np.uint16)
-    # amber fades in below the threshold; past twice the threshold it stays red, since white would read as paper
-    colours = colour_table()[np.clip(np.arange(256), THRESHOLD_INDEX, 2 * THRESHOLD_INDEX)]
+    # amber would look like dirt on dark images, so the tint begins with orange; past twice the threshold it stays
+    # red, since white would read as paper
+    colours = colour_table()[np.clip(np.arange(256), round(1.3 * THRESHOLD_INDEX), 2 * THRESHOLD_INDEX)]
     return 255 - cover, colours * cover[:, None] + np.uint16(127)
 
 
-def _with_contours(
+def draw_contours(
     picture: npt.NDArray[np.uint8], anomaly_map: npt.NDArray[np.float32], threshold: float, line_width: float
 ) -> npt.NDArray[np.uint8]:
-    """The picture with a light line in a dark rim, which reads on any ground, where the map crosses the threshold."""
+    """The picture (H, W, 3) with lines where the map (H, W) crosses the threshold; it may be drawn on in place.
+
+    A light line in a dark rim, `line_width` pixels wide in all, which reads on any ground.
+    """
     above = anomaly_map > threshold  # (H, W)
     if not above.any():
         return picture
