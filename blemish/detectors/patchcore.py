@@ -146,9 +146,7 @@ class PatchCore(Detector):
         return self.features.rows * self.features.columns
 
     def _chunk_size(self) -> int:
-        """Images per chunk, evenly dealt: as many as fit into half of the budget; the rest is for everything else.
-
-        """
+        """Images per chunk, evenly dealt: as many as fit into half of the budget; the rest is for everything else."""
         copies = 2 if self.parameters.noise_share else 1  # what is left of a chunk is a copy
         bytes_each = copies * self._patches * self.features.dimensions * 4
         most = max(LEAST_CHUNK, self.setting.memory_budget // 2 // bytes_each)
