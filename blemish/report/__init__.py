@@ -1,0 +1,16 @@
+"""The evaluation report: plain records in, one self-contained HTML page out."""
+
+from blemish.report.page import render_report
+from blemish.report.record import EvaluationReport, Judged, Kind, Picture, Rate, Remark, Shelf, Threshold
+
+__all__ = [
+    "EvaluationReport",
+    "Judged",
+    "Kind",
+    "Picture",
+    "Rate",
+    "Remark",
+    "Shelf",
+    "Threshold",
+    "render_report",
+]
