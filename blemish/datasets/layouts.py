@@ -1,17 +1,61 @@
-"""Layouts of a data set, recognised by what is there, and the good images in them."""
+"""Layouts of a data set, recognised by what is there, and the samples in them."""
 
 from __future__ import annotations
 
-import shlex
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from blemish.datasets.lists import read_list
+from blemish.datasets.masks import read_mask
 from blemish.errors import DatasetError
 from blemish.images import list_images
 
-LIST_FILE = "train.txt"
+__all__ = ["Dataset", "GoodImages", "Sample", "find_categories", "find_good_images", "load_dataset", "read_mask"]
+
+log = logging.getLogger("blemish")
+
+LISTS = {"train": "train.txt", "test": "val.txt"}
+GOOD = "good"
+_MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 # Folders of a data set that hold anything but good training images.
 _NOT_TRAINING = ("test", "val", "ground_truth", "annotations", "masks")
+
+Refuse = Callable[[Path, int, str], None]  # a list file, the line's number, what is wrong with it
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set.
+
+    Attributes:
+        path: the file, as the data set's folder was given.
+        name: its path relative to that folder, with forward slashes.
+        split: `train` or `test`.
+        kind: `good`, or the type of the defect.
+        mask: the file that marks the defect; None where none is given.
+    """
+
+    path: Path
+    name: str
+    split: str
+    kind: str
+    mask: Path | None = None
+
+    @property
+    def is_good(self) -> bool:
+        return self.kind == GOOD
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The samples of one product; `layout` is `mvtec`, `list` or `plain`."""
+
+    root: Path
+    layout: str
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
 
 
 @dataclass(frozen=True)
@@ -23,35 +67,94 @@ class GoodImages:
     names: tuple[str, ...]
 
 
-def find_good_images(folder: Path) -> GoodImages:
-    """The good training images of a folder, in one of three layouts.
+def load_dataset(folder: Path, refuse: Refuse | None = None) -> Dataset:
+    """The data set in a folder, in one of three layouts.
 
-    - `train.txt`: PaddleX's list file, an image and a mask on every line. Blanks in a path need quotes, or a tab
-      between the two paths.
-    - `train/good/`: the layout of MVTec AD.
-    - otherwise all images in it, in sub-folders too.
+    - `list`: PaddleX's `train.txt` and `val.txt`, an image and a mask on every line. Blanks in a path need quotes, or
+      a tab between the two paths. A line of one column is a good image; so is one whose mask is empty, or the image
+      itself. A folder below `test/` names the type of the defect, otherwise it is `defect`.
+    - `mvtec`: `train/good`, `test/good`, `test/<defect>` and the masks `ground_truth/<defect>/<stem>_mask.png`, or
+      `<stem>.png`, also as BMP, TIFF or JPEG. Other folders in `train` are not used.
+    - `plain`: all images in the folder, in sub-folders too; they are all good.
 
-    Raises `DatasetError` that says what was expected and what was found.
+    A line of a list that cannot be read raises `DatasetError`, or is handed to `refuse` and left out. `DatasetError`
+    also tells which layouts were looked for, and what was found instead.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
-    if (folder / LIST_FILE).is_file():
-        paths = _listed(folder)
-    elif (folder / "train" / "good").is_dir():
-        paths = list_images(folder / "train" / "good")
+    if any((folder / name).is_file() for name in LISTS.values()):
+        lists = {split: tuple(_listed(folder, split, refuse or _raise)) for split in LISTS}
+        found = Dataset(folder, "list", **lists)
+    elif (folder / "train" / GOOD).is_dir() or _defect_folders(folder):
+        found = Dataset(folder, "mvtec", tuple(_mvtec_train(folder)), tuple(_mvtec_test(folder)))
     else:
-        paths = _plain(folder)
-    if not paths:
+        found = Dataset(folder, "plain", tuple(_plain(folder)), ())
+    if not found.train and not found.test:
         raise DatasetError(
-            f"{folder}: no good images found. Expected images in the folder itself, in train/good, "
-            f"or listed in {LIST_FILE}; there is {_content(folder)}"
+            f"{folder}: no images found. Looked for {LISTS['train']} and {LISTS['test']}, for train/good and "
+            f"test/<defect>, and for images in the folder itself; there is {_content(folder)}"
         )
-    return GoodImages(folder, tuple(paths), tuple(_name(path, folder) for path in paths))
+    return found
 
 
-def _plain(folder: Path) -> list[Path]:
+def find_good_images(folder: Path) -> GoodImages:
+    """The good training images of a data set; `DatasetError` if it has none.
+
+    Images that a list names for training together with a mask of a defect are left out, with a warning.
+    """
+    dataset = load_dataset(folder)
+    good = [sample for sample in dataset.train if sample.is_good]
+    if len(good) < len(dataset.train):
+        odd = [sample.name for sample in dataset.train if not sample.is_good]
+        log.warning("left out, since they are marked as defects: %s", _some(odd))
+    if not good:
+        raise DatasetError(
+            f"{folder}: no good images found. Expected images in train/good, listed in {LISTS['train']}, or in the "
+            f"folder itself; there is {_content(folder)}"
+        )
+    return GoodImages(folder, tuple(sample.path for sample in good), tuple(sample.name for sample in good))
+
+
+def find_categories(root: Path) -> list[Path]:
+    """The sub-folders of a folder that are data sets with lists or with `train/good`, sorted by name."""
+    if not root.is_dir():
+        raise DatasetError(f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'}")
+    children = (child for child in root.iterdir() if not child.name.startswith("."))
+    return sorted(
+        child for child in children if (child / LISTS["train"]).is_file() or (child / "train" / GOOD).is_dir()
+    )
+
+
+def _mvtec_train(folder: Path) -> Iterator[Sample]:
+    for path in list_images(folder / "train" / GOOD):
+        yield Sample(path, _name(path, folder), "train", GOOD)
+
+
+def _mvtec_test(folder: Path) -> Iterator[Sample]:
+    for kind in _defect_folders(folder):
+        masks = _masks(folder / "ground_truth" / kind)
+        for path in list_images(folder / "test" / kind):
+            key = path.relative_to(folder / "test" / kind).with_suffix("").as_posix()
+            yield Sample(path, _name(path, folder), "test", kind, masks.get(f"{key}_mask") or masks.get(key))
+
+
+def _defect_folders(folder: Path) -> list[str]:
+    """The sub-folders of `test` that hold images, `good` among them."""
+    test = folder / "test"
+    names = sorted(child.name for child in test.iterdir() if child.is_dir()) if test.is_dir() else []
+    return [name for name in names if not name.startswith(".") and list_images(test / name)]
+
+
+def _masks(folder: Path) -> dict[str, Path]:
+    """Masks by their path in the folder without suffix; the first suffix of the list where there are several."""
+    paths = [path for path in list_images(folder) if path.suffix.lower() in _MASK_SUFFIXES] if folder.is_dir() else []
+    paths.sort(key=lambda path: -_MASK_SUFFIXES.index(path.suffix.lower()))
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
+
+
+def _plain(folder: Path) -> Iterator[Sample]:
     """All images of a folder; refused if sub-folders say that they are not all good images of one product."""
-    categories = [child.name for child in sorted(folder.iterdir()) if (child / "train" / "good").is_dir()]
+    categories = [child.name for child in find_categories(folder)]
     if categories:
         raise DatasetError(
             f"{folder} holds several products ({_some(categories)}); name one of them, such as {folder / categories[0]}"
@@ -59,39 +162,52 @@ def _plain(folder: Path) -> list[Path]:
     other = [name for name in _NOT_TRAINING if (folder / name).is_dir()]
     if other:
         raise DatasetError(
-            f"{folder} has {_some(other)} but neither train/good nor {LIST_FILE}; put the good images into train/good, "
-            "or name a folder that holds good images only"
+            f"{folder} has {_some(other)} but neither train/good nor {LISTS['train']}; put the good images into "
+            "train/good, or name a folder that holds good images only"
         )
-    return list_images(folder)
+    for path in list_images(folder):
+        yield Sample(path, _name(path, folder), "train", GOOD)
 
 
-def _listed(folder: Path) -> list[Path]:
-    """The first column of `train.txt`."""
-    source = folder / LIST_FILE
+def _listed(folder: Path, split: str, refuse: Refuse) -> Iterator[Sample]:
+    """The samples of `train.txt` or `val.txt`; none if there is no such file."""
+    source = folder / LISTS[split]
+    for line in read_list(source) if source.is_file() else ():
+        if line.problem:
+            refuse(source, line.number, line.problem)
+            continue
+        path = folder / line.columns[0]
+        mask = folder / line.columns[1] if len(line.columns) == 2 else None
+        if mask == path:  # PaddleX's way to say that there is none
+            mask = None
+        name = _name(path, folder)
+        yield Sample(path, name, split, _kind(name, mask), mask)
+
+
+def _kind(name: str, mask: Path | None) -> str:
+    """The type of the defect by the folder below `test`, else by what the mask holds."""
+    folders = PurePosixPath(name).parts[:-1]
+    if (
+        "test" in folders[:-1] and not PurePosixPath(name).is_absolute()
+    ):  # above the data set, a folder may have any name
+        return folders[folders.index("test") + 1]
+    if mask is None:
+        return GOOD
     try:
-        text = source.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{source} cannot be read as UTF-8 text: {error}") from None
-    lines = enumerate(text.splitlines(), 1)
-    return [folder / _columns(line, f"{source}, line {number}")[0] for number, line in lines if line.strip()]
+        return "defect" if read_mask(mask).any() else GOOD
+    except DatasetError:
+        return "defect"
 
 
-def _columns(line: str, where: str) -> list[str]:
-    """An image, or an image and its mask."""
-    try:
-        columns = [part.strip() for part in line.split("\t")] if "\t" in line else shlex.split(line, posix=True)
-    except ValueError as error:
-        raise DatasetError(f"{where}: {error}; quote paths with blanks") from None
-    if not 1 <= len(columns) <= 2 or not columns[0]:
-        raise DatasetError(
-            f"{where}: expected an image and its mask, found {len(columns)} columns; "
-            "quote paths with blanks, or put a tab between the two"
-        )
-    return columns
+def _raise(source: Path, number: int, problem: str) -> None:
+    raise DatasetError(f"{source}, line {number}: {problem}")
 
 
 def _name(path: Path, folder: Path) -> str:
-    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
+    for inner, outer in ((path, folder), (path.absolute(), folder.absolute())):
+        if inner.is_relative_to(outer):
+            return inner.relative_to(outer).as_posix()
+    return path.as_posix()
 
 
 def _content(folder: Path) -> str:

@@ -1,9 +1,18 @@
 """From a path, folder, URL, array, list or dict to decoded images; the one resize; geometry back."""
 
-from blemish.images.decode import decode_image
+from blemish.images.decode import decode_image, decode_samples
 from blemish.images.geometry import InputGeometry
 from blemish.images.limits import Limits
 from blemish.images.reading import read_ahead
 from blemish.images.sources import ImageRef, expand, list_images
 
-__all__ = ["ImageRef", "InputGeometry", "Limits", "decode_image", "expand", "list_images", "read_ahead"]
+__all__ = [
+    "ImageRef",
+    "InputGeometry",
+    "Limits",
+    "decode_image",
+    "decode_samples",
+    "expand",
+    "list_images",
+    "read_ahead",
+]

@@ -40,13 +40,7 @@ def decode_image(
     damaged, cut short or over a limit.
     """
     check_bit_depth(bit_depth)
-    if not data:
-        raise refusal(name, "is empty (0 bytes)")
-    if len(data) > limits.max_bytes:
-        raise refusal(name, f"{len(data)} bytes are more than the limit of {limits.max_bytes}")
-    kind = headers.image_format(data)
-    if kind is None:
-        raise refusal(name, "is not an image that can be read (JPEG, PNG, BMP, TIFF, WebP, PNM, Sun raster, PDF)")
+    kind = _kind(data, name, limits)
     if kind == "PDF":
         return render_page(data, name, limits, page)
     if kind == "TIFF":
@@ -54,6 +48,17 @@ def decode_image(
     if page:
         raise refusal(name, f"has no page {page}, a {kind} file has one")
     return _to_rgb(_decode(data, kind, name, limits), bit_depth)
+
+
+def decode_samples(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) -> Samples:
+    """The first image of a file as stored: BGR (H, W, 3), uint8 or uint16, with no scaling of 16-bit samples.
+
+    For masks, whose values are no brightness. Raises `ImageError` as `decode_image` does, and for PDF.
+    """
+    kind = _kind(data, name, limits)
+    if kind == "PDF":
+        raise refusal(name, "is a PDF file, which holds no samples")
+    return _tiff_samples(data, name, limits, 0)[0] if kind == "TIFF" else _decode(data, kind, name, limits)
 
 
 def array_to_rgb(array: npt.NDArray[np.generic], name: str, bit_depth: int = 16) -> npt.NDArray[np.uint8]:
@@ -80,8 +85,27 @@ def check_bit_depth(bit_depth: int) -> None:
         raise UsageError(f"bit depth {bit_depth} is not between 10 and 16")
 
 
+def _kind(data: bytes, name: str, limits: Limits) -> str:
+    """The format by the content, after the checks that need nothing else."""
+    if not data:
+        raise refusal(name, "is empty (0 bytes)")
+    if len(data) > limits.max_bytes:
+        raise refusal(name, f"{len(data)} bytes are more than the limit of {limits.max_bytes}")
+    kind = headers.image_format(data)
+    if kind is None:
+        raise refusal(name, "is not an image that can be read (JPEG, PNG, BMP, TIFF, WebP, PNM, Sun raster, PDF)")
+    return kind
+
+
 def _decode_tiff(data: bytes, name: str, limits: Limits, page: int, bit_depth: int) -> npt.NDArray[np.uint8]:
-    """One frame, set right where OpenCV's reader alone would give wrong colours, or refused."""
+    """One frame, set right where OpenCV's reader alone would give wrong colours."""
+    pixels, inverted = _tiff_samples(data, name, limits, page)
+    rgb = _to_rgb(pixels, bit_depth)
+    return np.asarray(255 - rgb, np.uint8) if inverted else rgb
+
+
+def _tiff_samples(data: bytes, name: str, limits: Limits, page: int) -> tuple[Samples, bool]:
+    """One frame, and whether its samples are still to be inverted; refused where OpenCV would read it wrongly."""
     frame = next(islice(tiff.frames(io.BytesIO(data)), page, None), None)
     if frame is None:
         raise refusal(name, f"is a damaged TIFF file or one cut short: it has no readable frame {page}")
@@ -92,8 +116,7 @@ def _decode_tiff(data: bytes, name: str, limits: Limits, page: int, bit_depth: i
     deep = pixels.dtype == np.uint16
     if deep and frame.separate_planes:
         raise refusal(name, "is a 16-bit TIFF file with separate colour planes, which is not supported")
-    rgb = _to_rgb(pixels, bit_depth)
-    return np.asarray(255 - rgb, np.uint8) if deep and frame.white_is_zero else rgb
+    return pixels, deep and frame.white_is_zero
 
 
 def _decode(data: bytes, kind: str, name: str, limits: Limits) -> Samples:
