@@ -70,6 +70,8 @@ class Histogram:
     zero: float
     threshold: float | None
     counts: list[Tick]
+    good_side: str
+    defective_side: str
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def histogram(report: EvaluationReport) -> Histogram:
     upper, lower = (tallest[side] if counts.any() else 0 for side, counts in ((True, good), (False, defective)))
     zero = SIDE * (1.0 if not lower else 0.12 if not upper else min(0.68, max(0.32, upper / (upper + lower))))
     unit = min((zero - 10) / tallest[True], (SIDE - zero - 10) / tallest[False] if lower else math.inf)
-    shown = Histogram(
+    return Histogram(
         scale,
         _bars(good, edges, zero, -unit, "good"),
         _bars(defective, edges, zero, unit, "defective"),
@@ -112,8 +114,9 @@ def histogram(report: EvaluationReport) -> Histogram:
         zero / SIDE * 100,
         _place(scale, report.threshold.score),
         _count_ticks(zero, unit, upper, lower),
+        _free_side(good),
+        _free_side(defective),
     )
-    return shown
 
 
 def roc_chart(report: EvaluationReport) -> Curve | None:
@@ -161,7 +164,9 @@ def _bars(counts: npt.NDArray[np.int64], edges: Values, zero: float, unit: float
     for i in np.flatnonzero(counts):
         height = abs(unit) * int(counts[i])
         title = f"{counts[i]} {word}, score {number(float(edges[i]))} to {number(float(edges[i + 1]))}"
-        bars.append(Bar(round(i * width + 1, 2), round(min(zero, zero + unit * counts[i]), 2), width - 2, height, title))
+        bars.append(
+            Bar(round(i * width + 1, 2), round(min(zero, zero + unit * counts[i]), 2), width - 2, height, title)
+        )
     return bars
 
 
@@ -173,7 +178,15 @@ def _outline(report: EvaluationReport, edges: Values, zero: float, unit: float, 
     expected = np.histogram(calibration, edges)[0] * (max(1, good) / len(calibration))  # (bins,)
     width = SIDE / len(expected)
     tops = [round(max(2.0, zero - unit * float(count)), 1) for count in expected]
-    return f"M0 {zero:.1f}" + "".join(f"V{top}H{round((i + 1) * width, 1)}" for i, top in enumerate(tops)) + f"V{zero:.1f}"
+    return (
+        f"M0 {zero:.1f}" + "".join(f"V{top}H{round((i + 1) * width, 1)}" for i, top in enumerate(tops)) + f"V{zero:.1f}"
+    )
+
+
+def _free_side(counts: npt.NDArray[np.int64]) -> str:
+    """Where the bars leave more room for a label."""
+    third = len(counts) // 3
+    return "left" if counts[:third].max() <= counts[-third:].max() else "right"
 
 
 def _count_ticks(zero: float, unit: float, upper: int, lower: int) -> list[Tick]:
@@ -194,7 +207,9 @@ def _place(scale: Scale, value: float) -> float | None:
 def _curve(x: Values, y: Values, limit: float, mark: tuple[float, float] | None) -> Curve:
     x, y = _cut(np.asarray(x, float), np.asarray(y, float), limit)
     keep = _telling(x, y)
-    points = [f"{round(SIDE * u / limit, 1):g} {round(SIDE * (1 - v), 1):g}" for u, v in zip(x[keep], y[keep], strict=True)]
+    points = [
+        f"{round(SIDE * u / limit, 1):g} {round(SIDE * (1 - v), 1):g}" for u, v in zip(x[keep], y[keep], strict=True)
+    ]
     line = "M" + "L".join(points)
     ticks = [Tick(100 * value / limit, percent_of(value)) for value in round_values(0, limit, 4)]
     return Curve(line, f"{line}V{SIDE}H0Z", ticks, [Tick(value, f"{value} %") for value in (0, 25, 50, 75, 100)], mark)

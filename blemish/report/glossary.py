@@ -107,8 +107,8 @@ METRICS = (
     Metric(
         "Dice",
         "Dice",
-        "Twice the overlap over the sum of both areas, averaged over the classes good and defective.",
-        "As with mIoU, a model that never marks anything reaches about 0.5.",
+        "Twice the overlap of the marked and the true area over the sum of both: the F1 of the defective pixels.",
+        "Large defects outvote small ones.",
     ),
 )
 BY_KEY = {metric.key: metric for metric in METRICS}

@@ -54,6 +54,7 @@ def render_report(report: EvaluationReport) -> str:
     )
     environment.globals.update(strip=charts.strip, counted=words.counted)
     page = environment.from_string(_packaged("report.html.j2")).render(_content(report))
+    page = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", page)
     return re.sub(r"\n\s*\n+", "\n", page).encode("utf-8", "replace").decode()
 
 
@@ -78,21 +79,25 @@ def _content(report: EvaluationReport) -> dict[str, Any]:
 
 
 def _tiles(report: EvaluationReport) -> list[Tile]:
-    rates = [
-        _rate_tile("False alarms", report.false_alarms, "good", "no good images"),
-        _rate_tile("Misses", report.misses, "defective", "no defective images"),
+    wanted = report.threshold.rate
+    tiles = [
+        _rate_tile("False alarms", report.false_alarms, "no good images", wanted),
+        _rate_tile("Misses", report.misses, "no defective images", None),
     ]
     for key in _TILES:
         interval = _metric_interval(report, key)
-        detail = f"95 %: {interval}" if interval else _gist(report.not_computed.get(key, ""))
-        rates.append(Tile(BY_KEY[key].name, _metric_value(report, key) or "–", detail))
-    return rates
+        if interval and not interval.startswith("no "):
+            interval = f"95 %: {interval}"
+        detail = interval or _gist(report.not_computed.get(key, ""))
+        tiles.append(Tile(BY_KEY[key].name, _metric_value(report, key) or "–", detail))
+    return tiles
 
 
-def _rate_tile(name: str, rate: Rate | None, word: str, missing: str) -> Tile:
+def _rate_tile(name: str, rate: Rate | None, missing: str, wanted: float | None) -> Tile:
     if rate is None:
         return Tile(name, "–", missing)
-    return Tile(name, f"{rate.count} of {rate.total}", f"{word}; {words.certainty(rate)}", "bad" if rate.count else "ok")
+    detail = words.certainty(rate) + (f"; set for {words.percent(wanted)}" if wanted is not None else "")
+    return Tile(name, f"{rate.count} of {rate.total}", detail, "bad" if rate.count else "ok")
 
 
 def _metric_value(report: EvaluationReport, key: str) -> str | None:
@@ -107,6 +112,8 @@ def _metric_interval(report: EvaluationReport, key: str) -> str | None:
     if not isinstance(interval, tuple):
         return None
     low, high = interval
+    if low == high:  # what a bootstrap says of classes that do not overlap
+        return "no overlap among these images" if low == 1 else f"{low:.3f}"
     if BY_KEY[key].is_rate:
         return f"{words.percent(low).removesuffix(' %')} to {words.percent(high)}"
     return f"{low:.3f} to {high:.3f}"
@@ -128,5 +135,3 @@ def _data_uri(jpeg: bytes) -> str:
 
 def _packaged(name: str) -> str:
     return (files("blemish.report") / name).read_text(encoding="utf-8")
-
-

@@ -118,7 +118,8 @@ class EvaluationReport:
     """All that one evaluation has found.
 
     `metrics` has every key, None where it cannot be known; `not_computed` says why. `false_alarms` and `misses` are
-    None without good or defective images. `roc` is (false-alarm rate, detection rate), `pro` is (share of good pixels
+    None without good or defective images. `seen_in_training` names the images that the model was trained on too,
+    `problems` has a line for each mask that cannot be used. `roc` is (false-alarm rate, detection rate), `pro` is (share of good pixels
     marked, mean share of a defect covered). `model` and `data` are what identifies them, by a label each.
     """
 
@@ -136,6 +137,8 @@ class EvaluationReport:
     roc: Points | None = None
     pro: Points | None = None
     gallery: Mapping[str, Shelf] = field(default_factory=dict)
+    seen_in_training: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     output: Path = Path()
 
     @property

@@ -24,21 +24,27 @@ def number(value: float) -> str:
 
 def certainty(rate: Rate) -> str:
     """What the count says of the rate behind it, with 95 % confidence."""
+    return f"95 %: {bounds(rate)}"
+
+
+def bounds(rate: Rate) -> str:
+    """The rates that the count leaves possible: one-sided where nothing or everything was counted."""
     if rate.count == 0:
-        return f"95 %: under {percent(rate.upper)}"
+        return f"under {percent(rate.upper)}"
     if rate.count == rate.total:
-        return f"95 %: over {percent(rate.lower)}"
+        return f"over {percent(rate.lower)}"
     low, high = (percent(bound) for bound in rate.interval)
-    return f"95 %: {low.removesuffix(' %')} to {high}"
+    return f"{low.removesuffix(' %')} to {high}"
 
 
-def headline(report: EvaluationReport) -> str:
-    """The verdict in a sentence or two."""
+def headline(report: EvaluationReport) -> tuple[str, str]:
+    """The verdict in a sentence, and where the threshold comes from as the end of that sentence."""
+    fires = ""
     if report.never_fires:
-        return f"This model never fires: it called none of {_images(report)} anomalous. {_findings(report)}"
-    if report.always_fires:
-        return f"This model always fires: it called every one of {_images(report)} anomalous. {_findings(report)}"
-    return f"{_findings(report)}; {set_for(report.threshold)}."
+        fires = f"This model never fires: it called none of {_images(report)} anomalous. "
+    elif report.always_fires:
+        fires = f"This model always fires: it called every one of {_images(report)} anomalous. "
+    return f"{fires}{_findings(report)};", f"{set_for(report.threshold)}."
 
 
 def set_for(threshold: Threshold) -> str:
@@ -57,14 +63,13 @@ def counted(count: int, noun: str) -> str:
 
 def _findings(report: EvaluationReport) -> str:
     false_alarms, misses = report.false_alarms, report.misses
-    plain = report.never_fires or report.always_fires
     if misses is None:
-        return f"{_good(false_alarms)}. With no defective image among them, nothing here says how many defects it misses"
+        return f"{_good(false_alarms)}; no image was defective, so nothing here says how many defects are missed"
     defects = counted(misses.total, "defective image")
     found = f"{misses.total - misses.count} of {defects} {_was(misses.total - misses.count)} found"
     if false_alarms is None:
-        return f"{found}. With no good image among them, nothing here says how many false alarms it raises"
-    return f"{_good(false_alarms)}; {found}" + "." * plain
+        return f"{found}; no image was good, so nothing here says how many false alarms there are"
+    return f"{_good(false_alarms)}; {found}"
 
 
 def _good(rate: Rate | None) -> str:
