@@ -89,13 +89,13 @@ def _tiles(report: EvaluationReport) -> list[Tile]:
         if interval and not interval.startswith("no "):
             interval = f"95 %: {interval}"
         detail = interval or _gist(report.not_computed.get(key, ""))
-        tiles.append(Tile(BY_KEY[key].name, _metric_value(report, key) or "–", detail))
+        tiles.append(Tile(BY_KEY[key].name, _metric_value(report, key) or "\N{EN DASH}", detail))
     return tiles
 
 
 def _rate_tile(name: str, rate: Rate | None, missing: str, wanted: float | None) -> Tile:
     if rate is None:
-        return Tile(name, "–", missing)
+        return Tile(name, "\N{EN DASH}", missing)
     detail = words.certainty(rate) + (f"; set for {words.percent(wanted)}" if wanted is not None else "")
     return Tile(name, f"{rate.count} of {rate.total}", detail, "bad" if rate.count else "ok")
 

@@ -119,8 +119,9 @@ class EvaluationReport:
 
     `metrics` has every key, None where it cannot be known; `not_computed` says why. `false_alarms` and `misses` are
     None without good or defective images. `seen_in_training` names the images that the model was trained on too,
-    `problems` has a line for each mask that cannot be used. `roc` is (false-alarm rate, detection rate), `pro` is (share of good pixels
-    marked, mean share of a defect covered). `model` and `data` are what identifies them, by a label each.
+    `problems` has a line for each mask that cannot be used. `roc` is (false-alarm rate, detection rate), `pro` is
+    (share of good pixels marked, mean share of a defect covered). `model` and `data` are what identifies them, by a
+    label each.
     """
 
     metrics: Mapping[str, float | tuple[float, float] | None]
