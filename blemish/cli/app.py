@@ -123,6 +123,8 @@ def root(
 
 app.command()(verbs.quickstart)
 app.command()(verbs.train)
+app.command()(verbs.evaluate)
 app.command()(verbs.predict)
 app.command()(verbs.models)
+app.command()(verbs.bench)
 app.command()(verbs.run)

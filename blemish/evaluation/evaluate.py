@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blemish.datasets import Dataset, Sample
 from blemish.errors import DatasetError
-from blemish.evaluation.figures import figures, kinds, pro, rate, roc
+from blemish.evaluation.figures import alternatives, figures, kinds, pro, rate, roc
 from blemish.evaluation.files import clear, write
 from blemish.evaluation.remarks import Findings, remarks, unsure
 from blemish.evaluation.samples import samples_to_judge
@@ -27,8 +27,8 @@ def evaluate(
     output: Path,
     device: str = "auto",
     progress: Progress | None = None,
-    batch_size: int = 1,
     *,
+    batch_size: int = 1,
     false_alarm_rate: float | None = None,
     threshold: float | None = None,
 ) -> EvaluationReport:
@@ -79,6 +79,7 @@ def _report(predictor: Predictor, dataset: Dataset, tally: Tally, output: Path) 
         image_auroc=auroc if isinstance(auroc, float) else None,
         seen=_seen(predictor, tally),
         doubts=found.doubts,
+        alternatives=alternatives(judged, predictor.calibration, limit.rate),
     )
     return EvaluationReport(
         metrics=found.values,
@@ -94,6 +95,7 @@ def _report(predictor: Predictor, dataset: Dataset, tally: Tally, output: Path) 
         data=_data_identity(dataset, tally),
         roc=roc(judged),
         pro=pro(tally, found.values),
+        alternatives=tuple(findings.alternatives),
         gallery=tally.gallery.shelves(),
         seen_in_training=tuple(findings.seen),
         problems=tuple(tally.problems),
@@ -125,7 +127,7 @@ def _threshold(predictor: Predictor) -> Threshold:
 def _model_identity(predictor: Predictor) -> dict[str, str]:
     info = predictor.model.info
     backbone = info.backbone
-    facts = {
+    return {
         "Detector": info.detector.name,
         "Parameters": ", ".join(
             f"{key} {value}" for key, value in info.detector.parameters.items() if value is not None
@@ -140,7 +142,6 @@ def _model_identity(predictor: Predictor) -> dict[str, str]:
         "Fitted": f"{info.created}, Blemish {info.blemish_version}",
         "Checksum": info.checksum,
     }
-    return facts
 
 
 def _data_identity(dataset: Dataset, tally: Tally) -> dict[str, str]:

@@ -8,13 +8,15 @@ from functools import partial
 
 import numpy as np
 
+from blemish.calibration import Calibration
 from blemish.errors import UsageError
 from blemish.evaluation.tally import Tally
 from blemish.metrics import auroc, average_precision, binomial_interval, bootstrap_interval, f1_at, f1_max, roc_curve
-from blemish.report import METRICS, Judged, Kind, Rate
+from blemish.report import METRICS, Alternative, Judged, Kind, Rate
 from blemish.report.record import Points
 
 PRO_LIMIT, STRICT_PRO_LIMIT = 0.3, 0.05
+_RATES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 # PaddleX's key of each measure of agreement between pixels and masks
 _PADDLEX_NAMES = {"miou": "mIoU", "accuracy": "Acc", "kappa": "Kappa", "dice": "Dice"}
 Value = float | tuple[float, float] | None
@@ -55,19 +57,19 @@ def _image_figures(found: Figures, judged: Sequence[Judged], threshold: float) -
     labels = np.array([not image.is_good for image in judged], np.bool_)  # (n,)
     scores = np.array([image.score for image in judged], np.float64)  # (n,)
     missing = _missing(judged)
-    for key, name, metric in (
-        ("image_auroc", "auroc", auroc),
-        ("image_ap", "average_precision", average_precision),
-    ):
-        found.compute(key, partial(metric, labels, scores), missing)
-        found.compute(f"{key}_ci95", partial(bootstrap_interval, labels, scores, name), missing)
+    found.compute("image_auroc", partial(auroc, labels, scores), missing)
+    found.compute("image_auroc_ci95", partial(bootstrap_interval, labels, scores, "auroc"), missing)
+    found.compute("image_ap", partial(average_precision, labels, scores), missing)
+    found.compute("image_ap_ci95", partial(bootstrap_interval, labels, scores, "average_precision"), missing)
     found.compute("f1", partial(f1_at, labels, scores, threshold), missing)
     found.compute("f1_max", lambda: f1_max(labels, scores)[0], missing)
-    for key, called_wrong in (("false_alarm_rate", rate(judged, True)), ("miss_rate", rate(judged, False))):
-        word = "good" if key == "false_alarm_rate" else "defective"
-        absent = f"there are no {word} images" if called_wrong is None else None
-        found.compute(key, lambda r=called_wrong: r.value, absent)
-        found.compute(f"{key}_ci95", lambda r=called_wrong: r.interval, absent)
+    for key, wrong, word in (
+        ("false_alarm_rate", rate(judged, True), "good"),
+        ("miss_rate", rate(judged, False), "defective"),
+    ):
+        absent = f"there are no {word} images" if wrong is None else None
+        found.compute(key, partial(getattr, wrong, "value"), absent)
+        found.compute(f"{key}_ci95", partial(getattr, wrong, "interval"), absent)
 
 
 def _pixel_figures(found: Figures, tally: Tally, threshold: float) -> None:
@@ -143,3 +145,15 @@ def roc(judged: Sequence[Judged]) -> Points | None:
 def pro(tally: Tally, values: Mapping[str, Value]) -> Points | None:
     """Share of good pixels marked and mean share of a defect covered, over all thresholds up to the limit."""
     return None if values["au_pro"] is None else tally.pixels.pro_curve()
+
+
+def alternatives(judged: Sequence[Judged], calibration: Calibration, rate_in_force: float | None) -> list[Alternative]:
+    """The false-alarm rates that the calibration supports, and the one in force, each with its verdicts."""
+    rates = {rate for rate in _RATES if rate >= calibration.best_rate} | ({rate_in_force} - {None})
+    found = []
+    for rate in sorted(filter(None, rates)):
+        score = calibration.threshold(rate)
+        flagged = [image for image in judged if image.score is not None and image.score > score]
+        false_alarms = sum(image.is_good for image in flagged)
+        found.append(Alternative(rate, score, false_alarms, len(flagged) - false_alarms, rate == rate_in_force))
+    return found

@@ -110,6 +110,7 @@ def result(report: EvaluationReport, data: Path) -> dict[str, Any]:
             }
             for kind in report.kinds
         },
+        "other_rates": [asdict(other) for other in report.alternatives],
         "remarks": [asdict(remark) for remark in report.remarks],
         "unsure": list(report.unsure),
         "seen_in_training": list(report.seen_in_training),

@@ -9,11 +9,13 @@ from blemish.calibration import Calibration
 from blemish.evaluation.tally import Tally
 from blemish.models import ModelInfo
 from blemish.pipeline.predictor import Limit
-from blemish.report import Kind, Rate, Remark
+from blemish.report import Alternative, Kind, Rate, Remark
 from blemish.report.words import bounds, certainty, counted, percent
 
 _FEW_GOOD, _FEW_DEFECTIVE = 100, 30
 _NAMED = 5
+# From this share on, misses are worth a word where another rate would have spared that share of the defects.
+_MANY_MISSED, _SPARED = 0.1, 0.1
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,13 @@ class Findings:
     info: ModelInfo
     calibration: Calibration
     limit: Limit
-    kinds: Sequence[Kind]
+    kinds: tuple[Kind, ...]
     false_alarms: Rate | None
     misses: Rate | None
     image_auroc: float | None
     seen: Sequence[str]
     doubts: Sequence[str]
+    alternatives: Sequence[Alternative]
 
 
 def remarks(found: Findings) -> tuple[Remark, ...]:
@@ -44,8 +47,8 @@ def _alarms(found: Findings) -> Iterable[str | None]:
     if found.seen:
         whole = "All" if len(found.seen) == judged else str(len(found.seen))
         yield (
-            f"{whole} of these {judged} images are training images of this very model ({_some(found.seen)}). It has seen "
-            "them, so their scores are lower than those of new images. Evaluate it on others."
+            f"{whole} of these {judged} images are training images of this very model ({_some(found.seen)}). It has "
+            "seen them, so their scores are lower than those of new images. Evaluate it on others."
         )
     if found.image_auroc is not None and found.image_auroc < 0.5:
         yield (
@@ -66,7 +69,8 @@ def _notes(found: Findings) -> Iterable[str | None]:
     tally = found.tally
     failed = [image.name for image in tally.images if image.error is not None]
     if failed:
-        yield f"{counted(len(failed), 'image')} could not be read and {_count_as(len(failed))} nowhere: {_some(failed)}."
+        count = counted(len(failed), "image")
+        yield f"{count} could not be read and {_count_as(len(failed))} nowhere: {_some(failed)}."
     if tally.problems:
         yield f"{counted(len(tally.problems), 'mask')} cannot be used: {_some(tally.problems)}."
     if tally.unmasked and tally.masked:
@@ -74,12 +78,28 @@ def _notes(found: Findings) -> Iterable[str | None]:
             f"{counted(len(tally.unmasked), 'defective image')} without a mask, or with an empty one, "
             f"{_count_as(len(tally.unmasked))} in no pixel figure: {_some(tally.unmasked)}."
         )
+    yield _milder(found)
     if found.limit.rate is not None and found.limit.rate < found.calibration.best_rate * (1 - 1e-9):
         yield found.calibration.statement(found.limit.rate)
     other = [size for size in tally.sizes if size not in found.info.data.sizes]
     if other and len(found.info.data.sizes) == 1:
         trained = next(iter(found.info.data.sizes))
         yield f"The model was trained on images of {trained} pixels; here are some of {_some(sorted(other))}."
+
+
+def _milder(found: Findings) -> str | None:
+    """Which higher false-alarm rate would have found many more defects, if many are missed."""
+    misses, alarms = found.misses, found.false_alarms
+    if misses is None or misses.value < _MANY_MISSED or found.limit.rate is None:
+        return None
+    for other in found.alternatives:
+        if other.rate > found.limit.rate and other.found - (misses.total - misses.count) >= _SPARED * misses.total:
+            at_cost = f", with {other.false_alarms} of {alarms.total} false alarms here" if alarms else ""
+            return (
+                f"{percent(misses.value)} of the defective images were missed. A threshold for {percent(other.rate)} false "
+                f"alarms would have found {other.found} of {misses.total}{at_cost}; it can be changed without training."
+            )
+    return None
 
 
 def unsure(found: Findings) -> tuple[str, ...]:
@@ -93,19 +113,20 @@ def _unsure(found: Findings) -> Iterable[str]:
         yield "How many false alarms there will be: no good image was judged."
     elif alarms.total < _FEW_GOOD:
         yield (
-            f"The false-alarm rate: {counted(alarms.total, 'good image')} tell only that it is {bounds(alarms)}, with 95 % "
-            "confidence. To show that it is under 1 % takes 299 good images without a false alarm."
+            f"The false-alarm rate: {counted(alarms.total, 'good image')} tell only that it is {bounds(alarms)}, with "
+            "95 % confidence. To show that it is under 1 % takes 299 good images without a false alarm."
         )
     if misses is None:
         yield "How many defects are missed: no defective image was judged."
     else:
         few = [kind.name for kind in found.kinds if not kind.is_good and kind.called.total < _FEW_DEFECTIVE]
         if few:
-            yield f"How often a single type of defect is missed: fewer than {_FEW_DEFECTIVE} images each of {_some(few)}."
+            yield f"How often each type of defect is missed: fewer than {_FEW_DEFECTIVE} images each of {_some(few)}."
         count = sum(not kind.is_good for kind in found.kinds)
+        known = "one" if count == 1 else counted(count, "type")
         yield (
-            f"Defects that are fainter or of another type than the {'one' if count == 1 else counted(count, 'type')} here. "
-            "The model knows good images only, so it may well find them, but nothing here shows it."
+            f"Defects that are fainter or of another type than the {known} here. The model knows good images "
+            "only, so it may well find them, but nothing here shows it."
         )
     if found.info.data.hashes is None:
         yield "Whether the model was trained on some of these images: it does not tell which ones it was trained on."
@@ -113,8 +134,8 @@ def _unsure(found: Findings) -> Iterable[str]:
     if found.limit.rate is None:
         yield "What false-alarm rate the threshold stands for: it was given by hand, not set from good images."
     yield (
-        "Another camera, lamp, batch or season: the rates hold for images taken like these. Judge new good images now and "
-        "then, and train again when their scores rise."
+        "Another camera, lamp, batch or season: the rates hold for images taken like these. Judge new good images now "
+        "and then, and train again when their scores rise."
     )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
 from functools import partial
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 from blemish.report import charts, words
 from blemish.report.glossary import BY_KEY, METRICS
-from blemish.report.record import EvaluationReport, Picture, Rate, Shelf
+from blemish.report.record import EvaluationReport, Rate, Shelf
 
 
 class Tile(NamedTuple):

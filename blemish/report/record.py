@@ -87,6 +87,17 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """What the threshold of another false-alarm rate, set from the same good training images, would have done here."""
+
+    rate: float
+    score: float
+    false_alarms: int
+    found: int
+    in_force: bool
+
+
+@dataclass(frozen=True)
 class Remark:
     """Something the reader has to know: `alarm` makes the numbers misleading, `note` limits what they say."""
 
@@ -137,6 +148,7 @@ class EvaluationReport:
     data: Mapping[str, str]
     roc: Points | None = None
     pro: Points | None = None
+    alternatives: tuple[Alternative, ...] = ()
     gallery: Mapping[str, Shelf] = field(default_factory=dict)
     seen_in_training: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
