@@ -173,7 +173,7 @@ def _kept(record: Path, key: str) -> dict[str, Any] | None:
         kept = json.loads(record.read_text(encoding="utf-8"))
         if kept.pop("key") == key and set(kept) == set(_kept_part(Row("", "", {}, 0, 0))):
             return dict(kept)
-    except (OSError, ValueError, AttributeError, KeyError):
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         pass
     return None
 

@@ -12,7 +12,7 @@ from blemish.cli import main
 from blemish.cli.app import app
 
 COMMAND = typer.main.get_command(app)
-VERBS = ("quickstart", "train", "predict", "models", "run")
+VERBS = ("quickstart", "train", "evaluate", "predict", "models", "bench", "run")
 
 
 def refused(*arguments, **kwargs):
@@ -66,7 +66,10 @@ def test_no_colour_codes_in_a_pipe():
     ("arguments", "message"),
     [
         (["trian", "x"], "Unknown verb trian. Did you mean `train`?"),
-        (["frobnicate"], "Unknown verb frobnicate. There are quickstart, train, predict, models, run."),
+        (
+            ["frobnicate"],
+            "Unknown verb frobnicate. There are quickstart, train, evaluate, predict, models, bench, run.",
+        ),
         (["train"], "Missing argument 'DIR'. See blemish train --help."),
         (["predict", "model"], "Missing argument 'INPUT'. See blemish predict --help."),
         (["train", "x", "--devise", "cpu"], "Unknown option --devise. Did you mean `--device`?"),
@@ -78,7 +81,7 @@ def test_no_colour_codes_in_a_pipe():
         (["train", "x", "--false-alarm-rate", "1.5"], "Calibrate.false_alarm_rate is 1.5, but should be less than 1."),
         (["run", "-c", "nowhere.yaml"], "No run file nowhere.yaml"),
         (["run", "-o", "Global.mode=trian"], "Did you mean `train`?"),
-        (["run", "-o", "Global.mode=evaluate"], "does not have Global.mode=evaluate yet; it has train and predict."),
+        (["run", "-o", "Global.mode=export"], "does not have Global.mode=export yet; it has train, evaluate, predict."),
         (["run", "-o", "Global.mode=predict"], "Predict.input is missing"),
         (["--device", "cpu", "train", "x"], "--device stands before `train`; put it after the verb"),
         (["--input", "x", "predict", "x"], "--input stands before `predict`"),

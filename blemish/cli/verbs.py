@@ -120,8 +120,10 @@ def bench(
     """Train and evaluate every product with one configuration; an interrupted run continues."""
     from blemish.cli.measuring import measure_all, split_names
     from blemish.config import load_config
+    from blemish.detectors import detector_class
 
-    names = split_names(model) if model is not None else [load_config(config, override or []).Global.model]
+    given = split_names(model) if model is not None else [load_config(config, override or []).Global.model]
+    names = [detector_class(name).card.name for name in given]
     configs = {
         name: load_config(config or _packaged(name), ["Global.mode=train", f"Global.model={name}", *(override or [])])
         for name in names

@@ -94,10 +94,11 @@ def _milder(found: Findings) -> str | None:
         return None
     for other in found.alternatives:
         if other.rate > found.limit.rate and other.found - (misses.total - misses.count) >= _SPARED * misses.total:
-            at_cost = f", with {other.false_alarms} of {alarms.total} false alarms here" if alarms else ""
+            at_cost = f", with {other.false_alarms} false alarms on {alarms.total} good images" if alarms else ""
             return (
-                f"{percent(misses.value)} of the defective images were missed. A threshold for {percent(other.rate)} false "
-                f"alarms would have found {other.found} of {misses.total}{at_cost}; it can be changed without training."
+                f"{percent(misses.value)} of the defective images were missed. A threshold for {percent(other.rate)} "
+                f"false alarms would have found {other.found} of {misses.total}{at_cost}; it can be changed without "
+                "training."
             )
     return None
 

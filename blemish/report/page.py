@@ -114,7 +114,7 @@ def _metric_interval(report: EvaluationReport, key: str) -> str | None:
     if low == high:  # what a bootstrap says of classes that do not overlap
         return "no overlap among these images" if low == 1 else f"{low:.3f}"
     if BY_KEY[key].is_rate:
-        return f"{words.percent(low).removesuffix(' %')} to {words.percent(high)}"
+        return words.span(interval)
     return f"{low:.3f} to {high:.3f}"
 
 

@@ -33,8 +33,14 @@ def bounds(rate: Rate) -> str:
         return f"under {percent(rate.upper)}"
     if rate.count == rate.total:
         return f"over {percent(rate.lower)}"
-    low, high = (percent(bound) for bound in rate.interval)
-    return f"{low.removesuffix(' %')} to {high}"
+    return span(rate.interval)
+
+
+def span(interval: tuple[float, float]) -> str:
+    """An interval of a share; below 1 % one digit is enough."""
+    low, high = interval
+    start = f"{100 * low:.1g}" if low < 0.0095 else percent(low).removesuffix(" %")
+    return f"{start} to {percent(high)}"
 
 
 def headline(report: EvaluationReport) -> tuple[str, str]:
