@@ -8,52 +8,65 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from blemish import __version__
-from blemish.config import load_config
+from blemish.config import RunConfig, load_config
 from blemish.datasets import generate_sample
-from blemish.errors import ModelError, UsageError
-from blemish.fitting import fit
+from blemish.errors import ImageError, ModelError, UsageError
+from blemish.fitting import FitReport, fit
 from blemish.models import load_model
-from blemish.pipeline import Result, open_model
+from blemish.pipeline import Predictor, Result, open_model
+
+if TYPE_CHECKING:
+    from blemish.pipeline.overview import Entry
 
 log = logging.getLogger("blemish")
 
 DEMO_WARNING = (
-    "No model was given, so the demo model is used. It knows only the generated hazelnut sample and calls everything "
-    "else anomalous. Train on good images of your own: blemish train DIR --output OUT, then use --model OUT."
+    "No model was given, so the demo model answers. It knows only the generated hazelnut sample; on any other image "
+    "its verdict means nothing. Train on good images of your own: blemish train DIR --output OUT, then name OUT as the "
+    "model (--model OUT, model_dir=OUT)."
 )
 
+QUICKSTART_SAMPLE = {"train": 100, "size": 384}  # 99 good images are what a rate of 1 % needs
+DEMO_SAMPLE = {"train": 40, "good": 1, "per_defect": 1, "size": 320}
+SECOND_RATE = 0.05  # shown beside the rate in force, since the rate can be changed at any time
+SHOWN = 5  # results in the overview
 
-SAMPLE = {"train": 40, "good": 1, "per_defect": 1, "size": 320}  # what the demo model learns from
-PANELS = 4  # pictures in the overview
 
-
-def quickstart(data: Path | None, output: Path, say: Callable[[str], None]) -> None:
-    """Generate the sample (or take `data`), train, predict, save every result, and say where everything is."""
+def quickstart(
+    data: Path | None,
+    output: Path,
+    say: Callable[[str], None] = log.info,
+    train: Callable[[RunConfig], FitReport] = fit,
+) -> str:
+    """Generate the sample (or take `data`), train, predict, save every result and an overview; returns the summary."""
     if data is None:
-        say("Generating the sample ...")
-        data = generate_sample(output / "sample")
+        say(f"Drawing a sample of hazelnuts into {output / 'sample'} ...")
+        data = generate_sample(output / "sample", **QUICKSTART_SAMPLE)
     say(f"Learning from the good images in {data} ...")
-    report = fit(load_config("PatchCore", [f"Global.dataset_dir={data}", f"Global.output={output / 'model'}"]))
-    for line in report.lines:
-        say(line)
-    test = data / "test" if (data / "test").is_dir() else data
+    report = train(load_config("PatchCore", [f"Global.dataset_dir={data}", f"Global.output={output / 'model'}"]))
+    test = data / "test"
+    if not test.is_dir():
+        say(f"There is no folder {test}, so the images it has learned from are judged; new ones will score higher.")
+        test = data
     say(f"Judging the images in {test} ...")
-    overview = _Overview()
-    for result in open_model(report.folder).predict(test):
+    predictor = open_model(report.output)
+    overview = _Overview(predictor)
+    for result in predictor.predict(test):
         result.save_all(output / "results")
         overview.add(result)
-    picture = overview.draw(output / "overview.png")
-    say(
-        f"\n{overview.table()}\n"
-        f"model      {report.folder}\n"
-        f"results    {output / 'results'}\n"
-        f"overview   {picture}\n"
-        "\nNow with your own images: blemish train DIR --output OUT, then blemish predict OUT IMAGES"
+    overview.draw(output / "overview.png", f"{predictor.model.info.data.images} good images learned")
+    return (
+        f"{overview.table()}\n"
+        "The percentage is the share of good images that may raise an alarm; predict --false-alarm-rate changes it.\n\n"
+        f"overview  {output / 'overview.png'}\n"
+        f"results   {output / 'results'}\n"
+        f"model     {report.output}\n\n"
+        "Next, with your own images:\n"
+        "  blemish train DIR --output OUT\n"
+        "  blemish predict OUT IMAGES --save_path RESULTS"
     )
 
 
@@ -64,21 +77,38 @@ def demo_model(say: Callable[[str], None] = log.warning) -> Path:
     """
     say(DEMO_WARNING)
     home = _cache_home() / f"demo-{__version__}"
-    output = home / "model"
     try:
-        return load_model(output).folder
+        return load_model(home / "model").folder
     except ModelError:
-        say(f"Fitting it once, into {home} ...")
+        say(f"Making the demo model once, in {home}; this takes some seconds ...")
+    building = home.with_name(f"{home.name}.{os.getpid()}")
     try:
-        shutil.rmtree(home, ignore_errors=True)  # what an interrupted first call has left
-        home.mkdir(parents=True, exist_ok=True)
-        data = generate_sample(home / "sample", **SAMPLE)
+        _build(building)
+        _put(building, home)
     except OSError as error:
         raise UsageError(
             f"the cache {home} cannot be written ({error.strerror}); set BLEMISH_CACHE_HOME to a folder that can"
         ) from None
-    overrides = [f"Global.dataset_dir={data}", f"Global.output={output}", "Model.preset=fast"]
-    return fit(load_config("PatchCore", overrides)).folder
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return load_model(home / "model").folder
+
+
+def _build(folder: Path) -> None:
+    """The demo's sample and its model."""
+    data = generate_sample(folder / "sample", **DEMO_SAMPLE)
+    overrides = [f"Global.dataset_dir={data}", f"Global.output={folder / 'model'}", "Model.preset=fast"]
+    fit(load_config("PatchCore", overrides))
+
+
+def _put(building: Path, home: Path) -> None:
+    """Rename what is finished; another process that was faster has made the same."""
+    shutil.rmtree(home, ignore_errors=True)
+    try:
+        building.rename(home)
+    except OSError:
+        if not home.is_dir():
+            raise
 
 
 def _cache_home() -> Path:
@@ -87,57 +117,72 @@ def _cache_home() -> Path:
 
 
 class _Overview:
-    """Counts verdicts by sub-folder, and keeps the most telling result of each for a picture."""
+    """Counts verdicts by sub-folder, and keeps the result with the highest score of each for a picture."""
 
-    def __init__(self) -> None:
+    def __init__(self, predictor: Predictor) -> None:
+        self._limit = predictor.limit
+        self._second = predictor.calibration.threshold(SECOND_RATE)
         self._judged: Counter[str] = Counter()
         self._anomalous: Counter[str] = Counter()
-        self._best: dict[str, Result] = {}
+        self._at_second_rate: Counter[str] = Counter()
+        self._highest: dict[str, Result] = {}
+        self._failed = 0
 
     def add(self, result: Result) -> None:
-        """Count a result; results that failed are counted as neither."""
+        """Count a result; one that failed is counted as such."""
         if result.score is None:
+            self._failed += 1
             return
         group = result.name.parent.as_posix()
         self._judged[group] += 1
         self._anomalous[group] += bool(result.is_anomalous)
-        best = self._best.get(group)
-        if best is None or best.score is None or result.score > best.score:
-            self._best[group] = result
+        self._at_second_rate[group] += result.score > self._second
+        if group not in self._highest or result.score > (self._highest[group].score or 0):
+            self._highest[group] = result
 
     def table(self) -> str:
-        """One line for each sub-folder."""
-        width = max(map(len, self._judged), default=0)
-        return "".join(
-            f"{group:<{width}}  {count:3} images, {self._anomalous[group]:3} called anomalous\n"
-            for group, count in self._judged.items()
-        )
+        """A line for each sub-folder."""
+        width = max(len("folder"), *map(len, self._judged))
+        heads = "images", f"anomalous at {_percent(self._limit.rate)}", f"at {_percent(SECOND_RATE)}"
+        lines = [f"{'folder':<{width}}  {'  '.join(heads)}"]
+        for group in self._groups():
+            counts = self._judged[group], self._anomalous[group], self._at_second_rate[group]
+            cells = (f"{count:{len(head)}}" for count, head in zip(counts, heads, strict=True))
+            lines.append(f"{group:<{width}}  {'  '.join(cells)}")
+        if self._failed:
+            count = self._failed
+            lines.append(f"{count} image{'s' * (count > 1)} could not be read; the JSON files in results say why.")
+        return "\n".join(lines)
 
-    def draw(self, path: Path) -> Path:
-        """The panels of the most anomalous images, below each other."""
+    def draw(self, path: Path, title: str) -> None:
+        """The picture of the highest-scoring image of the good and of the most anomalous sub-folders."""
         from PIL import Image
 
-        ranked = sorted(self._best.values(), key=lambda result: result.score or 0, reverse=True)
-        panels = [_panel(result) for result in ranked[:PANELS]]
-        widest = max(panel.shape[1] for panel in panels)
-        white = [np.pad(p, ((0, 0), (0, widest - p.shape[1]), (0, 0)), constant_values=255) for p in panels]
-        Image.fromarray(np.concatenate(white)).save(path)
-        return path
+        from blemish.pipeline.overview import draw_overview
+
+        groups = self._groups()
+        if not groups:
+            raise ImageError("No image could be judged: there is none, or none that can be read.")
+        by_score = sorted(groups[1:], key=lambda group: self._highest[group].score or 0, reverse=True)
+        chosen = [group for group in groups if group in (groups[0], *by_score[: SHOWN - 1])]
+        caption = f"The highest score of each folder; false-alarm rate {_percent(self._limit.rate)}"
+        entries = [_entry(group, self._highest[group]) for group in chosen]
+        Image.fromarray(draw_overview(entries, self._limit.pixel, title=title, caption=caption)).save(path)
+
+    def _groups(self) -> list[str]:
+        """The sub-folders by name, good ones first."""
+        return sorted(self._judged, key=lambda group: (group != "good", group))
 
 
-def _panel(result: Result) -> npt.NDArray[np.uint8]:
-    """Image, heat map and overlay side by side."""
-    from blemish.pipeline.panel import draw_panel
+def _entry(group: str, result: Result) -> Entry:
+    from blemish.pipeline.overview import Entry
 
     assert result.image is not None
     assert result.anomaly_map is not None
-    assert result.pixel_threshold is not None
-    caption = f"score {result.score:.1f}, threshold {result.threshold:.1f}, p {result.p_value:.3f}"
-    return draw_panel(
-        result.image,
-        result.anomaly_map,
-        result.pixel_threshold,
-        title=result.name.as_posix(),
-        caption=caption,
-        anomalous=result.is_anomalous,
-    )
+    caption = f"{result.name.name}, score {result.score:.1f}, p {result.p_value:.2g}"
+    title = result.name.stem if group == "." else group
+    return Entry(title, caption, bool(result.is_anomalous), result.image, result.anomaly_map)
+
+
+def _percent(rate: float | None) -> str:
+    return f"{100 * (rate or 0):g} %"

@@ -210,7 +210,8 @@ def _report(
     output = Path(config.Global.output)
     lines = [calibration.statement()]
     if images.failed:
-        lines.append(f"{len(images.failed)} images could not be read and were left out.")
+        count = len(images.failed)
+        lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")
     result = {
         "done_flag": True,
         "model_name": config.Global.model,
@@ -259,6 +260,8 @@ def _log_file(output: Path) -> Iterator[None]:
     try:
         output.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(output / "train.log", mode="w", encoding="utf-8")
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"the output folder {output} cannot be made: a file stands in its place") from None
     except OSError as error:
         raise UsageError(f"the output folder {output} cannot be written: {error.strerror}") from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

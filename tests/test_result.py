@@ -223,7 +223,7 @@ def test_the_record_of_a_large_image_stays_small(tmp_path):
 
 def test_importing_loads_nothing_heavy():
     code = (
-        "import sys, blemish.pipeline.result, blemish.pipeline.drawing, blemish.pipeline.panel\n"
+        "import sys, blemish.pipeline.result, blemish.pipeline.drawing, blemish.pipeline.overview\n"
         "print([m for m in ('cv2', 'PIL', 'matplotlib', 'torch', 'onnxruntime') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

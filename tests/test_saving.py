@@ -6,7 +6,9 @@ import json
 import os
 import resource
 import sys
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -190,11 +192,24 @@ def test_saving_where_a_file_is_in_the_way(tmp_path):
             save(tmp_path / "out")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write everywhere")
-def test_a_read_only_folder(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(UsageError, match=r"a_res\.json"):
-        result("a.png").save_to_json(tmp_path)
+@contextmanager
+def without_privileges():
+    """The superuser may write everywhere, so the block runs as nobody where the tests run as root."""
+    user = os.geteuid()
+    os.seteuid(65534 if user == 0 else user)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs file permissions")
+def test_a_read_only_folder():
+    with TemporaryDirectory() as folder:  # tmp_path lies where nobody may not even look
+        Path(folder).chmod(0o555)
+        with without_privileges(), pytest.raises(UsageError, match=r"a_res\.json: Permission denied"):
+            result("a.png").save_to_json(folder)
+        assert files(folder) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the file size limit")

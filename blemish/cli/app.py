@@ -21,7 +21,9 @@ class _Verbs(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         command = super().get_command(ctx, cmd_name)
         if command is None:
-            hint = did_you_mean(cmd_name, self.commands) or f" There are {', '.join(self.commands)}."
+            hint = (
+                did_you_mean(cmd_name, self.commands) or f" There are {', '.join(self.commands)}. See blemish --help."
+            )
             raise UsageError(f"Unknown verb {cmd_name}.{hint}")
         return command
 

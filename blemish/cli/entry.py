@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _UsageFault as error:
         return _refuse(_usage_message(error))
     except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+        code = INTERRUPTED
     except (BrokenPipeError, SystemExit):  # typer makes a SystemExit of a broken pipe
         _drop_output()
         return BROKEN_PIPE
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is None:
             _drop_output()
         return _refuse(f"{error.filename or 'The output'}: {error.strerror}.")
+    if code == INTERRUPTED:  # typer may have made this code of the interrupt itself
+        print("blemish: interrupted", file=sys.stderr)  # noqa: T201
     return code if isinstance(code, int) else 0
 
 
@@ -67,12 +69,20 @@ def _refuse(message: str) -> int:
     return WRONG_USAGE
 
 
+def _option_hint(name: str, command: Any) -> str:
+    """The closest option; for the name of an argument, how it is written."""
+    arguments = {param.name: param.metavar for param in command.params if param.param_type_name == "argument"}
+    place = arguments.get(name.lstrip("-").replace("-", "_"))
+    if place is not None:
+        return f" {place} stands without a flag: blemish {command.name} {' '.join(arguments.values())}."
+    return did_you_mean(name, [opt for param in command.params for opt in param.opts if opt.startswith("-")])
+
+
 def _usage_message(error: Any) -> str:
     """What is wrong with the arguments, the closest option, and where the help is."""
     path = error.ctx.command_path if error.ctx else "blemish"
     if type(error).__name__ == "NoSuchOption" and error.ctx:
-        known = [name for param in error.ctx.command.params for name in param.opts]
-        message = f"Unknown option {error.option_name}.{did_you_mean(error.option_name, known)}"
+        message = f"Unknown option {error.option_name}.{_option_hint(error.option_name, error.ctx.command)}"
     else:
         message = error.format_message().replace("Value error, ", "").rstrip(".") + "."
     return f"{message} See {path} --help."

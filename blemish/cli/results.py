@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from blemish.cli.logs import say
-from blemish.errors import ImageError
+from blemish.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
     from blemish.pipeline import Result
@@ -22,9 +22,13 @@ SOME_FAILED = 1
 
 def report_results(results: Iterable[Result], save_path: Path | None, as_json: bool) -> int:
     """Print every result as it comes and save it if asked to; returns the exit code, 1 if an input failed."""
+    from blemish.pipeline.saving import is_file_name
+
     count = failed = 0
     for result in results:
         count += 1
+        if count > 1 and save_path is not None and is_file_name(save_path):
+            raise UsageError(f"--save_path {save_path} names one file, and there are more results; name a folder.")
         failed += result.error is not None
         _report(result, save_path, as_json)
     if not count:

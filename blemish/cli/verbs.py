@@ -14,6 +14,7 @@ from blemish.errors import UsageError
 
 if TYPE_CHECKING:
     from blemish.config import RunConfig
+    from blemish.fitting import FitReport
 
 
 def quickstart(
@@ -24,7 +25,7 @@ def quickstart(
     """See it all once, on a generated sample of hazelnuts."""
     from blemish.demo import quickstart as show
 
-    show(data, output or Path("output") / "quickstart", say)
+    typer.echo(show(data, output or Path("output") / "quickstart", say, _fitted))
 
 
 def train(
@@ -73,6 +74,8 @@ def predict(
     from blemish.pipeline import open_model
 
     predictor = open_model(model, device or "auto", batch_size, false_alarm_rate, threshold)
+    if false_alarm_rate is not None and false_alarm_rate < predictor.calibration.best_rate:
+        say(predictor.calibration.statement(false_alarm_rate))
     raise typer.Exit(report_results(predictor.predict(inputs), save_path, as_json))
 
 
@@ -162,15 +165,22 @@ def run(config: options.RunFile = None, override: options.Overrides = None, _ver
         _MODES[mode](settings)
 
 
-def _fit(config: RunConfig) -> None:
+def _fitted(config: RunConfig) -> FitReport:
+    """Fit with a progress bar, and say what the calibration can promise."""
     from blemish.cli.progress import show_progress
-    from blemish.cli.results import SOME_FAILED
     from blemish.fitting import fit
 
     with show_progress() as progress:
         report = fit(config, progress)
     for line in report.lines:
         say(line)
+    return report
+
+
+def _fit(config: RunConfig) -> None:
+    from blemish.cli.results import SOME_FAILED
+
+    report = _fitted(config)
     typer.echo(str(report.folder))
     typer.echo(f"blemish predict {_quoted(report.output)} INPUT")
     if report.failed:

@@ -15,7 +15,9 @@ def detector_class(name: str) -> type[Detector]:
     known = {point.name.lower(): point for point in entry_points(group=GROUP)}
     if name.lower() not in known:
         names = sorted(point.name for point in known.values())
-        raise UsageError(f"no model `{name}`.{did_you_mean(name, names)} Known: {', '.join(names) or 'none'}")
+        raise UsageError(
+            f"there is no detector `{name}`.{did_you_mean(name, names)} There is {', '.join(names) or 'none'}."
+        )
     return _load(known[name.lower()])
 
 

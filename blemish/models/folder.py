@@ -213,7 +213,8 @@ def _what_is_there(path: Path) -> str:
         return f"the folder cannot be read: {error.strerror}"
     if not names:
         return "the folder is empty"
-    return f"it holds {', '.join(ascii(name)[1:-1] for name in names[:5])}{' ...' if len(names) > 5 else ''}"
+    shown = [name if name.isprintable() else ascii(name)[1:-1] for name in names[:5]]
+    return f"it holds {', '.join(shown)}{' ...' if len(names) > 5 else ''}"
 
 
 def _inference_yml(info: ModelInfo) -> bytes:

@@ -31,7 +31,7 @@ def draw_overlay(
 ) -> npt.NDArray[np.uint8]:
     """The image (H, W, 3) RGB under the map's colours, with contours where the map (H, W) crosses the threshold.
 
-    Where the map stays below about half the threshold, the image is left as it is. The contours are `line_width` pixels
+    Where the map stays below 85 % of the threshold, the image is left as it is. The contours are `line_width` pixels
     wide, by default thin for the image's size. Returns a new (H, W, 3) RGB picture.
     """
     clear, tint = _blend_tables()
@@ -49,8 +49,9 @@ def draw_overlay(
 def _blend_tables() -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
     """Per step: what stays of the image, (256,) of 255, and the colour to add, (256, 3), times 255, with rounding."""
     cover = np.rint(cover_table() * 255).astype(np.uint16)
-    # amber fades in below the threshold; past twice the threshold it stays red, since white would read as paper
-    colours = colour_table()[np.clip(np.arange(256), THRESHOLD_INDEX, 2 * THRESHOLD_INDEX)]
+    # amber would look like dirt on dark images, so the tint begins with orange; past twice the threshold it stays
+    # red, since white would read as paper
+    colours = colour_table()[np.clip(np.arange(256), round(1.3 * THRESHOLD_INDEX), 2 * THRESHOLD_INDEX)]
     return 255 - cover, colours * cover[:, None] + np.uint16(127)
 
 

@@ -181,7 +181,8 @@ class Result(Mapping[str, Any]):
         """The result as one line: `<path>  Normal - score:  0.614`; a page of a document as `<path>[<page>]`."""
         path = self.input_path if self.input_path is not None else self.name.as_posix()
         page = "" if self.page_index is None else f"[{self.page_index}]"
-        verdict = f"Error - {self.error}" if self.score is None else f"{self.label} - score:  {self.score:.3f}"
+        reason = (self.error or "").removeprefix(f"{path}{page}: ")
+        verdict = f"Error - {reason}" if self.score is None else f"{self.label} - score:  {self.score:.3f}"
         return _one_line(f"{path}{page}  {verdict}")
 
     def print(

@@ -76,12 +76,17 @@ def image_suffix(name: PurePosixPath) -> str:
     return name.suffix if name.suffix.lower() in _FORMATS else ".png"
 
 
+def is_file_name(save_path: Path) -> bool:
+    """Whether a path names one file, a `.json` or a picture, rather than a folder for many."""
+    given = save_path.suffix.lower()
+    return not save_path.is_dir() and (given == ".json" or given in _FORMATS)
+
+
 def named_file(save_path: Path, suffix: str) -> Path | None:
     """The file that `save_path` names, as a `.json` or a picture like `suffix`; None when it names a folder."""
-    given = save_path.suffix.lower()
-    if save_path.is_dir() or (given != ".json" and given not in _FORMATS):
+    if not is_file_name(save_path):
         return None
-    return save_path if (given == ".json") == (suffix == ".json") else save_path.with_suffix(suffix)
+    return save_path if (save_path.suffix.lower() == ".json") == (suffix == ".json") else save_path.with_suffix(suffix)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -115,4 +120,6 @@ def _write(path: Path, encode: Callable[[], bytes]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         reason = (error.strerror if isinstance(error, OSError) else None) or error
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            reason = "a file stands where a folder is needed"
         raise UsageError(f"Cannot save {path}: {reason}. Choose another save_path.") from error
