@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.errors import UsageError
+from blemish.metrics.binomial import beta_quantile
 
 DEFAULT_RATE = 0.01
 CONFIDENCE = 0.95
@@ -82,7 +83,7 @@ class Calibration:
         """
         parts = self.part_count
         rank = max(1, math.floor(self._rate(rate) * (parts + 1) + 1e-9))
-        return _beta_quantile(CONFIDENCE, rank, parts + 1 - rank)
+        return beta_quantile(CONFIDENCE, rank, parts + 1 - rank)
 
     def statement(self, rate: float | None = None) -> str:
         """What the good images can promise at this rate, in one or two sentences."""
@@ -151,26 +152,3 @@ def check_rate(rate: float) -> float:
 
 def _percent(rate: float) -> str:
     return f"{100 * rate:.2g} %" if rate < 0.095 else f"{100 * rate:.0f} %"
-
-
-def _beta_quantile(level: float, a: int, b: int) -> float:
-    """Quantile of Beta(a, b) for whole numbers, by bisection on its binomial tail."""
-    n = a + b - 1
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        # P(Beta(a, b) <= x) = P(Binomial(n, x) >= a)
-        below = _binomial_cdf(a - 1, n, middle)
-        low, high = (middle, high) if 1 - below < level else (low, middle)
-    return high
-
-
-def _binomial_cdf(k: int, n: int, p: float) -> float:
-    """P(Binomial(n, p) <= k)."""
-    if p in (0.0, 1.0):
-        return 1.0 if p == 0.0 or k >= n else 0.0
-    logs = [
-        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * math.log(p) + (n - i) * math.log1p(-p)
-        for i in range(k + 1)
-    ]
-    return min(1.0, math.fsum(map(math.exp, logs)))

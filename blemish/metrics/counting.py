@@ -50,13 +50,9 @@ def count_above(thresholds: Floats, values: Sequence[Floats]) -> tuple[Counts, C
 
 
 def sample(values: Sequence[Floats], size: int) -> Floats:
-    """About `size` of the values, evenly spaced over all arrays, ascending; all of them where there are no more."""
+    """About `size` of the values, evenly spaced in every array, ascending; all of them where there are no more."""
     step = max(1, sum(map(len, values)) // size)
-    start, taken = 0, []
-    for array in values:
-        taken.append(array[start::step])
-        start = (start - len(array)) % step
-    return np.sort(np.concatenate(taken))
+    return np.sort(np.concatenate([array[::step] for array in values]))
 
 
 def last_of_equals(ordered: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.intp]:

@@ -36,13 +36,9 @@ class PixelCurve:
     @classmethod
     def of(cls, scores: Floats, regions: npt.NDArray[np.int32], good: Sequence[Floats]) -> PixelCurve:
         """From the scores `(p,)` of defect pixels, the number of each one's region, and the scores of good pixels."""
-        order = np.argsort(scores)[::-1]
-        ordered = scores[order]
-        last = last_of_equals(ordered)  # (k,)
-        sizes = np.bincount(regions)
-        overlap = np.cumsum((1 / (sizes * len(sizes)))[regions[order]])[last]
-        above, alarms = count_above(ordered[last[::-1]], good)
-        return cls(last + 1, overlap, above[::-1], alarms[::-1], sum(map(len, good)))
+        thresholds, hits, overlap = _falling(scores, regions)
+        above, alarms = count_above(thresholds[::-1], good)
+        return cls(hits, overlap, above[::-1], alarms[::-1], sum(map(len, good)))
 
     def auroc(self) -> float:
         """P(score of a defect pixel > score of a good one) + P(equal) / 2."""
@@ -69,3 +65,14 @@ class PixelCurve:
         """Area under the curve up to the limit, divided by the limit."""
         rate, overlap = self.pro(limit)
         return float(np.sum(np.diff(rate) * (overlap[1:] + overlap[:-1]) / 2) / limit)
+
+
+def _falling(scores: Floats, regions: npt.NDArray[np.int32]) -> tuple[Floats, Counts, Vector]:
+    """Distinct scores `(k,)`, falling, with the defect pixels and the overlap at or above each."""
+    order = np.argsort(scores)[::-1]
+    ordered = scores[order]
+    last = last_of_equals(ordered)
+    sizes = np.bincount(regions)
+    overlap = (1 / (sizes * len(sizes)))[regions[order]]
+    np.cumsum(overlap, out=overlap)
+    return ordered[last], last + 1, overlap[last]
