@@ -102,6 +102,13 @@ class TestWords:
     def test_defective_images_alone_tell_nothing_of_false_alarms(self):
         assert "nothing here says how many false alarms there are" in words.headline(report(good=0))[0]
 
+    def test_training_images_are_called_so_first(self):
+        names = tuple(image.name for image in report().images)
+        assert words.headline(report(seen_in_training=names))[0].startswith(
+            "The model was trained on these very images."
+        )
+        assert words.headline(report(seen_in_training=names[1:]))[0].startswith("Of 20 good images")
+
     def test_one_image_is_singular(self):
         verdict = words.headline(report(good=1, defective=1))[0]
         assert "Of 1 good image, 0 were" in verdict and "1 defective image " in verdict

@@ -160,6 +160,12 @@ class EvaluationReport:
         return tuple(image for image in self.images if image.error is not None)
 
     @property
+    def all_seen(self) -> bool:
+        """Whether the model was trained on every single one of the images."""
+        names = {image.name.partition("[")[0] for image in self.images if image.error is None}
+        return names <= set(self.seen_in_training)
+
+    @property
     def never_fires(self) -> bool:
         """Whether no image at all was called anomalous although some should be."""
         return self.misses is not None and self.misses.count == self.misses.total and not self._false_alarm_count

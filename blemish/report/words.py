@@ -50,7 +50,8 @@ def headline(report: EvaluationReport) -> tuple[str, str]:
         fires = f"This model never fires: it called none of {_images(report)} anomalous. "
     elif report.always_fires:
         fires = f"This model always fires: it called every one of {_images(report)} anomalous. "
-    return f"{fires}{_findings(report)};", f"{set_for(report.threshold)}."
+    known = "The model was trained on these very images. " if report.all_seen else ""
+    return f"{known}{fires}{_findings(report)};", f"{set_for(report.threshold)}."
 
 
 def set_for(threshold: Threshold) -> str:
