@@ -71,6 +71,10 @@ class TrainingImages(Collection[Image]):
                 raise DatasetError(f"{image}; it was readable before. Do not change the images during training")
             yield self.geometry.fit(image)
 
+    def original(self, index: int) -> Image:
+        """An image `(H, W, 3)` in its own size, read again; `ImageError` if it can no longer be read."""
+        return self._refs[index].read(self.bit_depth)
+
     def _read_all(self, good: GoodImages, room: int, advance: Callable[[int, int], None]) -> None:
         names = dict(zip(map(str, good.paths), good.names, strict=True))
         read = read_ahead(expand([str(path) for path in good.paths]), self.bit_depth)

@@ -12,7 +12,11 @@ from blemish.cli import main
 from blemish.cli.app import app
 
 COMMAND = typer.main.get_command(app)
+<<<<<<< HEAD
 VERBS = ("quickstart", "train", "evaluate", "predict", "models", "bench", "run")
+=======
+VERBS = ("quickstart", "check", "train", "predict", "models", "run", "convert", "split")
+>>>>>>> main
 
 
 def refused(*arguments, **kwargs):
@@ -68,9 +72,16 @@ def test_no_colour_codes_in_a_pipe():
         (["trian", "x"], "Unknown verb trian. Did you mean `train`?"),
         (
             ["frobnicate"],
+<<<<<<< HEAD
             "Unknown verb frobnicate. There are quickstart, train, evaluate, predict, models, bench, run.",
+=======
+            "Unknown verb frobnicate. There are quickstart, check, train, predict, models, run, convert, split.",
+>>>>>>> main
         ),
         (["train"], "Missing argument 'DIR'. See blemish train --help."),
+        (["convert", "x"], "Missing option '--from'. See blemish convert --help."),
+        (["convert", ".", "--from", "vok"], "Cannot convert from vok; there are labelme, voc, coco, list, mvtec."),
+        (["split", ".", "--train-percent", "80", "--val-percent", "30"], "they must sum to 100."),
         (["predict", "model"], "Missing argument 'INPUT'. See blemish predict --help."),
         (["train", "x", "--devise", "cpu"], "Unknown option --devise. Did you mean `--device`?"),
         (["--pipline", "x"], "Unknown option --pipline. Did you mean `--pipeline`?"),
@@ -81,7 +92,14 @@ def test_no_colour_codes_in_a_pipe():
         (["train", "x", "--false-alarm-rate", "1.5"], "Calibrate.false_alarm_rate is 1.5, but should be less than 1."),
         (["run", "-c", "nowhere.yaml"], "No run file nowhere.yaml"),
         (["run", "-o", "Global.mode=trian"], "Did you mean `train`?"),
+<<<<<<< HEAD
         (["run", "-o", "Global.mode=export"], "does not have Global.mode=export yet; it has train, evaluate, predict."),
+=======
+        (
+            ["run", "-o", "Global.mode=evaluate"],
+            "does not have Global.mode=evaluate yet; it has check_dataset, train and predict.",
+        ),
+>>>>>>> main
         (["run", "-o", "Global.mode=predict"], "Predict.input is missing"),
         (["--device", "cpu", "train", "x"], "--device stands before `train`; put it after the verb"),
         (["--input", "x", "predict", "x"], "--input stands before `predict`"),

@@ -13,8 +13,8 @@ from pathlib import PurePosixPath
 import numpy as np
 import pytest
 
+from blemish.images.rle import decode_mask
 from blemish.pipeline.result import Result
-from blemish.pipeline.rle import decode_mask
 
 KEYS = [
     "input_path", "page_index", "score", "p_value", "threshold", "is_anomalous", "label", "false_alarm_rate",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from blemish.errors import UsageError
-from blemish.pipeline.rle import decode_mask, encode_mask
+from blemish.images.rle import decode_mask, encode_mask
 
 
 def written_out(mask):
@@ -62,6 +62,11 @@ def test_strings_by_hand(mask, counts):
     assert np.array_equal(decode_mask({"size": [len(mask), len(mask[0])], "counts": counts}) != 0, np.array(mask) != 0)
 
 
+def test_a_list_of_run_lengths():
+    mask = decode_mask({"size": [2, 3], "counts": [1, 3, 0, 1, 1]})
+    assert mask.tolist() == [[0, 255, 255], [255, 255, 0]]
+
+
 def test_a_falling_run_is_a_negative_difference():
     mask = np.zeros((1, 60), bool)
     mask[0, 2:42] = mask[0, 50:51] = True  # runs 2 40 8 1 9: from the fourth on 1 - 40 = -39, 9 - 8 = 1
@@ -94,7 +99,15 @@ def test_large_mask_and_any_nonzero_value():
         {"size": [10**5000, 1], "counts": "4"},
         {"size": [2, 2], "counts": ""},
         {"size": [2, 2], "counts": None},
-        {"size": [2, 2], "counts": [1, 3]},
+        {"size": [2, 2], "counts": []},
+        {"size": [2, 2], "counts": [1, 2]},
+        {"size": [2, 2], "counts": [1, 4]},
+        {"size": [2, 2], "counts": [5, -1]},
+        {"size": [2, 2], "counts": [1, 3.0]},
+        {"size": [2, 2], "counts": [1, "3"]},
+        {"size": [2, 2], "counts": [True, 3]},
+        {"size": [2, 2], "counts": [4, 10**30]},
+        {"size": [2, 2], "counts": [0] * 5 + [4]},
         {"size": [2, 2], "counts": "3"},
         {"size": [2, 2], "counts": "5"},
         {"size": [2, 2], "counts": "1" * 5},

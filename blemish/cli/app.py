@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from blemish import __version__
-from blemish.cli import options, paddlex, verbs
+from blemish.cli import options, paddlex, verbs, verbs_check, verbs_data
 from blemish.errors import UsageError, did_you_mean
 
 
@@ -124,9 +124,12 @@ def root(
 
 
 app.command()(verbs.quickstart)
+app.command()(verbs_check.check)
 app.command()(verbs.train)
 app.command()(verbs.evaluate)
 app.command()(verbs.predict)
 app.command()(verbs.models)
 app.command()(verbs.bench)
 app.command()(verbs.run)
+app.command()(verbs_data.convert)
+app.command()(verbs_data.split)

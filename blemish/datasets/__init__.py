@@ -8,6 +8,7 @@ from blemish.datasets.layouts import (
     find_good_images,
     load_dataset,
     read_mask,
+    relative_name,
 )
 from blemish.datasets.sample import generate_sample
 
@@ -20,4 +21,5 @@ __all__ = [
     "generate_sample",
     "load_dataset",
     "read_mask",
+    "relative_name",
 ]

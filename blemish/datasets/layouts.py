@@ -7,12 +7,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from blemish.datasets.files import some
 from blemish.datasets.lists import read_list
 from blemish.datasets.masks import read_mask
 from blemish.errors import DatasetError
 from blemish.images import list_images
 
-__all__ = ["Dataset", "GoodImages", "Sample", "find_categories", "find_good_images", "load_dataset", "read_mask"]
+__all__ = [
+    "Dataset",
+    "GoodImages",
+    "Sample",
+    "find_categories",
+    "find_good_images",
+    "load_dataset",
+    "read_mask",
+    "relative_name",
+]
 
 log = logging.getLogger("blemish")
 
@@ -86,7 +96,7 @@ def load_dataset(folder: Path, refuse: Refuse | None = None) -> Dataset:
         lists = {split: tuple(_listed(folder, split, refuse or _raise)) for split in LISTS}
         found = Dataset(folder, "list", **lists)
     elif (folder / "train" / GOOD).is_dir() or _defect_folders(folder):
-        found = Dataset(folder, "mvtec", tuple(_mvtec_train(folder)), tuple(_mvtec_test(folder)))
+        found = load_mvtec(folder)
     else:
         found = Dataset(folder, "plain", tuple(_plain(folder)), ())
     if not found.train and not found.test:
@@ -95,6 +105,11 @@ def load_dataset(folder: Path, refuse: Refuse | None = None) -> Dataset:
             f"test/<defect>, and for images in the folder itself; there is {_content(folder)}"
         )
     return found
+
+
+def load_mvtec(folder: Path) -> Dataset:
+    """The MVTec layout in a folder, whatever lists lie there too; without samples if there is no such layout."""
+    return Dataset(folder, "mvtec", tuple(_mvtec_train(folder)), tuple(_mvtec_test(folder)))
 
 
 def find_good_images(folder: Path) -> GoodImages:
@@ -106,7 +121,7 @@ def find_good_images(folder: Path) -> GoodImages:
     good = [sample for sample in dataset.train if sample.is_good]
     if len(good) < len(dataset.train):
         odd = [sample.name for sample in dataset.train if not sample.is_good]
-        log.warning("left out, since they are marked as defects: %s", _some(odd))
+        log.warning("left out, since they are marked as defects: %s", some(odd))
     if not good:
         raise DatasetError(
             f"{folder}: no good images found. Expected images in train/good, listed in {LISTS['train']}, or in the "
@@ -127,7 +142,7 @@ def find_categories(root: Path) -> list[Path]:
 
 def _mvtec_train(folder: Path) -> Iterator[Sample]:
     for path in list_images(folder / "train" / GOOD):
-        yield Sample(path, _name(path, folder), "train", GOOD)
+        yield Sample(path, relative_name(path, folder), "train", GOOD)
 
 
 def _mvtec_test(folder: Path) -> Iterator[Sample]:
@@ -135,7 +150,7 @@ def _mvtec_test(folder: Path) -> Iterator[Sample]:
         masks = _masks(folder / "ground_truth" / kind)
         for path in list_images(folder / "test" / kind):
             key = path.relative_to(folder / "test" / kind).with_suffix("").as_posix()
-            yield Sample(path, _name(path, folder), "test", kind, masks.get(f"{key}_mask") or masks.get(key))
+            yield Sample(path, relative_name(path, folder), "test", kind, masks.get(f"{key}_mask") or masks.get(key))
 
 
 def _defect_folders(folder: Path) -> list[str]:
@@ -157,16 +172,16 @@ def _plain(folder: Path) -> Iterator[Sample]:
     categories = [child.name for child in find_categories(folder)]
     if categories:
         raise DatasetError(
-            f"{folder} holds several products ({_some(categories)}); name one of them, such as {folder / categories[0]}"
+            f"{folder} holds several products ({some(categories)}); name one of them, such as {folder / categories[0]}"
         )
     other = [name for name in _NOT_TRAINING if (folder / name).is_dir()]
     if other:
         raise DatasetError(
-            f"{folder} has {_some(other)} but neither train/good nor {LISTS['train']}; put the good images into "
+            f"{folder} has {some(other)} but neither train/good nor {LISTS['train']}; put the good images into "
             "train/good, or name a folder that holds good images only"
         )
     for path in list_images(folder):
-        yield Sample(path, _name(path, folder), "train", GOOD)
+        yield Sample(path, relative_name(path, folder), "train", GOOD)
 
 
 def _listed(folder: Path, split: str, refuse: Refuse) -> Iterator[Sample]:
@@ -180,11 +195,11 @@ def _listed(folder: Path, split: str, refuse: Refuse) -> Iterator[Sample]:
         mask = folder / line.columns[1] if len(line.columns) == 2 else None
         if mask == path:  # PaddleX's way to say that there is none
             mask = None
-        name = _name(path, folder)
-        yield Sample(path, name, split, _kind(name, mask), mask)
+        name = relative_name(path, folder)
+        yield Sample(path, name, split, _kind(name, mask, split), mask)
 
 
-def _kind(name: str, mask: Path | None) -> str:
+def _kind(name: str, mask: Path | None, split: str) -> str:
     """The type of the defect by the folder below `test`, else by what the mask holds."""
     folders = PurePosixPath(name).parts[:-1]
     if (
@@ -196,14 +211,15 @@ def _kind(name: str, mask: Path | None) -> str:
     try:
         return "defect" if read_mask(mask).any() else GOOD
     except DatasetError:
-        return "defect"
+        return GOOD if split == "train" else "defect"
 
 
 def _raise(source: Path, number: int, problem: str) -> None:
     raise DatasetError(f"{source}, line {number}: {problem}")
 
 
-def _name(path: Path, folder: Path) -> str:
+def relative_name(path: Path, folder: Path) -> str:
+    """The path relative to the folder where it lies in it, else as it is; with forward slashes."""
     for inner, outer in ((path, folder), (path.absolute(), folder.absolute())):
         if inner.is_relative_to(outer):
             return inner.relative_to(outer).as_posix()
@@ -211,10 +227,4 @@ def _name(path: Path, folder: Path) -> str:
 
 
 def _content(folder: Path) -> str:
-    return _some(sorted(child.name + "/" * child.is_dir() for child in folder.iterdir())) or "nothing in it"
-
-
-def _some(names: list[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+    return some(sorted(child.name + "/" * child.is_dir() for child in folder.iterdir())) or "nothing in it"

@@ -5,7 +5,6 @@ Everything is drawn by numpy and OpenCV from a seed, so demo, tests and document
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from .. import __version__
 from ..errors import DatasetError, UsageError
+from .files import PARTIAL, write_whole
 from .sample_camera import expose, sense
 from .sample_defects import DEFECTS
 from .sample_part import Floats, grow_part
@@ -25,7 +25,6 @@ RECIPE = 1  # raise it whenever the same seed draws other pixels
 VISIBLE = 7.0  # grey levels by which a defect must change a pixel to be marked: about five times the sensor's noise
 VISIBLE_SHARE = 0.0003  # of the picture that it must change at the least
 TRIES = 50
-PARTIAL = ".partial"
 
 
 def generate_sample(
@@ -43,7 +42,7 @@ def generate_sample(
     counts = {"train/good": train, "test/good": good} | {f"test/{defect}": per_defect for defect in DEFECTS}
     _check_folder(folder, _recipe(seed, size), counts)
     if not (folder / "README.txt").exists():
-        _write(folder / "README.txt", _note(seed, size).encode())
+        write_whole(folder / "README.txt", _note(seed, size).encode())
     for split, count in counts.items():
         for index in range(count):
             _complete(folder, seed, split, index, size)
@@ -165,7 +164,7 @@ def _complete(folder: Path, seed: int, split: str, index: int, size: int) -> Non
     defect = split.split("/")[1]
     pictures = [render_part(rng, size)] if defect == "good" else render_defect(rng, size, defect)
     for file, picture in zip(files, pictures, strict=True):
-        _write(file, _png(picture))
+        write_whole(file, _png(picture))
 
 
 def _png(picture: Image) -> bytes:
@@ -180,14 +179,3 @@ def _png(picture: Image) -> bytes:
         cv2.IMWRITE_PNG_FILTER_AVG,
     ]
     return cv2.imencode(".png", np.ascontiguousarray(bgr), fast)[1].tobytes()
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write under a temporary name, then rename: a file that is there is whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}{PARTIAL}")
-    try:
-        partial.write_bytes(content)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 BLOCK = 4096  # points per block: large enough to choose many centres from, small enough to stay in the cache
+PRODUCTS = 2**19  # distances in memory at a time, so few that they stay in the cache
 
 
 def greedy_coreset(
@@ -46,13 +47,21 @@ def greedy_coreset(
     return selection.chosen
 
 
-def squared_distances(points: Floats, norms: Floats, centres: Floats) -> Floats:
-    """Squared Euclidean distances `(N, M)` of points `(N, d)` of squared lengths `norms` `(N,)` to centres `(M, d)`."""
-    result: Floats = points @ (-2 * centres.T)  # (N, M)
-    result += norms[:, None]
-    result += np.einsum("md,md->m", centres, centres)[None]
-    np.maximum(result, 0, out=result)  # cancellation can leave tiny negative values
-    return result
+def nearest_squared(points: Floats, norms: Floats, centres: Floats) -> Floats:
+    """Squared Euclidean distance `(N,)` of points `(N, d)` of squared lengths `norms` `(N,)` to the nearest centre.
+
+    `centres` are `(M, d)`. The N x M distances are never in memory at once.
+    """
+    factors = np.ascontiguousarray(-2 * centres.T)  # (d, M)
+    lengths = np.einsum("md,md->m", centres, centres)
+    nearest = np.empty(len(points), np.float32)
+    rows = max(1, PRODUCTS // len(centres))
+    for block in (slice(start, start + rows) for start in range(0, len(points), rows)):
+        products = points[block] @ factors  # (rows, M)
+        products += lengths
+        products.min(axis=1, out=nearest[block])
+    nearest += norms
+    return np.maximum(nearest, 0, out=nearest)  # cancellation can leave tiny negative values
 
 
 class _Selection:
@@ -66,9 +75,9 @@ class _Selection:
         self.points = points
         self.norms = np.einsum("nd,nd->n", points, points)  # (N,)
         self.chosen = np.empty(count, np.int64)
-        self.chosen[0] = self._distances(slice(None), points.mean(axis=0)[None])[:, 0].argmax()
+        self.chosen[0] = nearest_squared(points, self.norms, points.mean(axis=0)[None]).argmax()
         self.done = 1
-        self.bounds = self._distances(slice(None), points[self.chosen[:1]])[:, 0]  # (N,)
+        self.bounds = nearest_squared(points, self.norms, points[self.chosen[:1]])  # (N,)
         self.bounds[self.chosen[0]] = -1
         self.seen = np.ones(len(points), np.int64)
 
@@ -83,7 +92,7 @@ class _Selection:
                 break
             self.chosen[self.done] = members[best]
             self.done += 1
-            np.minimum(nearest, squared_distances(inside, norms, inside[best : best + 1])[:, 0], out=nearest)
+            np.minimum(nearest, nearest_squared(inside, norms, inside[best : best + 1]), out=nearest)
             nearest[best] = -1
         self.bounds[members], self.seen[members] = nearest, self.done
 
@@ -105,9 +114,6 @@ class _Selection:
         stale = members[self.seen[members] < self.done]
         if len(stale):
             since = self.chosen[self.seen[stale].min() : self.done]
-            distances = self._distances(stale, self.points[since])
-            self.bounds[stale] = np.minimum(self.bounds[stale], distances.min(axis=1))
+            nearest = nearest_squared(self.points[stale], self.norms[stale], self.points[since])
+            self.bounds[stale] = np.minimum(self.bounds[stale], nearest)
             self.seen[stale] = self.done
-
-    def _distances(self, which: Ints | slice, centres: Floats) -> Floats:
-        return squared_distances(self.points[which], self.norms[which], centres)

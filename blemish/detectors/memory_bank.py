@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from blemish.detectors.coreset import greedy_coreset, squared_distances
+from blemish.detectors.coreset import greedy_coreset, nearest_squared
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -35,9 +35,7 @@ class MemoryBank:
 
     def distances(self, features: Floats) -> Floats:
         """Euclidean distance `(P,)` of every feature `(P, d)` to its nearest row."""
-        squared = squared_distances(features, np.einsum("pd,pd->p", features, features), self.rows)
-        nearest: Floats = np.sqrt(squared.min(axis=1))
-        return nearest
+        return np.sqrt(nearest_squared(features, np.einsum("pd,pd->p", features, features), self.rows))
 
 
 @dataclass(frozen=True)

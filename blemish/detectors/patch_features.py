@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,6 @@ from blemish.errors import BackboneError
 from blemish.graph import GraphBuilder
 
 STRIDES = (8, 16)
-BATCH = 8
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,13 +33,20 @@ class PatchFeatures:
         self.rows, self.columns = height // STRIDES[0], width // STRIDES[0]
         self.dimensions = sum(tap.channels for tap in self.taps)
 
-    def append(self, graph: GraphBuilder) -> str:
-        """The layers from a new input `image` to the features: float32 `[N * rows * columns, dimensions]`."""
+    def append_taps(self, graph: GraphBuilder) -> tuple[str, str]:
+        """The layers from a new input `image` to the averaged taps, float32 `[N, channels, height, width]`.
+
+        The fine tap has the grid's size, the coarse one half of it.
+        """
         image = graph.input("image", np.uint8, ["N", self.height, self.width, 3])
         maps = self.backbone.build(graph, image, self.height, self.width, [tap.name for tap in self.taps])
         fine, coarse = (_neighbourhood(graph, value) for value in maps)
+        return fine, coarse
+
+    def join(self, graph: GraphBuilder, fine: str, coarse: str) -> str:
+        """Both taps on the fine grid, float32 `[N, dimensions, rows, columns]`."""
         scale = STRIDES[1] / STRIDES[0]
-        coarse = graph.node(
+        upsampled = graph.node(
             "Resize",
             coarse,
             "",
@@ -50,19 +55,23 @@ class PatchFeatures:
             coordinate_transformation_mode="half_pixel",
             hint="upsampled",
         )
-        joined = graph.node("Concat", fine, coarse, axis=1, hint="joined")  # [N, d, rows, columns]
-        last = graph.node("Transpose", joined, perm=[0, 2, 3, 1], hint="channels_last")
-        return graph.node("Reshape", last, graph.constant(np.array([-1, self.dimensions]), "shape"), hint="patches")
+        return graph.node("Concat", fine, upsampled, axis=1, hint="joined")
 
     def extract(self, images: Iterable[npt.NDArray[np.uint8]], device: str) -> Iterator[Floats]:
         """The features of each image in order, float32 `(rows * columns, dimensions)`."""
         graph = GraphBuilder()
         shape = [self.rows * self.columns, self.dimensions]
-        features = graph.node("Reshape", self.append(graph), graph.constant(np.array([-1, *shape]), "shape"))
+        joined = self.join(graph, *self.append_taps(graph))
+        features = graph.node("Reshape", channels_last(graph, joined), graph.constant(np.array([-1, *shape]), "shape"))
         graph.output(features, "features", np.float32, ["N", *shape])
         engine = open_engine(graph.model("patch_features").SerializeToString(), device)
-        for batch in _batches(images, BATCH):
-            yield from engine.run(np.stack(batch))["features"]  # (N, rows * columns, d)
+        for image in images:  # one by one: on a CPU, the values of a batch leave the cache and cost 30 % more
+            yield engine.run(image[None])["features"][0]  # (rows * columns, d)
+
+
+def channels_last(graph: GraphBuilder, maps: str) -> str:
+    """Feature maps `[N, channels, height, width]` as `[N, height, width, channels]`."""
+    return graph.node("Transpose", maps, perm=[0, 2, 3, 1], hint="channels_last")
 
 
 def embedding(features: Floats) -> Floats:
@@ -95,9 +104,3 @@ def _last_tap(backbone: Backbone, stride: int) -> Tap:
             f"backbone {backbone.name} has no tap at stride {stride}, which PatchCore needs. It has: {has}"
         )
     return taps[-1]
-
-
-def _batches(images: Iterable[npt.NDArray[np.uint8]], size: int) -> Iterator[list[npt.NDArray[np.uint8]]]:
-    remaining = iter(images)
-    while batch := list(islice(remaining, size)):
-        yield batch

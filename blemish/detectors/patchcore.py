@@ -6,7 +6,7 @@ backbone gives the features, and a coreset of them is the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from blemish.backbones import Backbone
 from blemish.config import Section
 from blemish.detectors.base import Detector, Images, LeftOut, ModelCard, Progress, Setting
 from blemish.detectors.memory_bank import MemoryBank, Selection, bank_of, merged_bank
+from blemish.detectors.nearest_row import append_nearest
 from blemish.detectors.patch_features import PatchFeatures, embedding
 from blemish.errors import UsageError
 from blemish.graph import GraphBuilder
@@ -30,7 +31,6 @@ LEAST_ROWS = 512
 RATIOS = {"fast": 0.01, "balanced": 0.01, "accurate": 0.01}
 # The published blur is 4 pixels at an input of 256; it grows with the input.
 SMOOTHING = 4 / 256
-BANK_BLOCK = 1024  # bank rows whose distances are in memory at a time, small enough for the cache
 
 
 class PatchCoreParameters(Section):
@@ -105,26 +105,30 @@ class PatchCore(Detector):
         the scores are somewhat too large, and the false-alarm rate somewhat too low.
         """
         total, peaks = len(self._images), []
+        for i, anomaly_map in enumerate(self.left_out_maps(parts, range(total)), 1):
+            peaks.append(float(anomaly_map.max()))
+            _report(progress, "calibration", i, total)
+        scores = np.array(peaks)
+        return LeftOut(scores, scores)
+
+    def left_out_maps(self, parts: npt.NDArray[np.int64], chosen: Collection[int]) -> Iterator[Floats]:
+        """The anomaly maps `(rows, columns)` behind `left_out` of the chosen training images, in ascending order."""
         halves = len(np.unique(parts)) == 1
         features: Any = (
             self._kept if self._kept is not None else self.features.extract(self._images, self.setting.device)
         )
         for i, patches in enumerate(features):  # (P, d)
-            distances = self._halves(patches) if halves else self._without(parts, i).distances(patches)
-            peaks.append(float(self._smoothed(distances).max()))
-            _report(progress, "calibration", i + 1, total)
-        scores = np.array(peaks)
-        return LeftOut(scores, scores)
+            if i in chosen:
+                distances = self._halves(patches) if halves else self._without(parts, i).distances(patches)
+                yield self._smoothed(distances)
 
     def graph(self) -> onnx.ModelProto:
         """Features, nearest row of the bank, Gaussian blur, largest value."""
         rows, columns = self.features.rows, self.features.columns
         graph = GraphBuilder()
-        patches = self.features.append(graph)  # [N * P, d]
-        distances = _nearest(graph, patches, self.bank.rows)  # [N * P, 1]
-        grid = graph.node("Reshape", distances, graph.constant(np.array([-1, rows, columns]), "grid"), hint="distances")
+        distances = append_nearest(graph, self.features, self.bank.rows)  # [N, rows, columns]
         down, across = self._blurs()
-        blurred = graph.node("MatMul", graph.constant(down, "blur_down"), grid, hint="blurred_down")
+        blurred = graph.node("MatMul", graph.constant(down, "blur_down"), distances, hint="blurred_down")
         blurred = graph.node(
             "MatMul", blurred, graph.constant(np.ascontiguousarray(across.T), "blur_across"), hint="blurred"
         )
@@ -190,20 +194,6 @@ def _blur(size: int, sigma: float) -> Floats:
     cells = np.arange(size)
     weights = np.exp(-((cells[:, None] - cells[None]) ** 2) / (2 * sigma**2))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
-
-
-def _nearest(graph: GraphBuilder, patches: str, rows: Floats) -> str:
-    """Distance `[N * P, 1]` to the nearest bank row: |x - b|^2 = |x|^2 + (|b|^2 - 2 x b), a product and a minimum."""
-    blocks = np.array_split(rows, -(-len(rows) // BANK_BLOCK))
-    nearest = []
-    for block in blocks:
-        bank, norms = graph.constant(block, "bank"), graph.constant(np.einsum("md,md->m", block, block), "bank_norms")
-        distances = graph.node("Gemm", patches, bank, norms, alpha=-2.0, transB=1, hint="bank_distances")
-        nearest.append(graph.node("ReduceMin", distances, axes=[1], keepdims=1, hint="bank_nearest"))
-    least = graph.node("Min", *nearest, hint="nearest") if len(nearest) > 1 else nearest[0]
-    squares = graph.node("ReduceSumSquare", patches, axes=[1], keepdims=1, hint="patch_norms")
-    # Rounding can make the square of a tiny distance negative.
-    return graph.node("Sqrt", graph.node("Relu", graph.node("Add", least, squares)), hint="distance")
 
 
 def _report(progress: Progress | None, stage: str, done: int, total: int) -> None:

@@ -4,7 +4,7 @@ from blemish.images.decode import decode_image, decode_samples
 from blemish.images.geometry import InputGeometry
 from blemish.images.limits import Limits
 from blemish.images.reading import read_ahead
-from blemish.images.sources import ImageRef, expand, list_images
+from blemish.images.sources import ImageRef, expand, is_image_name, list_images
 
 __all__ = [
     "ImageRef",
@@ -13,6 +13,7 @@ __all__ = [
     "decode_image",
     "decode_samples",
     "expand",
+    "is_image_name",
     "list_images",
     "read_ahead",
 ]

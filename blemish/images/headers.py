@@ -44,6 +44,25 @@ def image_size(data: bytes, image_format: str) -> tuple[int, int]:
         raise ValueError("the header is cut short") from error
 
 
+def depth_and_alpha(data: bytes, image_format: str) -> tuple[int, bool]:
+    """Bits per sample, 8 or 16, and whether there is transparency, from a header that `image_size` has accepted.
+
+    What a TIFF header says of the depth is not read; it counts as 8.
+    """
+    if image_format == "PNG":
+        return (16 if data[24] == 16 else 8), bool(data[25] & 4)
+    if image_format == "PNM":
+        match = _PNM_HEADER.match(data[:4096])
+        return (16 if match and int(match[4] or 0) > 255 else 8), False
+    if image_format == "WEBP":
+        # bit 4 of the extended header's flags; bit 28 after the signature byte of the lossless one
+        return 8, bool(data[20] & 0x10) if data[12:16] == b"VP8X" else data[12:16] == b"VP8L" and bool(data[24] & 0x10)
+    if image_format == "TIFF":
+        frame = next(frames(io.BytesIO(data)), None)
+        return 8, frame is not None and frame.alpha_at is not None
+    return 8, False
+
+
 def is_cut_short(data: bytes, image_format: str) -> bool:
     """Whether the end marker is missing where decoders may fill in grey instead of failing."""
     if image_format == "PNG":

@@ -69,8 +69,13 @@ def list_images(folder: Path) -> list[Path]:
     found: list[Path] = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in files if not name.startswith(".") and _suffix(name) in _SUFFIXES]
+        found += [Path(parent, name) for name in files if not name.startswith(".") and is_image_name(name)]
     return sorted(found)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is taken for an image."""
+    return _suffix(name) in _SUFFIXES
 
 
 def _expand(item: object, limits: Limits, numbers: Iterator[int], depth: int) -> Iterator[ImageRef]:
@@ -126,7 +131,7 @@ def _expand_folder(folder: Path, limits: Limits) -> Iterator[ImageRef]:
 
 
 def _expand_file(path: Path, name: PurePosixPath, limits: Limits) -> Iterator[ImageRef]:
-    if _suffix(path.name) not in _SUFFIXES:
+    if not is_image_name(path.name):
         yield _failing(str(path), str(name), "is not an image file by its suffix (" + _suffixes() + ")")
         return
     pages: Sequence[int | None] = [None]

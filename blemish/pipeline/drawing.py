@@ -42,7 +42,7 @@ def draw_overlay(
         tinted = step >= first_tinted
         level = step[tinted]  # (n,)
         picture[rows][tinted] = (picture[rows][tinted] * clear[level, None] + tint[level]) // 255
-    return _with_contours(picture, anomaly_map, threshold, line_width or max(0.75, sum(anomaly_map.shape) / 1100))
+    return draw_contours(picture, anomaly_map, threshold, line_width or max(0.75, sum(anomaly_map.shape) / 1100))
 
 
 @cache
@@ -55,10 +55,13 @@ def _blend_tables() -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
     return 255 - cover, colours * cover[:, None] + np.uint16(127)
 
 
-def _with_contours(
+def draw_contours(
     picture: npt.NDArray[np.uint8], anomaly_map: npt.NDArray[np.float32], threshold: float, line_width: float
 ) -> npt.NDArray[np.uint8]:
-    """The picture with a light line in a dark rim, which reads on any ground, where the map crosses the threshold."""
+    """The picture (H, W, 3) with lines where the map (H, W) crosses the threshold; it may be drawn on in place.
+
+    A light line in a dark rim, `line_width` pixels wide in all, which reads on any ground.
+    """
     above = anomaly_map > threshold  # (H, W)
     if not above.any():
         return picture

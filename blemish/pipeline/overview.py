@@ -24,11 +24,11 @@ _ROWS = ("Image", "Heat map", "Overlay")
 
 @dataclass(frozen=True)
 class Entry:
-    """A result in an overview: `image` is (H, W, 3) RGB, `anomaly_map` (H, W)."""
+    """A result in an overview: `image` is (H, W, 3) RGB, `anomaly_map` (H, W); no verdict is shown where it is None."""
 
     title: str
     caption: str
-    anomalous: bool
+    anomalous: bool | None
     image: npt.NDArray[np.uint8]
     anomaly_map: npt.NDArray[np.float32]
 
@@ -97,8 +97,8 @@ def _draw_heading(draw: ImageDraw, title: str, caption: str, width: int) -> None
 def _draw_header(picture: Image, draw: ImageDraw, corner: tuple[int, int], entry: Entry, room: int) -> None:
     """The verdict and the title, and below them the caption."""
     x, y = corner
-    badge = draw_badge(picture, draw, corner, entry.anomalous)
-    draw_text(draw, (x + badge + 10, y + 19), entry.title, 18, INK, room - badge - 10)
+    taken = 0 if entry.anomalous is None else draw_badge(picture, draw, corner, entry.anomalous) + 10
+    draw_text(draw, (x + taken, y + 19), entry.title, 18, INK, room - taken)
     draw_text(draw, (x, y + 48), entry.caption, 14, MUTED, room)
 
 

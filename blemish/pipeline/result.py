@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from blemish.images.rle import encode_mask
 from blemish.pipeline.regions import Region, find_regions
-from blemish.pipeline.rle import encode_mask
 from blemish.pipeline.saving import ResultNamer, image_suffix, named_file, safe_stem, write_image, write_text
 
 if TYPE_CHECKING:
@@ -126,9 +126,9 @@ class Result(Mapping[str, Any]):
     @cached_property
     def regions(self) -> tuple[Region, ...]:
         """The places above the pixel threshold, largest first."""
-        if self.anomaly_map is None or self.pixel_threshold is None:
-            return ()
-        return find_regions(self.anomaly_map, self.pixel_threshold)
+        if self.grid_map is None or self.pixel_threshold is None or self.grid_map.max() <= self.pixel_threshold:
+            return ()  # interpolation exceeds no value of the grid, so a calm map need not be upsampled
+        return () if self.anomaly_map is None else find_regions(self.anomaly_map, self.pixel_threshold)
 
     def to_dict(self, mask: bool = True) -> dict[str, Any]:
         """The flat JSON-able record: every key but `anomaly_map`, the mask as COCO RLE under `pred` if asked for.

@@ -38,17 +38,16 @@ def encode_mask(mask: npt.NDArray[Any]) -> dict[str, Any]:
 def decode_mask(rle: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
     """The mask (H, W), uint8 {0, 255}, of a COCO RLE as `encode_mask` or pycocotools writes it.
 
+    `counts` may also be the list of the run lengths themselves, as COCO's annotation files have it.
+
     Raises `UsageError` when `size` and `counts` are missing, malformed, too large or do not fit each other.
     """
     try:
         (height, width), counts = rle["size"], rle["counts"]
     except (KeyError, TypeError, ValueError):
         raise UsageError("A mask needs `size` ([height, width]) and `counts` (run-length string).") from None
-    text = counts.encode("ascii", "replace") if isinstance(counts, str) else counts
-    if not isinstance(text, bytes):
-        raise UsageError("The mask's `counts` are not a run-length string: encode them with `encode_mask`.")
     _check_size(height, width)
-    runs = _unpack(text, height * width)
+    runs = _runs(counts, height * width)
     if runs.min(initial=0) < 0 or runs.max(initial=0) > height * width or runs.sum() != height * width:
         raise UsageError(f"The mask's `counts` do not fill its size of {width} x {height} pixels.")
     values = np.zeros(len(runs), np.uint8)
@@ -64,6 +63,18 @@ def _check_size(height: object, width: object) -> None:
         or not (height > 0 and width > 0 and height * width <= MAX_PIXELS)
     ):
         raise UsageError(f"A mask has whole numbers as its size, and 1 to {MAX_PIXELS} pixels; this one has not.")
+
+
+def _runs(counts: object, pixels: int) -> npt.NDArray[np.int64]:
+    """Run lengths of either kind of `counts`, which may still be nonsense; bounded in number by the pixels."""
+    if isinstance(counts, list):
+        if len(counts) > pixels + 1 or not all(type(run) is int and 0 <= run <= pixels for run in counts):
+            raise UsageError("The mask's `counts` are not a list of run lengths within its size.")
+        return np.array(counts, np.int64)
+    text = counts.encode("ascii", "replace") if isinstance(counts, str) else counts
+    if not isinstance(text, bytes):
+        raise UsageError("The mask's `counts` are neither a run-length string nor a list of run lengths.")
+    return _unpack(text, pixels)
 
 
 def _pack(runs: npt.NDArray[np.int64]) -> str:

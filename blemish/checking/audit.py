@@ -1,0 +1,154 @@
+"""What is wrong with a data set by the facts of its files alone."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from blemish.calibration import Calibration
+from blemish.calibration.conformal import DEFAULT_RATE
+from blemish.checking.duplicates import is_learnt
+from blemish.checking.findings import Finding
+from blemish.checking.survey import ImageFacts, MaskFacts
+from blemish.datasets import Dataset, relative_name
+from blemish.images import list_images
+
+MOST_MARKED = 0.5  # a mask that marks more, and all four corners, is taken to be inverted
+
+
+def file_findings(images: list[ImageFacts]) -> Iterator[Finding]:
+    """Images that are not there or cannot be read."""
+    for facts in images:
+        if facts.missing:
+            yield Finding("missing_file", "is listed, but not there", (facts.sample.name,))
+        elif facts.problem:
+            yield Finding("unreadable_image", facts.problem, (facts.sample.name,))
+
+
+def training_findings(dataset: Dataset, images: list[ImageFacts]) -> Iterator[Finding]:
+    """Nothing to learn from, defects to learn from, nothing to measure false alarms with."""
+    if not any(facts.is_readable and is_learnt(facts.sample) for facts in images):
+        yield Finding("no_good_images", "there is no good image to learn from; put good images into train/good")
+    odd = [sample.name for sample in dataset.train if not sample.is_good]
+    if odd:
+        yield Finding("defect_in_training", "listed for training, but marked as defects; they are left out", tuple(odd))
+    if dataset.test and not any(sample.is_good for sample in dataset.test):
+        message = "all test images are defects, so false alarms cannot be measured; put good images into test/good"
+        yield Finding("no_good_test_images", message)
+
+
+def count_finding(different: int) -> Finding | None:
+    """What so few different good images mean for the false-alarm rate; None if they support the usual one."""
+    if not different:
+        return None
+    zeros = np.zeros(different)
+    calibration = Calibration(zeros, zeros, np.arange(different))
+    if calibration.best_rate <= DEFAULT_RATE:
+        return None
+    return Finding("few_images", calibration.statement())
+
+
+def mask_findings(root: Path, images: list[ImageFacts]) -> Iterator[Finding]:
+    """Masks that are missing, unreadable, of another size, empty or too full, and those that good images have."""
+    for facts in images:
+        mask, name = facts.mask, facts.sample.name
+        if mask is None:
+            continue
+        names = (name, relative_name(mask.path, root))
+        if mask.missing:
+            yield Finding("missing_file", "the mask is listed, but not there", names)
+        elif mask.problem:
+            yield Finding("unreadable_mask", mask.problem, names)
+        elif facts.is_readable and mask.size != facts.size:
+            yield Finding("mask_size", f"the mask has {_size(mask)} pixels, the image {_size(facts)}", names)
+        else:
+            yield from _content_findings(facts, mask, names)
+    unmarked = [facts.sample.name for facts in images if facts.mask is None and not facts.sample.is_good]
+    if unmarked:
+        message = "defects without a mask; they count for the image metrics only"
+        yield Finding("missing_mask", message, tuple(unmarked))
+
+
+def _content_findings(facts: ImageFacts, mask: MaskFacts, names: tuple[str, str]) -> Iterator[Finding]:
+    """What a mask of the right size marks."""
+    if facts.sample.is_good and mask.share:
+        yield Finding("good_image_with_mask", "a good image has a mask that marks a defect", names)
+    if not facts.sample.is_good and not mask.share:
+        yield Finding("empty_mask", "the mask of a defect marks nothing", names)
+    if not mask.is_binary:
+        yield Finding("mask_not_binary", "the mask has more than two values; what is above half of 255 counts", names)
+    if mask.share > MOST_MARKED and mask.marks_corners:
+        yield Finding("inverted_mask", f"the mask marks {mask.share:.0%} of the image; black and white swapped?", names)
+
+
+def repeated_masks(images: list[ImageFacts]) -> Iterator[Finding]:
+    """Equal masks of different pictures."""
+    groups: dict[bytes, list[ImageFacts]] = defaultdict(list)
+    for facts in images:
+        if facts.mask is not None and 0 < facts.mask.share < 1 and not facts.sample.is_good:
+            groups[facts.mask.digest].append(facts)
+    for group in groups.values():
+        if len({facts.digest for facts in group}) > 1:
+            names = tuple(facts.sample.name for facts in group)
+            yield Finding("repeated_mask", "different images have exactly the same mask", names)
+
+
+def mixture_findings(images: list[ImageFacts]) -> Iterator[Finding]:
+    """Images that are stored otherwise than the others."""
+    readable = [facts for facts in images if facts.is_readable]
+    traits: tuple[tuple[str, Callable[[ImageFacts], Hashable], Callable[[ImageFacts], str]], ...] = (
+        ("mixed_sizes", lambda facts: facts.size, lambda facts: f"of {_size(facts)} pixels"),
+        ("mixed_colour", lambda facts: facts.is_grey, lambda facts: "grey" if facts.is_grey else "in colour"),
+        ("mixed_bit_depth", lambda facts: facts.bits, lambda facts: f"of {facts.bits} bits"),
+        (
+            "mixed_transparency",
+            lambda facts: facts.has_alpha,
+            lambda facts: "with transparency" if facts.has_alpha else "without transparency",
+        ),
+    )
+    for code, trait, say in traits:
+        yield from _mixture(code, readable, trait, say)
+
+
+def _mixture(
+    code: str, images: list[ImageFacts], trait: Callable[[ImageFacts], Hashable], say: Callable[[ImageFacts], str]
+) -> Iterator[Finding]:
+    counts = Counter(map(trait, images))
+    if len(counts) < 2:
+        return
+    usual, count = counts.most_common(1)[0]
+    others = [facts for facts in images if trait(facts) != usual]
+    typical = say(next(facts for facts in images if trait(facts) == usual))
+    named = say(others[0]) if len(counts) == 2 else f"of {len(counts) - 1} other sizes"
+    files = tuple(facts.sample.name for facts in others)
+    yield Finding(code, f"{named}, while {count} of {len(images)} images are {typical}", files)
+
+
+def unused_files(dataset: Dataset) -> Iterator[Finding]:
+    """Images in an MVTec layout that nothing reads."""
+    if dataset.layout != "mvtec":
+        return
+    root = dataset.root
+    used = {sample.path for sample in dataset.train + dataset.test}
+    masks = {sample.mask for sample in dataset.test}
+    for part, known, message in (
+        ("train", used, "not used: only train/good is learnt from"),
+        ("test", used, "not used: test images lie in test/good or test/<defect>"),
+        ("ground_truth", masks, "masks that belong to no test image"),
+    ):
+        files = list_images(root / part) if (root / part).is_dir() else []
+        unused = tuple(relative_name(path, root) for path in files if path not in known)
+        if unused:
+            yield Finding("unused_files", message, unused)
+
+
+def _size(facts: ImageFacts | MaskFacts) -> str:
+    return f"{facts.size[0]}x{facts.size[1]}"
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors first, otherwise as they were found."""
+    return tuple(sorted(findings, key=lambda finding: finding.severity != "error"))

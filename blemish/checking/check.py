@@ -1,0 +1,171 @@
+"""`check_dataset`: survey, audits, pictures, and the record of it all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from blemish.checking import audit
+from blemish.checking.duplicates import duplicate_findings, is_learnt
+from blemish.checking.findings import CheckReport, Finding
+from blemish.checking.histogram import save_histogram
+from blemish.checking.oddities import LEAST, Look, Oddity
+from blemish.checking.pictures import choose, save_demo_images, save_oddities
+from blemish.checking.survey import ImageFacts, survey
+from blemish.datasets import Dataset, GoodImages, load_dataset
+from blemish.detectors import Progress
+from blemish.errors import BlemishError, UsageError
+from blemish.models.files import sibling, write_synced
+
+RESULT = "check_dataset_result.json"
+FOLDER = "check_dataset"
+PARTIAL = ".partial"
+
+
+def check_dataset(folder: Path, output: Path, progress: Progress | None = None, *, bit_depth: int = 16) -> CheckReport:
+    """Audit a data set, and write `check_dataset_result.json` and `check_dataset/` with its pictures into `output`.
+
+    Nothing is ever written into the data set. The JSON file is removed first and written last: where it is, the check
+    ran to its end. `bit_depth` is the significant bits of 16-bit files, 10 to 16.
+
+    Raises `DatasetError` for a folder that is no data set, and `UsageError` for an output inside of it.
+    """
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"The output folder {output} lies in the data set {folder}; give another one with --output.")
+    output.mkdir(parents=True, exist_ok=True)
+    result = output / RESULT
+    result.unlink(missing_ok=True)
+    report = progress or _silent
+    try:
+        with _work_folder(output) as work:
+            findings, record = _check(folder, work, report, bit_depth)
+            _replace(work, output / FOLDER)
+    except BlemishError as error:
+        _write(
+            result, {"done_flag": False, "check_pass": False, "err_type": type(error).__name__, "err_msg": str(error)}
+        )
+        raise
+    attributes = record["attributes"]
+    done = CheckReport(folder, result, attributes["train_samples"], attributes["val_samples"], findings)
+    _write(result, {"done_flag": True, "check_pass": done.passed, **record})
+    return done
+
+
+def _check(folder: Path, work: Path, progress: Progress, bit_depth: int) -> tuple[tuple[Finding, ...], dict[str, Any]]:
+    bad_lines: list[Finding] = []
+
+    def refuse(source: Path, number: int, problem: str) -> None:
+        bad_lines.append(Finding("unreadable_list_line", f"line {number}: {problem}", (source.name,)))
+
+    dataset = load_dataset(folder, refuse)
+    images = survey(dataset, bit_depth, lambda done, total: progress("images", done, total))
+    findings = [*bad_lines, *_audit(dataset, images)]
+    known = {name for finding in findings if finding.severity == "error" for name in finding.files}
+    sound = [facts for facts in images if facts.is_readable and facts.sample.name not in known]
+    seen, oddities = _look(dataset, sound, bit_depth, progress)
+    shown = {
+        split: save_demo_images(choose(images, split), work / "demo_img" / folder_name, bit_depth)
+        for split, folder_name in (("train", "train"), ("test", "val"))
+    }
+    save_oddities(oddities, work / "suspicious")
+    save_histogram(dataset, images, work / "histogram.png")
+    ordered = audit.in_order([*findings, *seen])
+    return ordered, _record(dataset, shown, ordered)
+
+
+def _audit(dataset: Dataset, images: list[ImageFacts]) -> Iterator[Finding]:
+    yield from audit.file_findings(images)
+    yield from audit.training_findings(dataset, images)
+    yield from audit.mask_findings(dataset.root, images)
+    yield from audit.repeated_masks(images)
+    copies, different = duplicate_findings(images)
+    yield from copies
+    yield from audit.mixture_findings(images)
+    yield from audit.unused_files(dataset)
+    few = audit.count_finding(different)
+    if few is not None:
+        yield few
+
+
+def _look(
+    dataset: Dataset, sound: list[ImageFacts], bit_depth: int, progress: Progress
+) -> tuple[list[Finding], list[Oddity]]:
+    """What the pictures without an error tell, once there are enough good ones."""
+    good = [facts.sample for facts in sound if is_learnt(facts.sample)]
+    if len(good) < LEAST:
+        return [], []
+    names = GoodImages(dataset.root, tuple(sample.path for sample in good), tuple(sample.name for sample in good))
+    look = Look(names, bit_depth, progress)
+    oddities = look.odd_images()
+    findings = []
+    if oddities:
+        message = "odd among the good images; see check_dataset/suspicious and confirm that they are good"
+        findings.append(Finding("suspicious_image", message, tuple(odd.name for odd in oddities)))
+    marked = [facts.sample for facts in sound if facts.mask and facts.mask.share and not facts.sample.is_good]
+    for pair in look.swapped_masks(marked):
+        message = "each mask fits the other image better; were they swapped?"
+        findings.append(Finding("swapped_masks", message, tuple(sample.name for sample in pair)))
+    return findings, oddities
+
+
+def _record(dataset: Dataset, shown: dict[str, list[str]], findings: tuple[Finding, ...]) -> dict[str, Any]:
+    """The tutorials' fields, and ours."""
+    return {
+        "attributes": {
+            "train_sample_paths": [f"{FOLDER}/demo_img/train/{name}" for name in shown["train"]],
+            "val_sample_paths": [f"{FOLDER}/demo_img/val/{name}" for name in shown["test"]],
+            "train_samples": len(dataset.train),
+            "val_samples": len(dataset.test),
+            "num_classes": 1,
+        },
+        "analysis": {"histogram": f"{FOLDER}/histogram.png"},
+        "dataset_path": str(dataset.root),
+        "show_type": "image",
+        "dataset_type": "SegDataset",
+        "layout": dataset.layout,
+        "findings": [finding.to_json() for finding in findings],
+    }
+
+
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    """No progress shown."""
+
+
+@contextmanager
+def _work_folder(output: Path) -> Iterator[Path]:
+    """A hidden folder for what is not complete yet; those of runs that were killed are removed."""
+    for left in output.glob(f".{FOLDER}.*{PARTIAL}"):
+        shutil.rmtree(left, ignore_errors=True)
+    work = sibling(output / FOLDER, PARTIAL)
+    work.mkdir()
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _replace(work: Path, target: Path) -> None:
+    """Put the new pictures in the place of an earlier run's; other files there are left alone."""
+    target.mkdir(exist_ok=True)
+    for name in ("demo_img", "suspicious", "histogram.png"):
+        old = target / name
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
+            old.unlink(missing_ok=True)
+        if (work / name).exists():
+            (work / name).rename(old)
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    """Write under another name, then rename: a file that is there is whole."""
+    partial = sibling(path, PARTIAL)
+    try:
+        write_synced(partial, json.dumps(record, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

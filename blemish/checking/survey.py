@@ -1,0 +1,129 @@
+"""Every image and mask of a data set read once, and what the audits need to know of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.checking.duplicates import detail
+from blemish.datasets import Dataset, Sample
+from blemish.datasets.masks import binary, is_binary, read_levels
+from blemish.errors import DatasetError, ImageError
+from blemish.images import ImageRef, decode_samples, expand
+from blemish.images.headers import depth_and_alpha, image_format
+
+WORKERS = 2
+HEADER_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What is known of a mask; `share` is the marked part of its area, `digest` stands for its pixels."""
+
+    path: Path
+    missing: bool = False
+    problem: str = ""
+    size: tuple[int, int] = (0, 0)  # width, height
+    share: float = 0.0
+    is_binary: bool = True
+    marks_corners: bool = False
+    digest: bytes = b""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of an image; `detail` is its fingerprint for near duplicates, `digest` stands for its pixels."""
+
+    sample: Sample
+    mask: MaskFacts | None = None
+    missing: bool = False
+    problem: str = ""
+    size: tuple[int, int] = (0, 0)  # width, height
+    is_grey: bool = False
+    bits: int = 8
+    has_alpha: bool = False
+    digest: bytes = b""
+    detail: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False)
+
+    @property
+    def is_readable(self) -> bool:
+        return not self.missing and not self.problem
+
+
+def survey(dataset: Dataset, bit_depth: int, advance: Callable[[int, int], None]) -> list[ImageFacts]:
+    """The facts of all training images, then of all test images, in the data set's order."""
+    samples = dataset.train + dataset.test
+    facts = []
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="blemish-check") as pool:
+        for done, found in enumerate(pool.map(lambda sample: _image_facts(sample, bit_depth), samples), 1):
+            facts.append(found)
+            advance(done, len(samples))
+    return facts
+
+
+def _image_facts(sample: Sample, bit_depth: int) -> ImageFacts:
+    mask = None if sample.mask is None else _mask_facts(sample.mask)
+    if not sample.path.exists():
+        return ImageFacts(sample, mask, missing=True)
+    try:
+        image = next(_refs(sample.path)).read(bit_depth)  # (H, W, 3), read as the training reads it
+        bits, has_alpha = _stored(sample.path)
+    except (ImageError, OSError) as error:
+        return ImageFacts(sample, mask, problem=str(error).removeprefix(f"{sample.path}: "))
+    red, green, blue = np.moveaxis(image, 2, 0)
+    return ImageFacts(
+        sample,
+        mask,
+        size=(image.shape[1], image.shape[0]),
+        is_grey=np.array_equal(red, green) and np.array_equal(green, blue),
+        bits=bits,
+        has_alpha=has_alpha,
+        digest=_digest(image),
+        detail=detail(image),
+    )
+
+
+def _refs(path: Path) -> Iterator[ImageRef]:
+    return expand(path)
+
+
+def _stored(path: Path) -> tuple[int, bool]:
+    """Bits per sample, and whether there is transparency."""
+    with path.open("rb") as file:
+        data = file.read(HEADER_BYTES)
+    kind = image_format(data) or ""
+    if kind != "TIFF":
+        return depth_and_alpha(data, kind)
+    data = path.read_bytes()
+    bits = 16 if decode_samples(data, str(path)).dtype == np.uint16 else 8
+    return bits, depth_and_alpha(data, kind)[1]
+
+
+def _mask_facts(path: Path) -> MaskFacts:
+    if not path.is_file():
+        return MaskFacts(path, missing=True)
+    try:
+        levels, is_colour = read_levels(path)  # (H, W)
+    except DatasetError as error:
+        return MaskFacts(path, problem=str(error).removeprefix(f"{path}: the mask cannot be read: "))
+    marked = binary(levels, is_colour)
+    return MaskFacts(
+        path,
+        size=(levels.shape[1], levels.shape[0]),
+        share=float(marked.mean()),
+        is_binary=is_colour or is_binary(levels),
+        marks_corners=bool(marked[:: max(1, len(marked) - 1), :: max(1, marked.shape[1] - 1)].all()),
+        digest=_digest(marked),
+    )
+
+
+def _digest(pixels: npt.NDArray[np.generic]) -> bytes:
+    """Stands for size and pixels: equal for equal pictures, whatever files they lie in."""
+    salt = str(pixels.shape[:2]).encode()[:16]
+    return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16, salt=salt).digest()

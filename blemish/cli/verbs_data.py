@@ -1,0 +1,57 @@
+"""The verbs that make data sets: each turns its arguments into one call of the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+from typing import Annotated
+
+import typer
+
+from blemish.cli import options
+from blemish.cli.logs import say
+
+Source = Annotated[Path, typer.Argument(help="The folder with the data.", metavar="DIR")]
+
+
+def convert(
+    source: Source,
+    *,
+    source_type: Annotated[str, typer.Option("--from", help="labelme, voc, coco, mvtec or list.", metavar="FORMAT")],
+    output: options.Output = None,
+    _verbose: options.Verbose = False,
+) -> None:
+    """Turn annotations of other tools into a data set; the source is only read."""
+    from blemish.cli.progress import show_progress
+    from blemish.cli.results import SOME_FAILED
+    from blemish.datasets.convert import convert as make
+    from blemish.datasets.convert import source_kind
+
+    kind = source_kind(source_type)
+    folder = output or (source if kind == "mvtec" else Path("output") / "converted")
+    with show_progress() as progress:
+        report = make(source, kind, folder, progress)
+    for line in [*report.warnings, *report.failed, *report.lines]:
+        say(f"blemish: {line}")
+    typer.echo(str(report.output))
+    typer.echo(f"blemish train {quote(str(report.output))}")
+    if report.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def split(
+    source: Source,
+    *,
+    train_percent: Annotated[float, typer.Option(help="Share of the good images to learn from.", metavar="PERCENT")],
+    val_percent: Annotated[float, typer.Option(help="Share kept to judge by; the rest of 100.", metavar="PERCENT")],
+    seed: Annotated[int, typer.Option(help="Another number deals the images otherwise.", metavar="N")] = 0,
+    _verbose: options.Verbose = False,
+) -> None:
+    """Deal the good images into train.txt and val.txt; all defects go to val.txt."""
+    from blemish.datasets.split import split as deal
+
+    report = deal(source, train_percent, val_percent, seed)
+    for line in report.lines:
+        say(f"blemish: {line}")
+    typer.echo(str(report.folder / "train.txt"))
+    typer.echo(str(report.folder / "val.txt"))

@@ -1,0 +1,177 @@
+"""COCO: one JSON file for many images, with polygons, run-length encoded masks or boxes."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blemish.datasets import shapes
+from blemish.datasets.annotations import Annotation, Reading, Shape, leave_out
+from blemish.datasets.files import inside, read_json
+from blemish.datasets.shapes import Draw, is_number, read_points
+from blemish.errors import DatasetError, UsageError
+from blemish.images import list_images
+from blemish.images.rle import decode_mask
+
+MOST_BYTES = 1 << 30
+_SPLITS = {"train": "train", "val": "test", "valid": "test", "validation": "test", "test": "test"}
+
+
+def read_coco(source: Path) -> Reading:
+    """The annotations of all COCO files in a folder and its sub-folders; the categories are the types of defects.
+
+    A file or folder called train, val, valid or test says the split of its images. Images that no file lists are left
+    out; listed ones without annotations are good.
+    """
+    reading, foreign, count = Reading(), [], 0
+    index = _Images(source)
+    for path in sorted(source.resolve().rglob("*.json")):
+        name = path.relative_to(source.resolve()).as_posix()
+        if any(part.startswith(".") for part in Path(name).parts):
+            continue
+        try:
+            content = read_json(path, MOST_BYTES)
+            if not _is_coco(content):
+                foreign.append(name)
+                continue
+            count += 1
+            _read_file(index, path, name, content, reading)
+        except DatasetError as error:
+            reading.fail(f"{name}: {error}")
+    if not count and not reading.failed:
+        raise DatasetError(f"{source} holds no COCO file: JSON with `images`, `annotations` and `categories`")
+    leave_out(reading, foreign, "files are JSON, but not COCO's,")
+    known = {annotation.name for annotation in reading.annotations}
+    leave_out(reading, set(index.names) - known, "images are in no COCO file")
+    return reading
+
+
+class _Images:
+    """Finds images by the names that COCO files give them."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.root = source.resolve()
+        self.names = [path.relative_to(self.root).as_posix() for path in list_images(self.root)]
+        self.by_base: dict[str, list[str]] = defaultdict(list)
+        for name in self.names:
+            self.by_base[name.rpartition("/")[2]].append(name)
+
+    def find(self, file_name: object, beside: Path) -> Path:
+        """The image beside the COCO file, in the source folder, or the only one whose path ends so."""
+        if not isinstance(file_name, str) or not file_name.strip():
+            raise DatasetError("has an image without `file_name`")
+        for folder in (beside, self.root):
+            path = inside(self.source, folder, file_name)
+            if path.is_file():
+                return path
+        wanted = file_name.replace("\\", "/").lstrip("./")
+        matches = [
+            name for name in self.by_base[wanted.rpartition("/")[2]] if name == wanted or name.endswith("/" + wanted)
+        ]
+        if len(matches) > 1:
+            raise DatasetError(f"{file_name} is there several times: {', '.join(matches[:3])}")
+        return inside(self.source, self.root, matches[0] if matches else file_name)
+
+
+def _is_coco(content: Any) -> bool:
+    return isinstance(content, dict) and all(
+        isinstance(content.get(key), list) for key in ("images", "annotations", "categories")
+    )
+
+
+def _read_file(index: _Images, path: Path, name: str, content: dict[str, Any], reading: Reading) -> None:
+    categories = {_key(item, "id"): str(item.get("name", "")) for item in _objects(content["categories"])}
+    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for item in _objects(content["annotations"]):
+        by_image[_key(item, "image_id")].append(item)
+    images = {_key(item, "id"): item for item in _objects(content["images"])}
+    if len(images) < len(content["images"]):
+        raise DatasetError("gives several images the same `id`")
+    for key, image in images.items():
+        file_name = image.get("file_name")
+        try:
+            found = index.find(file_name, path.parent)
+        except DatasetError as error:
+            reading.fail(f"{name}: {error}")
+            continue
+        try:
+            shapes_found = tuple(_shape(mark, categories) for mark in by_image.get(key, ()))
+        except DatasetError as error:
+            reading.fail(f"{name}: {file_name}: {error}", found)
+            continue
+        image_name = found.relative_to(index.root).as_posix()
+        reading.annotations.append(Annotation(image_name, found, name, shapes_found, _size(image), _split(name)))
+    if by_image.keys() - images.keys():
+        reading.fail(f"{name}: has annotations of images that it does not list")
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    width, height = image.get("width"), image.get("height")
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
+
+
+def _shape(mark: dict[str, Any], categories: dict[Any, str]) -> Shape:
+    category = _key(mark, "category_id")
+    if category not in categories:
+        raise DatasetError(f"has category {category}, which is not among the `categories`")
+    return Shape(categories[category], _draw(mark))
+
+
+def _draw(mark: dict[str, Any]) -> Draw:
+    segmentation = mark.get("segmentation")
+    if isinstance(segmentation, dict):
+        return partial(_paint_rle, rle=segmentation)
+    if isinstance(segmentation, list) and segmentation:
+        return partial(_fill_all, outlines=[_outline(part) for part in segmentation])
+    box = mark.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(is_number(number) for number in box):
+        raise DatasetError("has an annotation with neither `segmentation` nor `bbox`")
+    x, y, width, height = box
+    corners = [[x, y], [x + width, y], [x + width, y + height], [x, y + height]]
+    return partial(_fill_all, outlines=[np.array(corners, np.float64)])
+
+
+def _outline(flat: Any) -> shapes.Points:
+    """[x0, y0, x1, y1, ...] as (n, 2)."""
+    if not isinstance(flat, list) or len(flat) % 2:
+        raise DatasetError("has a polygon that is not a list of x, y, x, y, ...")
+    return read_points([list(pair) for pair in zip(flat[::2], flat[1::2], strict=True)], 3, "polygon")
+
+
+def _fill_all(mask: shapes.Mask, outlines: list[shapes.Points]) -> None:
+    for outline in outlines:
+        shapes.fill_outline(mask, outline)
+
+
+def _paint_rle(mask: shapes.Mask, rle: dict[str, Any]) -> None:
+    if rle.get("size") != list(mask.shape):
+        raise DatasetError(f"a run-length mask has the size {rle.get('size')}, the image {list(mask.shape)}")
+    try:
+        mask |= decode_mask(rle)
+    except UsageError as error:
+        raise DatasetError(str(error)) from None
+
+
+def _objects(items: list[Any]) -> list[dict[str, Any]]:
+    if not all(isinstance(item, dict) for item in items):
+        raise DatasetError("has an entry that is not an object")
+    return items
+
+
+def _key(item: dict[str, Any], key: str) -> int | str:
+    value = item.get(key)
+    if not isinstance(value, int | str):
+        raise DatasetError(f"has an entry without `{key}`")
+    return value
+
+
+def _split(name: str) -> str | None:
+    """The split that a COCO file's name or folder tells: `instances_val2017.json`, `valid/_annotations.coco.json`."""
+    words = re.findall(r"[a-z]+", "/".join(Path(name).parts[-2:]).lower())
+    return next((_SPLITS[word] for word in reversed(words) if word in _SPLITS), None)

@@ -1,0 +1,172 @@
+"""From the annotations of other tools to the MVTec layout, and between that layout and list files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain, count
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from blemish.datasets.annotations import Annotation, Reading, defect_type, one_per_image
+from blemish.datasets.annotations_coco import read_coco
+from blemish.datasets.annotations_labelme import read_labelme
+from blemish.datasets.annotations_list import read_lists
+from blemish.datasets.annotations_voc import read_voc
+from blemish.datasets.conversion import Conversion, ConvertReport
+from blemish.datasets.files import read_file, safe_name, some
+from blemish.datasets.layouts import GOOD
+from blemish.datasets.mvtec_lists import mvtec_to_lists
+from blemish.datasets.shapes import Mask
+from blemish.errors import BlemishError, DatasetError, UsageError, did_you_mean
+from blemish.images import decode_image, is_image_name
+from blemish.images.headers import image_format
+from blemish.images.limits import DEFAULT_LIMITS
+
+Progress = Callable[[str, int, int], None]
+
+_READERS: dict[str, Callable[[Path], Reading]] = {
+    "labelme": read_labelme,
+    "voc": read_voc,
+    "coco": read_coco,
+    "list": read_lists,
+}
+KINDS = (*_READERS, "mvtec")
+_ALIASES = {"mvtec_ad": "mvtec"}  # PaddleX's name for it
+_ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp", "PNM": ".ppm"}
+
+
+def source_kind(name: str) -> str:
+    """One of `KINDS` for its name in any case, or PaddleX's; `UsageError` for anything else."""
+    kind = _ALIASES.get(name.lower(), name.lower())
+    if kind not in KINDS:
+        raise UsageError(f"Cannot convert from {name}; there are {', '.join(KINDS)}.{did_you_mean(name, KINDS)}")
+    return kind
+
+
+def convert(source: Path, kind: str, output: Path, progress: Progress | None = None) -> ConvertReport:
+    """Convert a folder of annotated images into a data set in `output`; the source is only read.
+
+    `kind` is `labelme`, `voc`, `coco` or `list`: these become the MVTec layout, with the images copied and masks of
+    {0, 255} drawn. An image without a marked defect goes to `train/good`, or to `test/good` if the source's own lists
+    keep it from training; an image with defects to `test/<defect>`, the label with the largest area. `mvtec` becomes
+    `train.txt` and `val.txt`: beside the images if `output` is the source, else together with copies of them.
+
+    An image that fails is reported and the others are done. A killed conversion is completed by the same call.
+    Raises `DatasetError` if there is nothing to convert, or `output` holds anything else.
+    """
+    kind = source_kind(kind)
+    if not source.is_dir():
+        raise DatasetError(f"{source}: {'is a file, not a folder' if source.exists() else 'no such folder'}")
+    if kind == "mvtec":
+        return mvtec_to_lists(source, output, progress)
+    conversion = Conversion(source, kind, output)
+    done = conversion.finished()
+    if done is not None:
+        return done
+    reading = _READERS[kind](source)
+    conversion.begin()
+    return conversion.finish(_write_all(conversion, reading, progress))
+
+
+def _write_all(conversion: Conversion, reading: Reading, progress: Progress | None) -> ConvertReport:
+    images = one_per_image(reading)
+    report = ConvertReport(conversion.output, warnings=reading.warnings, failed=reading.failed)
+    namer, from_train = _Namer(), []
+    for number, annotation in enumerate(images, 1):
+        try:
+            split, kind = _write_one(conversion, annotation, namer, report)
+        except BlemishError as error:
+            report.failed.append(_failure(annotation, error))
+        else:
+            report.count(split, kind)
+            from_train += [annotation.name] if kind != GOOD and annotation.split == "train" else []
+        if progress:
+            progress("Converting", number, len(images))
+    if from_train:
+        report.warnings.append(
+            f"{len(from_train)} images with defects were listed for training and went to test, since a detector "
+            f"learns from good images alone: {some(from_train)}"
+        )
+    return report
+
+
+def _failure(annotation: Annotation, error: Exception) -> str:
+    origin = f" ({annotation.origin})" if annotation.origin != annotation.name else ""
+    text = str(error)
+    return text if annotation.name in text else f"{annotation.name}{origin}: {text}"
+
+
+def _write_one(conversion: Conversion, annotation: Annotation, namer: _Namer, report: ConvertReport) -> tuple[str, str]:
+    """Write the mask, then the image; returns where it went, as split and type."""
+    data = _image_data(annotation)
+    height, width = decode_image(data, annotation.name).shape[:2]
+    if annotation.size not in (None, (width, height)):
+        raise DatasetError(f"has {width}x{height} pixels, but was annotated as one of {annotation.size}")
+    kind, mask = _paint(annotation, (height, width), report)
+    split = "test" if kind != GOOD else annotation.split or "train"
+    stem = namer.stem(f"{split}/{kind}", PurePosixPath(annotation.name))
+    if mask is not None:
+        conversion.write(f"ground_truth/{kind}/{stem}_mask.png", _png(mask))
+    conversion.write(f"{split}/{kind}/{stem}{_ending(annotation.name, data)}", data)
+    return split, kind
+
+
+def _image_data(annotation: Annotation) -> bytes:
+    if annotation.embedded is not None and not annotation.image.is_file():
+        return annotation.embedded()
+    return read_file(annotation.image, DEFAULT_LIMITS.max_bytes)
+
+
+def _paint(annotation: Annotation, size: tuple[int, int], report: ConvertReport) -> tuple[str, Mask | None]:
+    """The type with the largest area, and the mask (H, W) of all defects; no mask where nobody outlined one."""
+    labelled = [(kind, shape.draw) for shape in annotation.shapes if (kind := defect_type(shape.label)) is not None]
+    if not labelled:
+        return GOOD, None
+    areas: dict[str, int] = {}
+    mask = np.zeros(size, np.uint8)
+    for kind in sorted({kind for kind, _ in labelled}):
+        part = np.zeros(size, np.uint8)
+        for draw in (draw for named, draw in labelled if named == kind and draw is not None):
+            draw(part)
+        areas[kind] = int(np.count_nonzero(part))
+        mask |= part
+    largest = max(areas, key=lambda kind: areas[kind])
+    if all(draw is None for _, draw in labelled):
+        report.warnings.append(f"{annotation.name}: the defect is not outlined; there is no mask of it")
+        return largest, None
+    if not areas[largest]:
+        raise DatasetError("no marked defect covers a pixel of the image")
+    if len(areas) > 1:
+        kinds = ", ".join(f"{kind} {area}" for kind, area in areas.items())
+        report.warnings.append(f"{annotation.name}: several types of defects ({kinds} pixels) count as {largest}")
+    return largest, mask
+
+
+def _png(mask: Mask) -> bytes:
+    import cv2
+
+    return cv2.imencode(".png", mask)[1].tobytes()
+
+
+def _ending(name: str, data: bytes) -> str:
+    """The image's own ending; the one of its format where the name has none that is known."""
+    ending = PurePosixPath(name).suffix
+    return ending if is_image_name(name) else _ENDINGS.get(image_format(data) or "", ending)
+
+
+class _Namer:
+    """Gives every image of a folder a stem of its own, also where upper and lower case are one."""
+
+    def __init__(self) -> None:
+        self._taken: set[tuple[str, str]] = set()
+
+    def stem(self, folder: str, name: PurePosixPath) -> str:
+        """The image's own stem; with its sub-folders before it, or a number behind, if another image has that."""
+        own = safe_name(name.stem, "image")
+        longer = safe_name("_".join((*name.parts[:-1], name.stem)), "image")
+        for stem in chain((own, longer), (f"{own}_{number}" for number in count(2))):
+            if (folder, stem.casefold()) not in self._taken:
+                break
+        self._taken.add((folder, stem.casefold()))
+        return stem

@@ -1,0 +1,99 @@
+"""Files of data sets: written whole or not at all, read within limits, and never outside the folder they belong to."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from blemish.errors import DatasetError
+
+PARTIAL = ".partial"
+_LONGEST_NAME = 200  # bytes; file systems allow 255, and an ending still has to fit
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+
+
+def write_whole(file: Path, content: bytes, *, synced: bool = False) -> None:
+    """Write under a temporary name, then rename: a file that is there is whole.
+
+    With `synced` the content is on the disk before the rename, so that it survives a power failure too.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}{PARTIAL}")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(content)
+            if synced:
+                stream.flush()
+                os.fsync(stream.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Clear away what a killed `write_whole` left behind."""
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            if name.startswith(".") and name.endswith(PARTIAL):
+                Path(parent, name).unlink(missing_ok=True)
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file; `DatasetError` if there is none, it cannot be read, or it exceeds the limit."""
+    if not path.is_file():
+        raise DatasetError("no such file")
+    try:
+        if path.stat().st_size > limit:
+            raise DatasetError(f"has more than {limit >> 20} MiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"cannot be read: {error.strerror}") from None
+
+
+def read_json(path: Path, limit: int) -> Any:
+    """The content of a JSON file; `DatasetError` for one that is damaged, too large or nested too deeply."""
+    try:
+        return json.loads(read_file(path, limit))
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise DatasetError(f"is not readable JSON: {reason}") from None
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the file's name before the errors that come from within."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from None
+
+
+def inside(source: Path, folder: Path, name: str) -> Path:
+    """The file `name`, as one in `folder` calls it, with links followed.
+
+    Raises `DatasetError` if it would lie outside `source`: annotation files come from others.
+    """
+    try:
+        path = (folder / name.replace("\\", "/")).resolve()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a zero byte
+        raise DatasetError(f"{name!r} is not a usable path") from None
+    if not path.is_relative_to(source.resolve()):
+        raise DatasetError(f"{name} leads out of the folder {source}")
+    return path
+
+
+def safe_name(text: str, otherwise: str) -> str:
+    """`text` as the name of one file or folder on any system; `otherwise` if nothing is left of it."""
+    name = _UNSAFE.sub("_", text).strip().lstrip(".")
+    return os.fsencode(name)[:_LONGEST_NAME].decode(errors="ignore").rstrip(". ") or otherwise
+
+
+def some(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
