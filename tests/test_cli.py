@@ -12,11 +12,7 @@ from blemish.cli import main
 from blemish.cli.app import app
 
 COMMAND = typer.main.get_command(app)
-<<<<<<< HEAD
-VERBS = ("quickstart", "train", "evaluate", "predict", "models", "bench", "run")
-=======
-VERBS = ("quickstart", "check", "train", "predict", "models", "run", "convert", "split")
->>>>>>> main
+VERBS = ("quickstart", "check", "train", "evaluate", "predict", "models", "bench", "run", "convert", "split")
 
 
 def refused(*arguments, **kwargs):
@@ -72,11 +68,8 @@ def test_no_colour_codes_in_a_pipe():
         (["trian", "x"], "Unknown verb trian. Did you mean `train`?"),
         (
             ["frobnicate"],
-<<<<<<< HEAD
-            "Unknown verb frobnicate. There are quickstart, train, evaluate, predict, models, bench, run.",
-=======
-            "Unknown verb frobnicate. There are quickstart, check, train, predict, models, run, convert, split.",
->>>>>>> main
+            "Unknown verb frobnicate. There are quickstart, check, train, evaluate, predict, models, bench, run, "
+            "convert, split.",
         ),
         (["train"], "Missing argument 'DIR'. See blemish train --help."),
         (["convert", "x"], "Missing option '--from'. See blemish convert --help."),
@@ -92,14 +85,10 @@ def test_no_colour_codes_in_a_pipe():
         (["train", "x", "--false-alarm-rate", "1.5"], "Calibrate.false_alarm_rate is 1.5, but should be less than 1."),
         (["run", "-c", "nowhere.yaml"], "No run file nowhere.yaml"),
         (["run", "-o", "Global.mode=trian"], "Did you mean `train`?"),
-<<<<<<< HEAD
-        (["run", "-o", "Global.mode=export"], "does not have Global.mode=export yet; it has train, evaluate, predict."),
-=======
         (
-            ["run", "-o", "Global.mode=evaluate"],
-            "does not have Global.mode=evaluate yet; it has check_dataset, train and predict.",
+            ["run", "-o", "Global.mode=export"],
+            "does not have Global.mode=export yet; it has check_dataset, train, evaluate, predict.",
         ),
->>>>>>> main
         (["run", "-o", "Global.mode=predict"], "Predict.input is missing"),
         (["--device", "cpu", "train", "x"], "--device stands before `train`; put it after the verb"),
         (["--input", "x", "predict", "x"], "--input stands before `predict`"),

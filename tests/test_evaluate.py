@@ -394,7 +394,7 @@ class TestCommands:
         assert main(["run", "-o", "Global.mode=evaluate", "-o", overrides[0], "-o", overrides[1]]) == 0
         assert result(tmp_path / "run")["done_flag"]
 
-    @pytest.mark.parametrize("mode", ["train", "evaluate", "predict"])
+    @pytest.mark.parametrize("mode", ["check_dataset", "train", "evaluate", "predict"])
     def test_a_mode_that_fails_leaves_its_record(self, mode, tmp_path, capsys):
         overrides = [
             f"Global.mode={mode}",

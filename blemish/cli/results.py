@@ -59,7 +59,8 @@ def failure_recorded(output: Path, mode: str) -> Iterator[None]:
     except Exception as error:
         # an exit code of typer's is no failure: the mode has done its work and written its result
         if not isinstance(error, typer.Exit):
-            record = {"done_flag": False, "err_type": str(type(error)), "err_msg": str(error)}
+            passed = {"check_pass": False} if mode == "check_dataset" else {}
+            record = {"done_flag": False, **passed, "err_type": str(type(error)), "err_msg": str(error)}
             text = json.dumps(record, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
             with suppress(OSError):  # the error itself matters more than its record
                 output.mkdir(parents=True, exist_ok=True)

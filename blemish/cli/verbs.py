@@ -153,32 +153,16 @@ def models(
 
 
 def run(config: options.RunFile = None, override: options.Overrides = None, _verbose: options.Verbose = False) -> None:
-<<<<<<< HEAD
-    """Do what a run file's Global.mode says: train, evaluate or predict; main.py is the same."""
-    from blemish.cli.results import failure_recorded
-=======
     """Do what a run file's Global.mode says; main.py is the same."""
-    from blemish.cli.verbs_check import check_as_configured
->>>>>>> main
+    from blemish.cli.results import failure_recorded
     from blemish.config import load_config
 
     settings = load_config(config, override or [])
     mode = settings.Global.mode
-<<<<<<< HEAD
     if mode not in _MODES:
         raise UsageError(f"This version does not have Global.mode={mode} yet; it has {', '.join(_MODES)}.")
     with failure_recorded(Path(settings.Global.output), mode):
         _MODES[mode](settings)
-=======
-    if mode == "check_dataset":
-        check_as_configured(settings)
-    elif mode == "train":
-        _fit(settings)
-    elif mode == "predict":
-        _predict(settings)
-    else:
-        raise UsageError(f"This version does not have Global.mode={mode} yet; it has check_dataset, train and predict.")
->>>>>>> main
 
 
 def _fitted(config: RunConfig) -> FitReport:
@@ -223,7 +207,13 @@ def _evaluate(config: RunConfig) -> None:
     raise typer.Exit(measure(config.evaluated_model(), data, output, config.Global.device))
 
 
-_MODES = {"train": _fit, "evaluate": _evaluate, "predict": _predict}
+def _check(config: RunConfig) -> None:
+    from blemish.cli.verbs_check import check_as_configured
+
+    check_as_configured(config)
+
+
+_MODES = {"check_dataset": _check, "train": _fit, "evaluate": _evaluate, "predict": _predict}
 
 
 def _packaged(model: str) -> str | None:
