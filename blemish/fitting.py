@@ -33,6 +33,7 @@ from blemish.models import (
     check_place,
     data_fingerprint,
     save_model,
+    short_hash,
 )
 from blemish.training_images import TrainingImages, typical_sizes
 
@@ -192,6 +193,7 @@ def _describe(
             fingerprint=data_fingerprint(images.hashes),
             folder=_printable(images.root.resolve().name),
             sizes=dict(images.sizes.most_common(100)),
+            hashes=sorted(map(short_hash, images.hashes.values())),
         ),
     )
 

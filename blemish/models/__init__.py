@@ -11,6 +11,7 @@ from blemish.models.info import (
     ModelInfo,
     OutputInfo,
     data_fingerprint,
+    short_hash,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "load_model",
     "save_model",
     "set_false_alarm_rate",
+    "short_hash",
 ]

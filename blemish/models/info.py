@@ -19,6 +19,7 @@ _MAX_CALIBRATION_IMAGES = 1_000_000
 # Texts reach the terminal, so no control characters.
 Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ShortHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Pixels = Annotated[int, Field(ge=1, le=16384)]
 Count = Annotated[int, Field(ge=0)]
 PartNumber = Annotated[int, Field(ge=0, lt=2**63)]
@@ -97,13 +98,18 @@ class CalibrationInfo(Record):
 
 
 class DataInfo(Record):
-    """The training images: how many, of how many parts, and which (`fingerprint`); `sizes` counts 'WxH'."""
+    """The training images: how many, of how many parts, and which (`fingerprint`); `sizes` counts 'WxH'.
+
+    `hashes` are the images' short hashes, sorted, so that an evaluation can tell images that the model has seen; None
+    where the model does not tell.
+    """
 
     images: Count
     parts: Count
     fingerprint: Sha256
     folder: Text
     sizes: dict[Text, Count]
+    hashes: Annotated[list[ShortHash], Field(max_length=_MAX_CALIBRATION_IMAGES)] | None = None
 
 
 class FileInfo(Record):
@@ -147,3 +153,8 @@ def data_fingerprint(hashes: Mapping[str, str]) -> str:
     """SHA-256 over the sorted lines 'name<TAB>hash', from the images' relative names and the SHA-256 of their bytes."""
     lines = "".join(f"{name}\t{digest}\n" for name, digest in sorted(hashes.items()))
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def short_hash(digest: str) -> str:
+    """The first 64 bits of a SHA-256 in hexadecimal digits: enough to tell images apart."""
+    return digest[:16]
