@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blemish import __version__
+from blemish.checking import check_dataset
 from blemish.config import RunConfig, load_config
 from blemish.datasets import generate_sample
 from blemish.errors import ImageError, ModelError, UsageError
+from blemish.evaluation import evaluate
 from blemish.fitting import FitReport, fit
 from blemish.models import load_model
 from blemish.pipeline import Predictor, Result, open_model
@@ -33,6 +35,7 @@ QUICKSTART_SAMPLE = {"train": 100, "size": 384}  # 99 good images are what a rat
 DEMO_SAMPLE = {"train": 40, "good": 1, "per_defect": 1, "size": 320}
 SECOND_RATE = 0.05  # shown beside the rate in force, since the rate can be changed at any time
 SHOWN = 5  # results in the overview
+NAMED = 3  # files in a finding
 
 
 def quickstart(
@@ -41,10 +44,11 @@ def quickstart(
     say: Callable[[str], None] = log.info,
     train: Callable[[RunConfig], FitReport] = fit,
 ) -> str:
-    """Generate the sample (or take `data`), train, predict, save every result and an overview; returns the summary."""
+    """Generate the sample (or take `data`), check, train, predict, evaluate, save it all; returns the summary."""
     if data is None:
         say(f"Drawing a sample of hazelnuts into {output / 'sample'} ...")
         data = generate_sample(output / "sample", **QUICKSTART_SAMPLE)
+    _check(data, output / "check", say)
     say(f"Learning from the good images in {data} ...")
     report = train(load_config("PatchCore", [f"Global.dataset_dir={data}", f"Global.output={output / 'model'}"]))
     test = data / "test"
@@ -58,12 +62,15 @@ def quickstart(
         result.save_all(output / "results")
         overview.add(result)
     overview.draw(output / "overview.png", f"{predictor.model.info.data.images} good images learned")
+    evaluate(report.output, data, output / "evaluation")
     return (
         f"{overview.table()}\n"
         "The percentage is the share of good images that may raise an alarm; predict --false-alarm-rate changes it.\n\n"
         f"overview  {output / 'overview.png'}\n"
+        f"report    {output / 'evaluation' / 'report.html'}\n"
         f"results   {output / 'results'}\n"
-        f"model     {report.output}\n\n"
+        f"model     {report.output}\n"
+        f"check     {output / 'check'}\n\n"
         "Next, with your own images:\n"
         "  blemish train DIR --output OUT\n"
         "  blemish predict OUT IMAGES --save_path RESULTS"
@@ -92,6 +99,15 @@ def demo_model(say: Callable[[str], None] = log.warning) -> Path:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return load_model(home / "model").folder
+
+
+def _check(data: Path, output: Path, say: Callable[[str], None]) -> None:
+    """Check the data set and say what was found; what is wrong with it does not end the first look."""
+    say(f"Checking the images in {data} ...")
+    checked = check_dataset(data, output)
+    for finding in (*checked.errors, *checked.warnings):
+        names = ", ".join(finding.files[:NAMED])
+        say(f"{finding.severity}: {names}{': ' if names else ''}{finding.message}")
 
 
 def _build(folder: Path) -> None:
