@@ -304,18 +304,38 @@ class TestPatchCore:
             assert set(bank.images.tolist()) == set(range(len(GOOD)))
             assert bank.cells.min() >= 0 and bank.cells.max() < (SIZE // 8) ** 2
 
-    def test_left_out_is_a_search_without_the_part(self) -> None:
+    def test_left_out_is_a_search_without_the_part(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In a bank whose holes are refilled where the features are at hand, and as it is where they are not."""
+        from dataclasses import replace
+
         from blemish.detectors.patch_features import PatchFeatures
         from blemish.detectors.patchcore import PatchCore
 
+        monkeypatch.setattr("blemish.detectors.patchcore.LEAST_CHUNK", 3)
         parts = np.array([0, 1, 0, 2, 2, 2, 3, 4])
-        detector = PatchCore(SETTING).fit(GOOD)
-        found = detector.left_out(parts)
-        for i, patches in enumerate(PatchFeatures("efficientnet_lite0", SIZE, SIZE).extract(GOOD, "cpu")):
-            rows = detector.bank.rows[parts[detector.bank.images] != parts[i]].astype(np.float64)
-            nearest = np.sqrt(((patches[:, None].astype(np.float64) - rows) ** 2).sum(axis=-1).min(axis=1))
-            expected = self.blurred(nearest.reshape(SIZE // 8, SIZE // 8), 4 / 256 * SIZE / 8).max()
-            assert found.scores[i] == pytest.approx(expected, rel=1e-4)
+        features = list(PatchFeatures("efficientnet_lite0", SIZE, SIZE).extract(GOOD, "cpu"))
+        for setting, refilled in ((SETTING, True), (replace(SETTING, memory_budget=1), False)):
+            detector = PatchCore(setting).fit(GOOD)
+            found = detector.left_out(parts)
+            for i, patches in enumerate(features):
+                own = parts[detector.bank.images] == parts[i]
+                rows = detector.bank.rows[~own].astype(np.float64)
+                if refilled:
+                    others = np.concatenate([features[j] for j in range(len(GOOD)) if parts[j] != parts[i]])
+                    rows = self.refilled(rows, others.astype(np.float64), int(own.sum()))
+                nearest = np.sqrt(((patches[:, None].astype(np.float64) - rows) ** 2).sum(axis=-1).min(axis=1))
+                expected = self.blurred(nearest.reshape(SIZE // 8, SIZE // 8), 4 / 256 * SIZE / 8).max()
+                assert found.scores[i] == pytest.approx(expected, rel=1e-3)
+
+    @staticmethod
+    def refilled(rows: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:
+        """The rows and, one by one, the patch of the others that is farthest from all."""
+        away = ((others[:, None] - rows) ** 2).sum(axis=-1).min(axis=1)
+        for _ in range(count):
+            farthest = others[away.argmax()]
+            rows = np.vstack([rows, farthest])
+            away = np.minimum(away, ((others - farthest) ** 2).sum(axis=-1))
+        return rows
 
     def test_noise_share_drops_what_is_odd(self) -> None:
         from blemish.detectors.patchcore import PatchCore, PatchCoreParameters

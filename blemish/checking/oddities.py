@@ -71,10 +71,10 @@ class Look:
         parts = find_parts(self.detector.embeddings)
         if len(np.unique(parts)) < LEAST:
             return []
-        scores = self.detector.left_out(parts, self.progress).scores
+        maps = list(self.detector.left_out_maps(parts, self.progress))
+        scores = np.array([anomaly_map.max() for anomaly_map in maps], np.float64)
         limit = outlier_limit(scores)
         odd = [int(i) for i in np.argsort(-scores, kind="stable")[:SHOWN] if scores[i] > limit]
-        maps = dict(zip(sorted(odd), self.detector.left_out_maps(parts, set(odd)), strict=True))
         return [self._oddity(i, maps[i], float(scores[i]), limit) for i in odd]
 
     def swapped_masks(self, defects: Sequence[Sample]) -> list[tuple[Sample, Sample]]:

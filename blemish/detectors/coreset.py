@@ -39,7 +39,32 @@ def greedy_coreset(
     """
     if not 1 <= count <= len(points):
         raise ValueError(f"count must be from 1 to {len(points)}, not {count}")
-    selection = _Selection(points, count)
+    norms = np.einsum("nd,nd->n", points, points)  # (N,)
+    first = int(nearest_squared(points, norms, points.mean(axis=0)[None]).argmax())
+    bounds = nearest_squared(points, norms, points[first : first + 1])  # (N,)
+    bounds[first] = -1
+    after_first = None if advance is None else lambda done: advance(done + 1)
+    return np.append(first, greedy_more(points, norms, bounds, count - 1, block=block, advance=after_first))
+
+
+def greedy_more(
+    points: Floats,
+    norms: Floats,
+    bounds: Floats,
+    count: int,
+    *,
+    block: int = BLOCK,
+    advance: Callable[[int], None] | None = None,
+) -> Ints:
+    """Choose `count` more points after some that were chosen already, as `greedy_coreset` would go on.
+
+    Args:
+        points, norms: float32 `(N, d)` and their squared lengths `(N,)`.
+        bounds: squared distance of every point to the nearest one chosen already `(N,)`, -1 for points that are no
+            candidates (those chosen already are none); overwritten.
+        count, block, advance: as in `greedy_coreset`; at least `count` points are candidates.
+    """
+    selection = _Selection(points, norms, bounds, count)
     while selection.done < count:
         selection.choose_in_block(block)
         if advance is not None:
@@ -67,19 +92,15 @@ def nearest_squared(points: Floats, norms: Floats, centres: Floats) -> Floats:
 class _Selection:
     """Greedy selection under way.
 
-    `bounds[i]` is point i's squared distance to the centres `chosen[:seen[i]]`, and so an upper bound of its distance
-    to all `done` centres; -1 for a centre, which is never a candidate again.
+    `bounds[i]` is point i's squared distance to the centres of before and `chosen[:seen[i]]`, and so an upper bound of
+    its distance to all; -1 for a centre, which is never a candidate again.
     """
 
-    def __init__(self, points: Floats, count: int) -> None:
-        self.points = points
-        self.norms = np.einsum("nd,nd->n", points, points)  # (N,)
+    def __init__(self, points: Floats, norms: Floats, bounds: Floats, count: int) -> None:
+        self.points, self.norms, self.bounds = points, norms, bounds
         self.chosen = np.empty(count, np.int64)
-        self.chosen[0] = nearest_squared(points, self.norms, points.mean(axis=0)[None]).argmax()
-        self.done = 1
-        self.bounds = nearest_squared(points, self.norms, points[self.chosen[:1]])  # (N,)
-        self.bounds[self.chosen[0]] = -1
-        self.seen = np.ones(len(points), np.int64)
+        self.done = 0
+        self.seen = np.zeros(len(points), np.int64)
 
     def choose_in_block(self, size: int) -> None:
         """Bring the farthest points up to date and choose centres among them while no other point can be farther."""

@@ -6,7 +6,7 @@ backbone gives the features, and a coreset of them is the model.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from pydantic import Field
 from blemish.backbones import Backbone
 from blemish.config import Section
 from blemish.detectors.base import Detector, Images, LeftOut, ModelCard, Progress, Setting
+from blemish.detectors.leave_out import left_out_distances
 from blemish.detectors.memory_bank import MemoryBank, Selection, bank_of, merged_bank
 from blemish.detectors.nearest_row import append_nearest
 from blemish.detectors.patch_features import PatchFeatures, embedding
@@ -103,28 +104,24 @@ class PatchCore(Detector):
         return self
 
     def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> LeftOut:
-        """Scores against the bank without the rows of an image's own part.
-
-        The selection itself is not repeated: rows that the other images would have given instead are missing, so
-        the scores are somewhat too large, and the false-alarm rate somewhat too low.
-        """
-        total, peaks = len(self._images), []
-        for i, anomaly_map in enumerate(self.left_out_maps(parts, range(total)), 1):
-            peaks.append(float(anomaly_map.max()))
-            _report(progress, "calibration", i, total)
+        """Scores against the bank that would have been selected without an image's own part."""
+        peaks = [float(anomaly_map.max()) for anomaly_map in self.left_out_maps(parts, progress)]
         scores = np.array(peaks)
         return LeftOut(scores, scores)
 
-    def left_out_maps(self, parts: npt.NDArray[np.int64], chosen: Collection[int]) -> Iterator[Floats]:
-        """The anomaly maps `(rows, columns)` behind `left_out` of the chosen training images, in ascending order."""
-        features: Any = (
-            self._kept if self._kept is not None else self.features.extract(self._images, self.setting.device)
-        )
-        for i, patches in enumerate(features):  # (P, d)
-            if i in chosen:
-                others = parts[self.bank.images] != parts[i]  # (M,)
-                distances = self.bank.take(others).distances(patches) if others.any() else self._halves(patches)
-                yield self._smoothed(distances)
+    def left_out_maps(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> Iterator[Floats]:
+        """The anomaly maps `(rows, columns)` behind `left_out` of all training images, in the order of `fit`."""
+        total = len(self._images)
+
+        def advance(done: int) -> None:
+            _report(progress, "calibration", done, total)
+
+        if self._kept is not None and self.parameters.noise_share == 0 and len(np.unique(parts)) > 1:
+            yield from map(self._smoothed, left_out_distances(self._kept, self.bank, parts, advance))
+        else:
+            for i, patches in enumerate(self._all_features(), 1):  # (P, d)
+                yield self._smoothed(self._masked(patches, parts, i - 1))
+                advance(i)
 
     def graph(self) -> onnx.ModelProto:
         """Features, nearest row of the bank, Gaussian blur, largest value."""
@@ -166,6 +163,19 @@ class PatchCore(Detector):
             if filled == len(buffer) or done == total:
                 yield buffer[:filled], done - filled
                 filled = 0
+
+    def _all_features(self) -> Iterable[Floats]:
+        """Features of each image `(P, d)`: those in memory, or extracted once more."""
+        return self.features.extract(self._images, self.setting.device) if self._kept is None else self._kept
+
+    def _masked(self, patches: Floats, parts: npt.NDArray[np.int64], image: int) -> Floats:
+        """Distances to the rows of other parts.
+
+        Where the features are not in memory, or some are noise, nothing can take the place of the missing rows: scores
+        are somewhat too large, and the false-alarm rate is somewhat below the stated one.
+        """
+        others = parts[self.bank.images] != parts[image]  # (M,)
+        return self.bank.take(others).distances(patches) if others.any() else self._halves(patches)
 
     def _halves(self, patches: Floats) -> Floats:
         """Distances of each half of an image to the rows of the other half: all that the rows of one part can tell."""
