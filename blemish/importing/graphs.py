@@ -25,7 +25,7 @@ def detector_model(name: str, head: Head) -> bytes:
     channel = graph.constant(np.array([1], np.int64), "channel_axis")
     graph.output(graph.node("Squeeze", anomaly_map, channel), "anomaly_map", np.float32, ["N", SIZE, SIZE])
     graph.output(score, "score", np.float32, ["N"])
-    return graph.model(name).SerializeToString()
+    return bytes(graph.model(name).SerializeToString())
 
 
 def enlarged(graph: GraphBuilder, level: str, stride: int, *, align_corners: bool) -> str:

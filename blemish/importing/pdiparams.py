@@ -26,7 +26,8 @@ _MAX_DIMENSIONS = 8
 
 def read_records(data: bytes) -> list[npt.NDArray[np.float32]]:
     """The tensors in the order of the file, as read-only views into `data`; `BackboneError` for any other bytes."""
-    cursor, records = Cursor(data), []
+    cursor = Cursor(data)
+    records: list[npt.NDArray[np.float32]] = []
     while not cursor.at_end():
         require(len(records) < _MAX_RECORDS, f"at most {_MAX_RECORDS:,} tensors")
         version, levels, tensor_version, length = _PREFIX.unpack(cursor.take(_PREFIX.size))

@@ -29,9 +29,7 @@ def stfpm_model(tensors: Tensors, backbone_weights: Weights | None = None) -> by
     if not networks[0] and not networks[1]:
         networks = [_network(tensors, ""), dict(backbone_weights or {})]
         if networks[0] and backbone_weights is None:
-            raise BackboneError(
-                "the file holds the student alone; give the teacher's ResNet-18 with --backbone-weights resnet18.pdparams"
-            )
+            raise BackboneError("the file holds the student alone; give the teacher with --backbone-weights FILE")
     if not networks[0]:
         raise BackboneError(
             f"these are no weights of STFPM: no tensor's name starts with student.model.{_some(tensors)}"
