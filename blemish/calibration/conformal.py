@@ -11,7 +11,7 @@ the distribution of the scores, as long as new good parts come from the same pro
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ class Calibration:
         parts: int64 `(n,)`, number of the part that each image shows.
         false_alarm_rate: the rate in force, in (0, 1).
         kind: `leave-one-part-out`, or `halves` when one part was all there was.
+        fixed_threshold: for an imported model without good images, the score and map value above which its origin
+            called an image anomalous; there are no scores then, and nothing can be said of false alarms.
     """
 
     scores: npt.NDArray[np.float64]
@@ -41,13 +43,22 @@ class Calibration:
     parts: npt.NDArray[np.int64]
     false_alarm_rate: float = DEFAULT_RATE
     kind: str = "leave-one-part-out"
+    fixed_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.scores) == len(self.peaks) == len(self.parts) > 0:
-            raise UsageError("a calibration needs as many scores as peaks and parts, and at least one")
+        if not len(self.scores) == len(self.peaks) == len(self.parts):
+            raise UsageError("a calibration needs as many scores as peaks and parts")
+        if (len(self.scores) == 0) == (self.fixed_threshold is None):
+            raise UsageError("a calibration has scores of good images or a fixed threshold, and not both")
         if not (np.isfinite(self.scores).all() and np.isfinite(self.peaks).all()):
             raise UsageError("a calibration score is not a finite number")
         check_rate(self.false_alarm_rate)
+
+    @classmethod
+    def fixed(cls, threshold: float, kind: str) -> Calibration:
+        """No calibration at all: the threshold that a model without good images came with."""
+        none = np.empty(0)
+        return cls(none, none, np.empty(0, np.int64), kind=kind, fixed_threshold=threshold)
 
     @property
     def part_count(self) -> int:
@@ -81,12 +92,18 @@ class Calibration:
         The threshold is the k-th largest of G independent scores, so the rate that it has on new parts is
         distributed as Beta(k, G + 1 - k) (Vovk 2012).
         """
+        if self.fixed_threshold is not None:
+            return 1.0
         parts = self.part_count
         rank = max(1, math.floor(self._rate(rate) * (parts + 1) + 1e-9))
         return beta_quantile(CONFIDENCE, rank, parts + 1 - rank)
 
     def statement(self, rate: float | None = None) -> str:
         """What the good images can promise at this rate, in one or two sentences."""
+        if self.fixed_threshold is not None:
+            return (
+                f"Not calibrated: {self.fixed_threshold:g} is a fixed threshold, of which no false-alarm rate is known."
+            )
         rate, images, parts = self._rate(rate), len(self.scores), self.part_count
         shown = f"{images} good images" if parts == images else f"{images} good images of {parts} parts"
         if parts == 1:
@@ -102,7 +119,7 @@ class Calibration:
 
     def with_rate(self, rate: float) -> Calibration:
         """The same calibration with another rate in force."""
-        return Calibration(self.scores, self.peaks, self.parts, rate, self.kind)
+        return replace(self, false_alarm_rate=self._rate(rate))
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in `model.json`."""
@@ -112,6 +129,7 @@ class Calibration:
             "scores": self.scores.tolist(),
             "peaks": self.peaks.tolist(),
             "parts": self.parts.tolist(),
+            "fixed_threshold": self.fixed_threshold,
         }
 
     @classmethod
@@ -123,10 +141,15 @@ class Calibration:
             np.asarray(data["parts"], np.int64),
             float(data["false_alarm_rate"]),
             str(data["kind"]),
+            data.get("fixed_threshold"),
         )
 
     def _rate(self, rate: float | None) -> float:
-        return self.false_alarm_rate if rate is None else check_rate(rate)
+        if rate is None:
+            return self.false_alarm_rate
+        if self.fixed_threshold is not None:
+            raise UsageError("the model is not calibrated: import it with --good DIR, or set a threshold, not a rate")
+        return check_rate(rate)
 
     def _weights(self) -> npt.NDArray[np.float64]:
         """1 / (number of images of the same part), `(n,)`."""
@@ -136,6 +159,8 @@ class Calibration:
     def _limit(self, values: npt.NDArray[np.float64], rate: float | None) -> float:
         """The smallest value such that the weight above it stays within what the rate allows."""
         allowed = self._rate(rate) * (self.part_count + 1) - 1
+        if self.fixed_threshold is not None:
+            return self.fixed_threshold
         order = np.argsort(values)[::-1]
         above = np.cumsum(self._weights()[order])  # weight of the values down to and with each, largest first
         # The largest value is the limit where nothing may lie above; the tolerance absorbs rounding of the sums.

@@ -11,6 +11,7 @@ from blemish.models.info import (
     ModelInfo,
     OutputInfo,
     data_fingerprint,
+    printable,
 )
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "data_fingerprint",
     "find_model",
     "load_model",
+    "printable",
     "save_model",
     "set_false_alarm_rate",
 ]
