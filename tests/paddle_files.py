@@ -92,6 +92,36 @@ class Stfpm:
         return json.dumps({"base_code": {}, "program": {"regions": [{"blocks": blocks}]}}).encode()
 
 
+def fastflow_tensors(ratio: float = 1.06, kernels: tuple[int, ...] = (3, 3, 3, 3), norm: bool = True) -> Tensors:
+    """A FastFlow-Paddle's state: backbone without the fourth group, norms, and the flows with their unused sub-nets."""
+    rng = np.random.default_rng(3)
+
+    def draw(*shape: int, mean: float = 0.0, spread: float = 1.0) -> npt.NDArray[np.float32]:
+        return rng.normal(mean, spread, shape).astype(np.float32)
+
+    tensors = {f"feature_extractor.{n}": v for n, v in ResNet(7).torchvision().items() if not n.startswith("layer4")}
+    for level, channels in enumerate((64, 128, 256)):
+        if norm:
+            tensors[f"norms.{level}.weight"] = draw(channels, mean=1, spread=0.1)
+            tensors[f"norms.{level}.bias"] = draw(channels, spread=0.1)
+            tensors[f"norms.{level}._mean"] = draw(channels, mean=0.5)
+            tensors[f"norms.{level}._variance"] = rng.uniform(10, 40, channels).astype(np.float32)
+        for step, size in enumerate(kernels):
+            prefix, half, hidden = f"nf_flows.{level}.module_list.{step}.", channels // 2, int(channels // 2 * ratio)
+            tensors[f"{prefix}global_scale"] = draw(1, channels, 1, 1, mean=0.7 if norm else 0.1, spread=0.05)
+            tensors[f"{prefix}global_offset"] = draw(1, channels, 1, 1, spread=0.1)
+            permutation = np.eye(channels, dtype=np.float32)[rng.permutation(channels)]
+            tensors[f"{prefix}w_perm"] = permutation.reshape(channels, channels, 1, 1)
+            tensors[f"{prefix}w_perm_inv"] = np.ascontiguousarray(permutation.T).reshape(channels, channels, 1, 1)
+            for subnet in ("subnet", "subnet_2"):
+                spread = (2 / half / size**2) ** 0.5
+                tensors[f"{prefix}{subnet}.0.weight"] = draw(hidden, half, size, size, spread=spread)
+                tensors[f"{prefix}{subnet}.0.bias"] = draw(hidden, spread=0.1)
+                tensors[f"{prefix}{subnet}.2.weight"] = draw(channels, hidden, size, size, spread=spread)
+                tensors[f"{prefix}{subnet}.2.bias"] = draw(channels, spread=0.1)
+    return tensors
+
+
 def state_file(tensors: Mapping[str, Any], internal: Mapping[str, str], protocol: int = 4) -> bytes:
     """A state dictionary as `paddle.save` writes it."""
     return pickle.dumps({**tensors, "StructuredToParameterName@@": dict(internal)}, protocol=protocol)

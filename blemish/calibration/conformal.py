@@ -49,7 +49,7 @@ class Calibration:
         if not len(self.scores) == len(self.peaks) == len(self.parts):
             raise UsageError("a calibration needs as many scores as peaks and parts")
         if (len(self.scores) == 0) == (self.fixed_threshold is None):
-            raise UsageError("a calibration has scores of good images or a fixed threshold, and not both")
+            raise UsageError("a calibration needs scores of good images, at least one, or else a fixed threshold")
         if not (np.isfinite(self.scores).all() and np.isfinite(self.peaks).all()):
             raise UsageError("a calibration score is not a finite number")
         check_rate(self.false_alarm_rate)
@@ -101,9 +101,7 @@ class Calibration:
     def statement(self, rate: float | None = None) -> str:
         """What the good images can promise at this rate, in one or two sentences."""
         if self.fixed_threshold is not None:
-            return (
-                f"Not calibrated: {self.fixed_threshold:g} is a fixed threshold, of which no false-alarm rate is known."
-            )
+            return f"Not calibrated: {self.fixed_threshold:g} is a fixed threshold, its false-alarm rate is unknown."
         rate, images, parts = self._rate(rate), len(self.scores), self.part_count
         shown = f"{images} good images" if parts == images else f"{images} good images of {parts} parts"
         if parts == 1:

@@ -88,9 +88,9 @@ class CalibrationInfo(Record):
     fixed_threshold: float | None = None
 
     @model_validator(mode="after")
-    def _scores_or_threshold(self) -> CalibrationInfo:
-        if bool(self.scores) == (self.fixed_threshold is not None):
-            raise ValueError("has scores of good images or a fixed threshold, and not both")
+    def _not_both(self) -> CalibrationInfo:
+        if self.scores and self.fixed_threshold is not None:
+            raise ValueError("has scores of good images and a fixed threshold; only one of them can decide")
         return self
 
     @model_validator(mode="after")
