@@ -14,7 +14,7 @@ export PIP_ROOT_USER_ACTION := ignore
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
-install: .venv/installed  ## everything, torch included, into .venv (5.5 GB)
+install: .venv/installed  ## everything, torch included, into .venv (6 GB)
 
 demo: .venv-base/installed  ## the base package alone into .venv-base, then a first look at output/quickstart
 	.venv-base/bin/blemish quickstart --output output/quickstart

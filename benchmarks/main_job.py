@@ -23,7 +23,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -156,7 +155,7 @@ def coreset(data: Path, plain: bool) -> Figures:
         chosen = plain_coreset(points, CORESET_ROWS, int(blocks[0]))
         figures |= _named("coreset", {"plain": watch.lap()}, "s", 1)
         figures["coreset.ratio"] = figures["coreset.plain.cpu_s"] / figures["coreset.blocks.cpu_s"]
-        figures["coreset.same_share"] = float(np.mean(chosen == blocks))
+        figures["coreset.common_share"] = float(np.isin(chosen, blocks).mean())
     return figures
 
 
@@ -253,19 +252,10 @@ PARTS = ("fit", "predict", "start", "throughput", "coreset")
 def fresh(cores: int, function: Callable[..., Any], *arguments: Any) -> Any:
     """The function's value, computed in a new process on so many cores."""
     allowed = sorted(os.sched_getaffinity(0))[-cores:]
-    with (
-        _threads(len(allowed)),
-        ProcessPoolExecutor(1, get_context("spawn"), os.sched_setaffinity, (0, allowed)) as pool,
-    ):
-        return pool.submit(function, *arguments).result()
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """New processes keep every numeric library to so many threads."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-        os.environ[name] = str(count)
-    yield
+        os.environ[name] = str(len(allowed))  # the new process inherits it
+    with ProcessPoolExecutor(1, get_context("spawn"), os.sched_setaffinity, (0, allowed)) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def summary(figures: dict[str, list[float]]) -> dict[str, dict[str, float]]:
@@ -318,7 +308,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     arguments = parser.parse_args()
     data = arguments.data or _sample()
-    image = arguments.image or min((data / "test").rglob("*.*"))
+    image = arguments.image or min(path for path in (data / "test").rglob("*") if path.is_file())
     with tempfile.TemporaryDirectory() as work:
         bench = Bench(data, image, Path(work), arguments.repeats)
         for part in arguments.only:

@@ -41,14 +41,13 @@ def create_pipeline(
     if source is None:
         raise UsageError("create_pipeline needs a pipeline: the name anomaly_detection, a pipeline file, or its data")
     file = load_pipeline_config(source)
-    _note_others(others, "create_pipeline")
+    _note_others({"use_hpip": file.use_hpip, "hpi_config": file.hpi_config, **others}, "create_pipeline")
     folder = model_dir or file.model_dir
     if folder is None:
         detector_class(file.model_name)
         folder = demo_model()
-    return open_model(
-        folder, device or file.device or "auto", batch_size or file.batch_size, false_alarm_rate, threshold
-    )
+    size = file.batch_size if batch_size is None else batch_size
+    return open_model(folder, device or file.device or "auto", size, false_alarm_rate, threshold)
 
 
 def create_model(
@@ -66,7 +65,8 @@ def create_model(
     Raises `UsageError` where the folder's model is by another detector, and for a name without a folder.
     """
     _note_others(others, "create_model")
-    if model_dir is None and Path(model_name).is_dir():
+    is_path = isinstance(model_name, Path) or len(Path(model_name).parts) > 1 or Path(model_name).is_dir()
+    if model_dir is None and is_path:
         return open_model(model_name, device or "auto", batch_size, false_alarm_rate, threshold)
     card = detector_class(str(model_name)).card
     if model_dir is None:

@@ -34,11 +34,13 @@ from blemish.models import (
     data_fingerprint,
     printable,
     save_model,
+    short_hash,
 )
 from blemish.training_images import TrainingImages, typical_sizes
 
 log = logging.getLogger("blemish")
 
+LONGEST_SIDE = 4096
 PIXELS = {"fast": 256 * 256, "balanced": 320 * 320, "accurate": 448 * 448}
 
 
@@ -76,7 +78,7 @@ def fit(config: RunConfig, progress: Progress | None = None) -> FitReport:
     output = Path(config.Global.output)
     folder = output / "best_model" / "inference"
     check_place(folder)
-    with _log_file(output):
+    with _log_file(output), _writing(output):
         clock = _Clock(progress)
         images = _read(config, good, backbone, clock)
         setting = _setting(config, images.geometry)
@@ -108,12 +110,27 @@ def _geometry(config: RunConfig, sizes: list[tuple[int, int]], backbone: Backbon
     typical = InputGeometry.for_images(sizes, PIXELS[config.Model.preset])
     width, height = config.Model.width, config.Model.height
     if backbone.size is not None:
-        height, width = backbone.size
-    elif width is not None:
-        height = height or max(32, round(width / typical.aspect / 32) * 32)
-    elif height is not None:
-        width = max(32, round(height * typical.aspect / 32) * 32)
+        return InputGeometry(*_only_size(backbone.size, width, height), typical.aspect)
+    if width is not None and height is None:
+        height = _side(width / typical.aspect)
+    elif height is not None and width is None:
+        width = _side(height * typical.aspect)
     return InputGeometry(width or typical.width, height or typical.height, typical.aspect)
+
+
+def _only_size(size: tuple[int, int], width: int | None, height: int | None) -> tuple[int, int]:
+    """Width and height of a backbone that takes one size only; `UsageError` if another was asked for."""
+    if width not in (None, size[1]) or height not in (None, size[0]):
+        raise UsageError(
+            f"this backbone takes images of {size[1]}x{size[0]} only (width x height); leave out Model.width and "
+            "Model.height, or export it with a dynamic size"
+        )
+    return size[1], size[0]
+
+
+def _side(length: float) -> int:
+    """The nearest side that a model may have."""
+    return min(max(32, round(length / 32) * 32), LONGEST_SIDE)
 
 
 def _setting(config: RunConfig, geometry: InputGeometry) -> Setting:
@@ -177,6 +194,7 @@ def _describe(
             fingerprint=data_fingerprint(images.hashes),
             folder=printable(images.root.resolve().name),
             sizes=dict(images.sizes.most_common(100)),
+            hashes=sorted(map(short_hash, images.hashes.values())),
         ),
     )
 
@@ -194,7 +212,7 @@ def _backbone_info(backbone: Backbone) -> BackboneInfo:
         licence=printable(backbone.licence),
         mean=list(backbone.mean),
         std=list(backbone.std),
-        taps=[tap.name for tap in backbone.taps],
+        taps=[printable(tap.name) for tap in backbone.taps],
     )
 
 
@@ -246,6 +264,16 @@ class _Clock:
     def seconds(self) -> dict[str, float]:
         ends = [*list(self._starts.values())[1:], self._last]
         return {stage: end - start for (stage, start), end in zip(self._starts.items(), ends, strict=True)}
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """Makes the folders that the fit will fill; `UsageError` where the disk refuses these or a file in them."""
+    try:
+        (output / "best_model").mkdir(exist_ok=True)
+        yield
+    except OSError as error:
+        raise UsageError(f"the output folder {output} cannot be written: {error.strerror}") from None
 
 
 @contextmanager

@@ -85,7 +85,8 @@ class TrainingImages(Collection[Image]):
                 log.warning("left out: %s", image)
                 continue
             name = names[str(ref.input_path)]
-            self.hashes.setdefault(name, hashlib.sha256(Path(str(ref.input_path)).read_bytes()).hexdigest())
+            if name not in self.hashes:  # all pages of a document are one file
+                self.hashes[name] = _sha256(str(ref.input_path))
             self.names.append(name if ref.page_index is None else f"{name}[{ref.page_index}]")
             self.sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
             self._refs.append(ref)
@@ -97,6 +98,13 @@ class TrainingImages(Collection[Image]):
             self._held.append(image)
         else:
             self._held = None
+
+
+def _sha256(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}; do not change the images during training") from None
 
 
 def typical_sizes(good: GoodImages, bit_depth: int) -> list[tuple[int, int]]:

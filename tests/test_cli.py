@@ -12,7 +12,7 @@ from blemish.cli import main
 from blemish.cli.app import app
 
 COMMAND = typer.main.get_command(app)
-VERBS = ("quickstart", "check", "train", "predict", "models", "run", "convert", "split")
+VERBS = ("quickstart", "check", "train", "evaluate", "predict", "models", "bench", "run", "convert", "split")
 
 
 def refused(*arguments, **kwargs):
@@ -68,7 +68,8 @@ def test_no_colour_codes_in_a_pipe():
         (["trian", "x"], "Unknown verb trian. Did you mean `train`?"),
         (
             ["frobnicate"],
-            "Unknown verb frobnicate. There are quickstart, check, train, predict, models, run, convert, split, import.",
+            "Unknown verb frobnicate. There are quickstart, check, train, evaluate, predict, models, bench, run, "
+            "convert, split, import.",
         ),
         (["train"], "Missing argument 'DIR'. See blemish train --help."),
         (["convert", "x"], "Missing option '--from'. See blemish convert --help."),
@@ -85,8 +86,8 @@ def test_no_colour_codes_in_a_pipe():
         (["run", "-c", "nowhere.yaml"], "No run file nowhere.yaml"),
         (["run", "-o", "Global.mode=trian"], "Did you mean `train`?"),
         (
-            ["run", "-o", "Global.mode=evaluate"],
-            "does not have Global.mode=evaluate yet; it has check_dataset, train and predict.",
+            ["run", "-o", "Global.mode=export"],
+            "does not have Global.mode=export yet; it has check_dataset, train, evaluate, predict.",
         ),
         (["run", "-o", "Global.mode=predict"], "Predict.input is missing"),
         (["--device", "cpu", "train", "x"], "--device stands before `train`; put it after the verb"),

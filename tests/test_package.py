@@ -111,7 +111,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     package = {name for name in names if name.startswith("blemish/")}
-    files = [path for path in (ROOT / "blemish").rglob("*") if path.suffix in (".py", ".yaml", ".typed")]
+    files = [path for path in (ROOT / "blemish").rglob("*") if path.suffix in (".py", ".yaml", ".typed", ".j2", ".css")]
     assert package == {path.relative_to(ROOT).as_posix() for path in files}
     assert {"blemish/py.typed", "blemish/configs/pipelines/anomaly_detection.yaml"} <= package
     record = f"blemish-{blemish.__version__}.dist-info"

@@ -4,14 +4,17 @@ Several images can show one part (exposures, frames, rotations). Their scores ar
 counts once, however many images show it: an image of a part with m images weighs 1/m. With G parts, a new part's
 p-value is (1 + weight of the calibration scores at least as large) / (G + 1), the hierarchical conformal p-value
 (Lee, Barber and Willett 2023, "Distribution-free inference with hierarchical data"; Vovk et al. 2005 where every
-part has one image). Judging p <= rate then flags at most that share of new good parts in the long run, whatever
-the distribution of the scores, as long as new good parts come from the same process.
+part has one image). Judging p <= rate then flags at most that share of the images of new good parts in the long run,
+whatever the distribution of the scores, as long as new good parts come from the same process. This is exact where the
+model is the same for all scores. Here the model leaves a different part out for each, which changes it little; in the
+worst case the rate could be twice as high (Barber et al. 2021, "Predictive inference with the jackknife+").
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,7 +36,7 @@ class Calibration:
         peaks: float64 `(n,)`, largest value of each anomaly map.
         parts: int64 `(n,)`, number of the part that each image shows.
         false_alarm_rate: the rate in force, in (0, 1).
-        kind: `leave-one-part-out`, or `halves` when one part was all there was.
+        kind: how the scores were held out; `one part` where there was nothing to leave out.
         fixed_threshold: for an imported model without good images, the score and map value above which its origin
             called an image anomalous; there are no scores then, and nothing can be said of false alarms.
     """
@@ -67,7 +70,8 @@ class Calibration:
 
     def p_value(self, score: float) -> float:
         """The share of good parts that look at least this odd, the new one counted in: in [1 / (G + 1), 1]."""
-        return float((1 + self._weights()[self.scores >= score].sum()) / (self.part_count + 1))
+        levels, p_values = self._scores_ranked
+        return float(p_values[np.searchsorted(levels, score)])
 
     def threshold(self, rate: float | None = None) -> float:
         """The image score above which an image is anomalous at a false-alarm rate (default: the one in force).
@@ -75,11 +79,11 @@ class Calibration:
         `score > threshold` is the same as `p_value(score) <= rate` where the parts support the rate. A rate below
         `best_rate` gets the largest good score, which keeps `best_rate`.
         """
-        return self._limit(self.scores, rate)
+        return self._limit_of(self._scores_ranked, rate)
 
     def pixel_threshold(self, rate: float | None = None) -> float:
         """The map value that at most this share of good images exceeds anywhere."""
-        return self._limit(self.peaks, rate)
+        return self._limit_of(_ranked(self.peaks, self.parts), rate)
 
     @property
     def best_rate(self) -> float:
@@ -106,9 +110,9 @@ class Calibration:
         shown = f"{images} good images" if parts == images else f"{images} good images of {parts} parts"
         if parts == 1:
             return f"{shown}: too few for any false-alarm rate; the threshold is a guess. Train with 20 parts or more."
-        held = f"95 % confidence: under {_percent(self.upper_rate(rate))}"
-        if rate < self.best_rate * (1 - 1e-9):
-            needed = math.ceil(1 / rate) - 1
+        held = f"95 % confidence: under {_percent(_rounded_up(self.upper_rate(rate)))}"
+        if rate < self.best_rate:
+            needed = math.ceil(1 / rate - 1e-9) - 1
             return (
                 f"{shown} support a false-alarm rate of {_percent(self.best_rate)} at best, not {_percent(rate)}; "
                 f"{held}. {needed} parts would support {_percent(rate)}."
@@ -149,21 +153,31 @@ class Calibration:
             raise UsageError("the model is not calibrated: import it with --good DIR, or set a threshold, not a rate")
         return check_rate(rate)
 
-    def _weights(self) -> npt.NDArray[np.float64]:
-        """1 / (number of images of the same part), `(n,)`."""
-        _, inverse, counts = np.unique(self.parts, return_inverse=True, return_counts=True)
-        return 1 / counts[inverse]
+    def _limit_of(self, ranked: _Ranked, rate: float | None) -> float:
+        rate = self._rate(rate)
+        return _limit(*ranked, rate) if self.fixed_threshold is None else self.fixed_threshold
 
-    def _limit(self, values: npt.NDArray[np.float64], rate: float | None) -> float:
-        """The smallest value such that the weight above it stays within what the rate allows."""
-        allowed = self._rate(rate) * (self.part_count + 1) - 1
-        if self.fixed_threshold is not None:
-            return self.fixed_threshold
-        order = np.argsort(values)[::-1]
-        above = np.cumsum(self._weights()[order])  # weight of the values down to and with each, largest first
-        # The largest value is the limit where nothing may lie above; the tolerance absorbs rounding of the sums.
-        kept = int(np.searchsorted(above, allowed + 1e-9, side="right"))
-        return float(values[order[min(kept, len(values) - 1)]])
+    @cached_property
+    def _scores_ranked(self) -> _Ranked:
+        return _ranked(self.scores, self.parts)
+
+
+# Distinct values `(m,)`, ascending, and p-values `(m + 1,)`: that of the values above level i - 1 and up to level i.
+_Ranked = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+
+
+def _ranked(values: npt.NDArray[np.float64], parts: npt.NDArray[np.int64]) -> _Ranked:
+    _, part, images = np.unique(parts, return_inverse=True, return_counts=True)
+    levels, level = np.unique(values, return_inverse=True)
+    weights = np.bincount(level, 1 / images[part])  # (m,)
+    at_least = np.append(np.cumsum(weights[::-1])[::-1], 0)  # (m + 1,)
+    # Thirds that add up to almost one would miss a rate that they reach exactly.
+    return levels, (1 + at_least.round(9)) / (len(images) + 1)
+
+
+def _limit(levels: npt.NDArray[np.float64], p_values: npt.NDArray[np.float64], rate: float) -> float:
+    """The smallest level above which every value has a p-value within the rate; the largest if there is none."""
+    return float(levels[min(int(np.count_nonzero(p_values[1:] > rate)), len(levels) - 1)])
 
 
 def check_rate(rate: float) -> float:
@@ -175,3 +189,9 @@ def check_rate(rate: float) -> float:
 
 def _percent(rate: float) -> str:
     return f"{100 * rate:.2g} %" if rate < 0.095 else f"{100 * rate:.0f} %"
+
+
+def _rounded_up(rate: float) -> float:
+    """The rate in two digits, none below it: "under 4.9 %" must not be said of 4.94 %."""
+    step = 10.0 ** (math.floor(math.log10(rate)) - 1)
+    return math.ceil(rate / step - 1e-9) * step

@@ -17,8 +17,9 @@ from blemish.errors import UsageError
 # Expected number of links by chance among all pairs of unrelated images.
 CHANCE_LINKS = 0.01
 MAX_DIMENSIONS = 64
+LEAST_DIMENSIONS = 3
 IMAGES_PER_DIMENSION = 4  # fewer, and whitening spreads even unrelated images evenly apart
-ROWS = 1024  # images compared with all others at a time
+ROWS = 512  # images compared with all others at a time
 
 
 def parts_from_names(names: Sequence[str], pattern: str) -> npt.NDArray[np.int64]:
@@ -31,13 +32,15 @@ def parts_from_names(names: Sequence[str], pattern: str) -> npt.NDArray[np.int64
         expression = re.compile(pattern)
     except re.error as error:
         raise UsageError(f"Calibrate.group_by is not a regular expression: {error} in `{pattern}`") from None
-    keys = []
-    for name in names:
+    numbers: dict[str, int] = {}
+    parts = np.empty(len(names), np.int64)
+    for i, name in enumerate(names):
         match = expression.search(name)
-        if match is None:
+        key = match and match.group(1 if expression.groups else 0)
+        if key is None:
             raise UsageError(f"Calibrate.group_by `{pattern}` finds nothing in `{name}`")
-        keys.append(match.group(1 if expression.groups else 0))
-    return np.unique(np.asarray(keys, dtype=object).astype(str), return_inverse=True)[1].astype(np.int64)
+        parts[i] = numbers.setdefault(key, len(numbers))
+    return parts
 
 
 def find_parts(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -45,55 +48,50 @@ def find_parts(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 
     After whitening, embeddings of unrelated images point in independent directions: the cosine of two of them in
     k dimensions follows a known law. Pairs whose cosine is beyond what chance gives to all n(n-1)/2 pairs are of
-    one part, and so are chains of such pairs. Identical embeddings are always of one part.
+    one part, and so are chains of such pairs. Identical embeddings are always of one part; of fewer than 12 images,
+    only these.
+
+    G parts differ in G - 1 dimensions. Where many images show few parts, whitening in more blows up what little
+    images of one part differ in. So fewer dimensions are tried too, and count where they find that few parts.
     """
-    total = len(embeddings)
-    leader = np.arange(total)
     centred = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
-    _link_identical(centred, leader)
-    dimensions = min(MAX_DIMENSIONS, total // IMAGES_PER_DIMENSION, centred.shape[1])
-    if dimensions >= 3:
-        directions = _whitened(centred, dimensions)
-        limit = chance_cosine(dimensions, CHANCE_LINKS / (total * (total - 1) / 2))
-        for start in range(0, total, ROWS):
-            cosines = directions[start : start + ROWS] @ directions.T  # (rows, n)
-            for i, j in np.argwhere(np.triu(cosines, start + 1) > limit):
-                _link(leader, start + int(i), int(j))
-    roots = np.array([_root(leader, i) for i in range(total)])
-    return np.unique(roots, return_inverse=True)[1].astype(np.int64)
+    parts = np.unique(embeddings, axis=0, return_inverse=True)[1].reshape(-1)
+    axes = _principal_axes(centred)  # (n, d)
+    dimensions = most = min(MAX_DIMENSIONS, len(embeddings) // IMAGES_PER_DIMENSION, centred.shape[1])
+    while dimensions >= LEAST_DIMENSIONS:
+        linked = _linked(axes[:, :dimensions], parts)
+        if dimensions == most or linked.max() < most:
+            parts = linked
+        dimensions = dimensions * 3 // 4
+    return parts.astype(np.int64)
 
 
 def chance_cosine(dimensions: int, probability: float) -> float:
     """The cosine that two independent random directions in `dimensions` >= 3 exceed with this probability."""
-    cosines = np.linspace(-1, 1, 200_001)
-    density = (1 - cosines**2) ** ((dimensions - 3) / 2)
-    tail = np.cumsum(density[::-1])[::-1]
-    return float(cosines[np.searchsorted(-tail, -probability * tail[0])])
+    angles = np.geomspace(1e-8, np.pi, 20_001)
+    density = np.sin(angles) ** (dimensions - 2)
+    steps = np.diff(angles) * (density[1:] + density[:-1]) / 2
+    within = np.cumsum(steps) / steps.sum()  # share of directions inside each angle but the first
+    return float(np.cos(np.interp(probability, within, angles[1:])))
 
 
-def _whitened(centred: npt.NDArray[np.float64], dimensions: int) -> npt.NDArray[np.float32]:
-    """Unit vectors `(n, k)`: scaled by dimension, decorrelated, the k strongest directions kept."""
+def _principal_axes(centred: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The embeddings `(n, d)` along their principal axes, strongest first, each of length one or zero."""
     scaled = centred / (centred.std(axis=0) + 1e-6 * np.abs(centred).max() + 1e-30)
     values, vectors = np.linalg.eigh(scaled.T @ scaled)
-    strongest = slice(len(values) - dimensions, None)
-    white = scaled @ (vectors[:, strongest] / np.sqrt(np.maximum(values[strongest], 1e-12 * values[-1] + 1e-30)))
-    lengths = np.linalg.norm(white, axis=1, keepdims=True)
-    return np.asarray(white / np.maximum(lengths, 1e-30), np.float32)
+    axes: npt.NDArray[np.float64] = scaled @ (vectors / np.sqrt(np.maximum(values, 1e-12 * values[-1] + 1e-30)))
+    return axes[:, ::-1]
 
 
-def _link_identical(centred: npt.NDArray[np.float64], leader: npt.NDArray[np.int64]) -> None:
-    first: dict[bytes, int] = {}
-    for i, row in enumerate(centred):
-        _link(leader, first.setdefault(row.tobytes(), i), i)
-
-
-def _root(leader: npt.NDArray[np.int64], i: int) -> int:
-    while leader[i] != i:
-        leader[i] = leader[leader[i]]
-        i = int(leader[i])
-    return i
-
-
-def _link(leader: npt.NDArray[np.int64], i: int, j: int) -> None:
-    a, b = _root(leader, i), _root(leader, j)
-    leader[max(a, b)] = min(a, b)
+def _linked(axes: npt.NDArray[np.float64], parts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Part numbers `(n,)`, joined where two images' directions `(n, k)` are nearer than chance has it."""
+    total, dimensions = axes.shape
+    directions = axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-30)
+    limit = chance_cosine(dimensions, CHANCE_LINKS / (total * (total - 1) / 2))
+    joined = parts.copy()
+    for start in range(0, total, ROWS):
+        for near in directions[start : start + ROWS] @ directions.T > limit:  # (n,)
+            same = np.unique(joined[near])
+            if len(same) > 1:
+                joined[np.isin(joined, same)] = same[0]
+    return np.unique(joined, return_inverse=True)[1]

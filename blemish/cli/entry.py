@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _make_printable()
     set_up_logs()
+    # Threads that spin while they wait for matrix products of this size cost more than they bring.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = app(args=arguments, prog_name="blemish", standalone_mode=False)
         sys.stdout.flush()

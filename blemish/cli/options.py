@@ -27,3 +27,6 @@ Overrides = Annotated[
 FalseAlarmRate = Annotated[
     float | None, typer.Option(help="Share of good images that may raise an alarm: 0.01.", metavar="RATE")
 ]
+Model = Annotated[str, typer.Argument(help="A model folder, or the output folder of a training.", metavar="MODEL")]
+ScoreThreshold = Annotated[float | None, typer.Option(help="An anomaly has a score above this.", metavar="T")]
+BatchSize = Annotated[int, typer.Option(min=1, help="How many images are computed at once.", metavar="N")]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from blemish.cli.logs import say
 from blemish.errors import ImageError, UsageError
@@ -46,3 +49,20 @@ def _report(result: Result, save_path: Path | None, as_json: bool) -> None:
     elif result.error is None:
         result.print()
     sys.stdout.flush()
+
+
+@contextmanager
+def failure_recorded(output: Path, mode: str) -> Iterator[None]:
+    """Write what ends a mode of the run file to `<mode>_result.json`, as PaddleX does; success writes its own file."""
+    try:
+        yield
+    except Exception as error:
+        # an exit code of typer's is no failure: the mode has done its work and written its result
+        if not isinstance(error, typer.Exit):
+            passed = {"check_pass": False} if mode == "check_dataset" else {}
+            record = {"done_flag": False, **passed, "err_type": str(type(error)), "err_msg": str(error)}
+            text = json.dumps(record, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+            with suppress(OSError):  # the error itself matters more than its record
+                output.mkdir(parents=True, exist_ok=True)
+                (output / f"{mode}_result.json").write_bytes(text)
+        raise

@@ -41,7 +41,7 @@ def train(
     _verbose: options.Verbose = False,
 ) -> None:
     """Learn from good images; prints the model folder and the next command."""
-    from blemish.config import load_config, packaged_configs
+    from blemish.config import load_config
 
     flags = {
         "Global.dataset_dir": data,
@@ -52,26 +52,24 @@ def train(
         "Calibrate.false_alarm_rate": false_alarm_rate,
     }
     given = [f"{key}={value}" for key, value in flags.items() if value is not None]
-    packaged = {name.lower(): name for name in packaged_configs()}
-    run_file = config or (packaged.get(model.lower()) if model else None)
+    run_file = config or (_packaged(model) if model else None)
     _fit(load_config(run_file, ["Global.mode=train", *given, *(override or [])]))
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="A model folder, or the output folder of a training.", metavar="MODEL")],
+    model: options.Model,
     inputs: Annotated[list[str], typer.Argument(help="Images, folders or URLs.", metavar="INPUT")],
     *,
     save_path: options.SavePath = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
     false_alarm_rate: options.FalseAlarmRate = None,
-    threshold: Annotated[float | None, typer.Option(help="An anomaly has a score above this.", metavar="T")] = None,
+    threshold: options.ScoreThreshold = None,
     device: options.Device = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="How many images are computed at once.", metavar="N")] = 1,
+    batch_size: options.BatchSize = 1,
     _verbose: options.Verbose = False,
 ) -> None:
     """Score images, one line each; exit code 1 if some could not be read."""
-    if false_alarm_rate is not None and threshold is not None:
-        raise UsageError("Give --false-alarm-rate or --threshold, not both.")
+    _refuse_both(false_alarm_rate, threshold)
     from blemish.cli.results import report_results
     from blemish.pipeline import open_model
 
@@ -79,6 +77,61 @@ def predict(
     if false_alarm_rate is not None and false_alarm_rate < predictor.calibration.best_rate:
         say(predictor.calibration.statement(false_alarm_rate))
     raise typer.Exit(report_results(predictor.predict(inputs), save_path, as_json))
+
+
+def evaluate(
+    model: options.Model,
+    data: Annotated[Path, typer.Argument(help="A data set with test images, or good images alone.", metavar="DIR")],
+    *,
+    output: options.Output = None,
+    false_alarm_rate: options.FalseAlarmRate = None,
+    threshold: options.ScoreThreshold = None,
+    device: options.Device = None,
+    batch_size: options.BatchSize = 1,
+    _verbose: options.Verbose = False,
+) -> None:
+    """Measure a model on images whose truth is known; writes report.html, prints the figures."""
+    _refuse_both(false_alarm_rate, threshold)
+    from blemish.cli.measuring import measure
+
+    place = output or Path("output") / "evaluate"
+    raise typer.Exit(
+        measure(
+            model,
+            data,
+            place,
+            device or "auto",
+            batch_size=batch_size,
+            false_alarm_rate=false_alarm_rate,
+            threshold=threshold,
+        )
+    )
+
+
+def bench(
+    root: Annotated[Path, typer.Argument(help="A folder of data sets, one for each product.", metavar="ROOT")],
+    *,
+    category: Annotated[str, typer.Option(help="Which of them: names with commas, or all.", metavar="NAMES")] = "all",
+    model: Annotated[
+        str | None, typer.Option(help="Detectors, with commas; see blemish models.", metavar="NAMES")
+    ] = None,
+    output: options.Output = None,
+    config: options.RunFile = None,
+    override: options.Overrides = None,
+    _verbose: options.Verbose = False,
+) -> None:
+    """Train and evaluate every product with one configuration; an interrupted run continues."""
+    from blemish.cli.measuring import measure_all, split_names
+    from blemish.config import load_config
+    from blemish.detectors import detector_class
+
+    given = split_names(model) if model is not None else [load_config(config, override or []).Global.model]
+    names = [detector_class(name).card.name for name in given]
+    configs = {
+        name: load_config(config or _packaged(name), ["Global.mode=train", f"Global.model={name}", *(override or [])])
+        for name in names
+    }
+    raise typer.Exit(measure_all(root, output or Path("output") / "bench", configs, category))
 
 
 def models(
@@ -101,19 +154,15 @@ def models(
 
 def run(config: options.RunFile = None, override: options.Overrides = None, _verbose: options.Verbose = False) -> None:
     """Do what a run file's Global.mode says; main.py is the same."""
-    from blemish.cli.verbs_check import check_as_configured
+    from blemish.cli.results import failure_recorded
     from blemish.config import load_config
 
     settings = load_config(config, override or [])
     mode = settings.Global.mode
-    if mode == "check_dataset":
-        check_as_configured(settings)
-    elif mode == "train":
-        _fit(settings)
-    elif mode == "predict":
-        _predict(settings)
-    else:
-        raise UsageError(f"This version does not have Global.mode={mode} yet; it has check_dataset, train and predict.")
+    if mode not in _MODES:
+        raise UsageError(f"This version does not have Global.mode={mode} yet; it has {', '.join(_MODES)}.")
+    with failure_recorded(Path(settings.Global.output), mode):
+        _MODES[mode](settings)
 
 
 def _fitted(config: RunConfig) -> FitReport:
@@ -147,6 +196,36 @@ def _predict(config: RunConfig) -> None:
     predictor = open_model(config.model_folder(), config.Global.device, config.Predict.batch_size, None, None)
     save_path = Path(config.Predict.save_path or config.Global.output)
     raise typer.Exit(report_results(predictor.predict([config.Predict.input]), save_path, as_json=False))
+
+
+def _evaluate(config: RunConfig) -> None:
+    if config.Global.dataset_dir is None:
+        raise UsageError("Global.dataset_dir is missing: a data set with test images.")
+    from blemish.cli.measuring import measure
+
+    output, data = Path(config.Global.output), Path(config.Global.dataset_dir)
+    raise typer.Exit(measure(config.evaluated_model(), data, output, config.Global.device))
+
+
+def _check(config: RunConfig) -> None:
+    from blemish.cli.verbs_check import check_as_configured
+
+    check_as_configured(config)
+
+
+_MODES = {"check_dataset": _check, "train": _fit, "evaluate": _evaluate, "predict": _predict}
+
+
+def _packaged(model: str) -> str | None:
+    """The packaged run file of a detector, whatever the case of its name."""
+    from blemish.config import packaged_configs
+
+    return {name.lower(): name for name in packaged_configs()}.get(model.lower())
+
+
+def _refuse_both(false_alarm_rate: float | None, threshold: float | None) -> None:
+    if false_alarm_rate is not None and threshold is not None:
+        raise UsageError("Give --false-alarm-rate or --threshold, not both.")
 
 
 def _quoted(path: Path) -> str:

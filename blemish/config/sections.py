@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from blemish.config.sizes import parse_size
 
+# Files of weights beside which a training puts the fitted model.
+_WEIGHTS = (".safetensors", ".pdparams")
 MODES = ("check_dataset", "train", "evaluate", "export", "predict")
 
 
@@ -186,3 +188,15 @@ class RunConfig(Section):
     def model_folder(self) -> Path:
         """The model folder to predict with: `Predict.model_dir`, or the one this run's output holds."""
         return Path(self.Predict.model_dir or Path(self.Global.output) / "best_model" / "inference")
+
+    def evaluated_model(self) -> Path:
+        """The model to evaluate: `Evaluate.weight_path`, or the one this run's output holds.
+
+        A path to a weights file of a training (`best_model/model.safetensors`, PaddleX's `model.pdparams`) means the
+        model that lies in the folder `inference` beside it.
+        """
+        given = self.Evaluate.weight_path
+        if given is None:
+            return Path(self.Global.output) / "best_model" / "inference"
+        path = Path(given).expanduser()
+        return path.parent / "inference" if path.suffix in _WEIGHTS else path

@@ -56,7 +56,11 @@ def _line(number: int, content: bytes) -> Line:
 
 def _columns(line: str) -> list[str]:
     if "\t" in line:
-        return [part.strip() for part in line.split("\t")]
+        return [_unquoted(part.strip()) for part in line.split("\t")]
     words = shlex.shlex(line, posix=True, punctuation_chars=False)
     words.whitespace_split, words.commenters, words.escape = True, "", ""  # a backslash is part of a name
     return list(words)
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text

@@ -14,7 +14,8 @@ from blemish.detectors.coreset import greedy_coreset, nearest_squared
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-SURPLUS = 2  # rows that a chunk keeps for every row that the merged bank will have room for
+SURPLUS = 2  # rows that a chunk keeps for every row that is its part of the merged bank
+PENDING = 4  # rows that wait to be merged, for every row of the merged bank
 REFERENCE_ROWS = 2048  # patches that stand for all others when the oddest are sought
 
 
@@ -68,22 +69,34 @@ def bank_of(features: Floats, first_image: int, selection: Selection, advance: C
 
 
 def merged_bank(
-    chunks: Iterable[tuple[Floats, int]], selection: Selection, advance: Callable[[int], None]
+    chunks: Iterable[tuple[Floats, int]], patches: int, selection: Selection, advance: Callable[[int], None]
 ) -> MemoryBank:
     """The coreset of coresets of chunks `((n, P, d), first image)`, for features that do not fit into memory.
 
-    Every chunk keeps more rows than its part of the bank, so that the final selection has a choice.
+    Every chunk keeps more rows than its part of the bank of all `patches`, so that the final selection has a choice.
+    However many chunks come, the rows that wait for it stay few: too many are thinned in between.
     """
-    thinned, patches = [], 0
+    rows = selection.count(patches)
+    pending: list[MemoryBank] = []
     for features, first_image in chunks:
-        size = len(features) * features.shape[1]
-        patches += size
-        kept = min(size, max(selection.least, math.ceil(SURPLUS * selection.share * size)))
-        thinned.append(_selected(_clean(features, first_image, selection), kept, lambda _: None))
-    union = MemoryBank(
-        *(np.concatenate([getattr(bank, name) for bank in thinned]) for name in ("rows", "images", "cells"))
+        share = len(features) * features.shape[1] / patches
+        kept = max(selection.least, math.ceil(SURPLUS * rows * share))
+        pending.append(_selected(_clean(features, first_image, selection), kept, _quietly))
+        if sum(map(len, pending)) > PENDING * rows:
+            pending = [_selected(_union(pending), SURPLUS * rows, _quietly)]
+    return _selected(_union(pending), rows, advance)
+
+
+def _union(banks: list[MemoryBank]) -> MemoryBank:
+    return MemoryBank(
+        np.concatenate([bank.rows for bank in banks]),
+        np.concatenate([bank.images for bank in banks]),
+        np.concatenate([bank.cells for bank in banks]),
     )
-    return _selected(union, selection.count(patches), advance)
+
+
+def _quietly(_done: int) -> None:
+    """Progress of a step that is not worth showing."""
 
 
 def _selected(bank: MemoryBank, count: int, advance: Callable[[int], None]) -> MemoryBank:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 LEAST_ROWS = 512
+LEAST_CHUNK = 8  # images whose features are selected from together; fewer cannot say what is odd
 RATIOS = {"fast": 0.01, "balanced": 0.01, "accurate": 0.01}
 # The published blur is 4 pixels at an input of 256; it grows with the input.
 SMOOTHING = 4 / 256
@@ -78,6 +79,8 @@ class PatchCore(Detector):
         return self._bank
 
     def fit(self, images: Images, progress: Progress | None = None) -> PatchCore:
+        if len(images) == 0:
+            raise UsageError("PatchCore needs at least one image")
         self._images, self._kept, self._embeddings = images, None, []
         selection = Selection(
             self.parameters.coreset_ratio or RATIOS[self.setting.preset],
@@ -86,7 +89,8 @@ class PatchCore(Detector):
             self.parameters.noise_share,
             self.setting.seed,
         )
-        rows = selection.count(len(images) * self._patches)
+        patches = len(images) * self._patches
+        rows = selection.count(patches)
 
         def advance(done: int) -> None:
             _report(progress, "memory bank", done, rows)
@@ -95,7 +99,7 @@ class PatchCore(Detector):
             self._kept = next(self._chunks(len(images), progress))[0]
             self._bank = bank_of(self._kept, 0, selection, advance)
         else:
-            self._bank = merged_bank(self._chunks(self._chunk_size(), progress), selection, advance)
+            self._bank = merged_bank(self._chunks(self._chunk_size(), progress), patches, selection, advance)
         return self
 
     def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> LeftOut:
@@ -113,13 +117,13 @@ class PatchCore(Detector):
 
     def left_out_maps(self, parts: npt.NDArray[np.int64], chosen: Collection[int]) -> Iterator[Floats]:
         """The anomaly maps `(rows, columns)` behind `left_out` of the chosen training images, in ascending order."""
-        halves = len(np.unique(parts)) == 1
         features: Any = (
             self._kept if self._kept is not None else self.features.extract(self._images, self.setting.device)
         )
         for i, patches in enumerate(features):  # (P, d)
             if i in chosen:
-                distances = self._halves(patches) if halves else self._without(parts, i).distances(patches)
+                others = parts[self.bank.images] != parts[i]  # (M,)
+                distances = self.bank.take(others).distances(patches) if others.any() else self._halves(patches)
                 yield self._smoothed(distances)
 
     def graph(self) -> onnx.ModelProto:
@@ -142,8 +146,12 @@ class PatchCore(Detector):
         return self.features.rows * self.features.columns
 
     def _chunk_size(self) -> int:
-        """Images whose features fit into half of the memory budget; the rest is for everything else."""
-        return max(1, self.setting.memory_budget // (2 * self._patches * self.features.dimensions * 4))
+        """Images per chunk, evenly dealt: as many as fit into half of the budget; the rest is for everything else."""
+        copies = 2 if self.parameters.noise_share else 1  # what is left of a chunk is a copy
+        bytes_each = copies * self._patches * self.features.dimensions * 4
+        most = max(LEAST_CHUNK, self.setting.memory_budget // 2 // bytes_each)
+        chunks = -(-len(self._images) // most)
+        return -(-len(self._images) // chunks)
 
     def _chunks(self, size: int, progress: Progress | None) -> Iterator[tuple[Floats, int]]:
         """The features of `size` images at a time `(n, P, d)`, in one buffer that the next chunk overwrites."""
@@ -159,13 +167,8 @@ class PatchCore(Detector):
                 yield buffer[:filled], done - filled
                 filled = 0
 
-    def _without(self, parts: npt.NDArray[np.int64], image: int) -> MemoryBank:
-        """The bank without the part of an image; all of it if nothing else is left."""
-        others = parts[self.bank.images] != parts[image]
-        return self.bank.take(others) if others.any() else self.bank
-
     def _halves(self, patches: Floats) -> Floats:
-        """Distances of each half of an image to the rows of the other half: all that a single part can tell."""
+        """Distances of each half of an image to the rows of the other half: all that the rows of one part can tell."""
         left = np.arange(len(patches)) % self.features.columns < self.features.columns // 2  # (P,)
         row_left = left[self.bank.cells]
         distances = np.empty(len(patches), np.float32)

@@ -32,6 +32,7 @@ from blemish.models import (
     data_fingerprint,
     printable,
     save_model,
+    short_hash,
 )
 from blemish.training_images import TrainingImages, typical_sizes
 
@@ -185,4 +186,5 @@ def _data(images: TrainingImages | None) -> DataInfo:
         fingerprint=data_fingerprint(images.hashes),
         folder=printable(images.root.resolve().name),
         sizes=dict(images.sizes.most_common(100)),
+        hashes=sorted(map(short_hash, images.hashes.values())),
     )

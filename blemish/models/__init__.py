@@ -12,6 +12,7 @@ from blemish.models.info import (
     OutputInfo,
     data_fingerprint,
     printable,
+    short_hash,
 )
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "printable",
     "save_model",
     "set_false_alarm_rate",
+    "short_hash",
 ]

@@ -19,8 +19,10 @@ _MAX_CALIBRATION_IMAGES = 1_000_000
 # Texts reach the terminal, so no control characters.
 Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ShortHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Pixels = Annotated[int, Field(ge=1, le=16384)]
 Count = Annotated[int, Field(ge=0)]
+PartNumber = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 
@@ -82,7 +84,7 @@ class CalibrationInfo(Record):
 
     scores: Annotated[list[float], Field(max_length=_MAX_CALIBRATION_IMAGES)]
     peaks: Annotated[list[float], Field(max_length=_MAX_CALIBRATION_IMAGES)]
-    parts: Annotated[list[int], Field(max_length=_MAX_CALIBRATION_IMAGES)]
+    parts: Annotated[list[PartNumber], Field(max_length=_MAX_CALIBRATION_IMAGES)]
     false_alarm_rate: Rate
     kind: Text
     fixed_threshold: float | None = None
@@ -104,13 +106,18 @@ class CalibrationInfo(Record):
 
 
 class DataInfo(Record):
-    """The training images: how many, of how many parts, and which (`fingerprint`); `sizes` counts 'WxH'."""
+    """The training images: how many, of how many parts, and which (`fingerprint`); `sizes` counts 'WxH'.
+
+    `hashes` are the images' short hashes, sorted, so that an evaluation can tell images that the model has seen; None
+    where the model does not tell.
+    """
 
     images: Count
     parts: Count
     fingerprint: Sha256
     folder: Text
     sizes: dict[Text, Count]
+    hashes: Annotated[list[ShortHash], Field(max_length=_MAX_CALIBRATION_IMAGES)] | None = None
 
 
 class FileInfo(Record):
@@ -151,11 +158,16 @@ class ModelInfo(Record):
 
 
 def printable(text: str) -> str:
-    """Text fit for `model.json`, whatever bytes a file name holds."""
-    return "".join(c if c.isprintable() else "?" for c in text.encode("utf-8", "replace").decode())
+    """Text fit for `model.json`, whatever a file name or a backbone's author wrote."""
+    return "".join(c if c.isprintable() else "?" for c in text[:1000].encode("utf-8", "replace").decode())
 
 
 def data_fingerprint(hashes: Mapping[str, str]) -> str:
     """SHA-256 over the sorted lines 'name<TAB>hash', from the images' relative names and the SHA-256 of their bytes."""
     lines = "".join(f"{name}\t{digest}\n" for name, digest in sorted(hashes.items()))
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def short_hash(digest: str) -> str:
+    """The first 64 bits of a SHA-256 in hexadecimal digits: enough to tell images apart."""
+    return digest[:16]

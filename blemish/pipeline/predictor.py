@@ -174,7 +174,7 @@ def limit_at(calibration: Calibration, rate: float | None = None) -> Limit:
 def choose_limit(calibration: Calibration, rate: float | None, threshold: float | None) -> Limit | None:
     """The limit that a rate or a score threshold asks for, None where neither is given.
 
-    A given score threshold moves the pixel threshold by the same factor.
+    A given score threshold moves the pixel threshold by as much.
     """
     if rate is not None and threshold is not None:
         raise UsageError("give a false-alarm rate or a threshold, not both")
@@ -183,8 +183,7 @@ def choose_limit(calibration: Calibration, rate: float | None, threshold: float 
     if not np.isfinite(threshold):
         raise UsageError(f"a threshold is a finite number, not {threshold}")
     usual = limit_at(calibration)
-    factor = usual.pixel / usual.score if usual.score else 1.0
-    return Limit(float(threshold), float(threshold) * factor, None)
+    return Limit(float(threshold), usual.pixel + float(threshold) - usual.score, None)
 
 
 _Outputs = dict[str, npt.NDArray[np.float32]]

@@ -1,0 +1,82 @@
+"""Figures on stdout, what a person has to know on stderr: one model, or a table of many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from blemish.cli.logs import say
+from blemish.cli.progress import show_progress
+from blemish.cli.results import SOME_FAILED
+
+if TYPE_CHECKING:
+    from blemish.config import RunConfig
+    from blemish.report import EvaluationReport
+
+
+def measure(
+    model: str | Path,
+    data: Path,
+    output: Path,
+    device: str,
+    *,
+    batch_size: int = 1,
+    false_alarm_rate: float | None = None,
+    threshold: float | None = None,
+) -> int:
+    """Evaluate, print the figures and the place of the report; returns the exit code."""
+    from blemish.evaluation import evaluate
+    from blemish.report.words import headline
+
+    with show_progress() as progress:
+        report = evaluate(
+            model,
+            data,
+            output,
+            device,
+            progress,
+            batch_size=batch_size,
+            false_alarm_rate=false_alarm_rate,
+            threshold=threshold,
+        )
+    for remark in report.remarks:
+        say(f"blemish: {'MIND: ' if remark.level == 'alarm' else ''}{remark.text}")
+    say(" ".join(headline(report)))
+    typer.echo(_figures(report))
+    typer.echo(str(output / "report.html"))
+    failures = [*(str(image.error) for image in report.failed), *report.problems]
+    for line in failures:
+        say(f"blemish: {line}")
+    return SOME_FAILED if failures else 0
+
+
+def measure_all(root: Path, output: Path, configs: Mapping[str, RunConfig], category: str) -> int:
+    """Bench, print the table; returns the exit code."""
+    from blemish.benchmark import bench
+
+    table = bench(root, output, configs, None if category == "all" else split_names(category), say)
+    typer.echo(table.text())
+    for line in table.failed:
+        say(f"blemish: {line}")
+    return SOME_FAILED if table.failed else 0
+
+
+def split_names(text: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _figures(report: EvaluationReport) -> str:
+    """One line a metric, with its interval or the reason why it cannot be known."""
+    lines = []
+    for key, value in report.metrics.items():
+        if isinstance(value, float):
+            interval = report.metrics.get(f"{key}_ci95")
+            shown = f"  (95 %: {interval[0]:.4f} to {interval[1]:.4f})" if isinstance(interval, tuple) else ""
+            lines.append(f"{key:<16}  {value:.4f}{shown}")
+        elif key in report.not_computed:
+            lines.append(f"{key:<16}  -       {report.not_computed[key]}")
+    return "\n".join(lines)

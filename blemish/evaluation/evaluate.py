@@ -1,0 +1,160 @@
+"""From a model and a folder of labelled images to the metrics, the table and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from blemish.datasets import Dataset, Sample
+from blemish.errors import DatasetError
+from blemish.evaluation.figures import alternatives, figures, kinds, pro, rate, roc
+from blemish.evaluation.files import clear, write
+from blemish.evaluation.remarks import Findings, remarks, unsure
+from blemish.evaluation.samples import samples_to_judge
+from blemish.evaluation.tally import Tally
+from blemish.models import data_fingerprint, short_hash
+from blemish.pipeline import Predictor, open_model
+from blemish.report import EvaluationReport, Threshold
+from blemish.report.words import counted
+
+Progress = Callable[[str, int, int], None]
+
+
+def evaluate(
+    model_dir: str | Path,
+    data: Path,
+    output: Path,
+    device: str = "auto",
+    progress: Progress | None = None,
+    *,
+    batch_size: int = 1,
+    false_alarm_rate: float | None = None,
+    threshold: float | None = None,
+) -> EvaluationReport:
+    """Judge every test image of a data set, or every image of a folder of good ones, and write what came of it.
+
+    Writes `evaluate_result.json`, `per_image.csv` and `report.html` into `output`. Metrics see raw scores and masks of
+    full size. The verdicts are those of the model's calibrated threshold; `false_alarm_rate` or `threshold` replace it.
+    Images and masks that cannot be read are named in the report and count nowhere.
+
+    Raises `BlemishError` for a model, data set or device that is refused, and where no image at all can be read.
+    """
+    predictor = open_model(model_dir, device, batch_size, false_alarm_rate, threshold)
+    dataset, samples = samples_to_judge(data)
+    clear(output)
+    tally = _judge(predictor, samples, progress)
+    report = _report(predictor, dataset, tally, output)
+    write(report, data)
+    return report
+
+
+def _judge(predictor: Predictor, samples: Sequence[Sample], progress: Progress | None) -> Tally:
+    """The results of all samples, in order."""
+    tally, by_path = Tally(), {str(sample.path): sample for sample in samples}
+    done: set[str | None] = set()
+    for result in predictor.predict([str(sample.path) for sample in samples]):
+        tally.add(by_path[str(result.input_path)], result)
+        done.add(result.input_path)
+        if progress is not None:
+            progress("judging", len(done), len(by_path))
+    if all(image.error is not None for image in tally.images):
+        raise DatasetError(f"none of the {len(samples)} images can be read; the first: {tally.images[0].error}")
+    return tally
+
+
+def _report(predictor: Predictor, dataset: Dataset, tally: Tally, output: Path) -> EvaluationReport:
+    limit, info = predictor.limit, predictor.model.info
+    judged = [image for image in tally.images if image.score is not None]
+    found = figures(tally, limit.score, limit.pixel)
+    auroc = found.values["image_auroc"]
+    findings = Findings(
+        tally=tally,
+        info=info,
+        calibration=predictor.calibration,
+        limit=limit,
+        kinds=kinds(judged),
+        false_alarms=rate(judged, True),
+        misses=rate(judged, False),
+        image_auroc=auroc if isinstance(auroc, float) else None,
+        seen=_seen(predictor, tally),
+        doubts=found.doubts,
+        alternatives=alternatives(judged, predictor.calibration, limit.rate),
+    )
+    return EvaluationReport(
+        metrics=found.values,
+        not_computed=found.reasons,
+        images=tuple(tally.images),
+        kinds=findings.kinds,
+        false_alarms=findings.false_alarms,
+        misses=findings.misses,
+        threshold=_threshold(predictor),
+        remarks=remarks(findings),
+        unsure=unsure(findings),
+        model=_model_identity(predictor),
+        data=_data_identity(dataset, tally),
+        roc=roc(judged),
+        pro=pro(tally, found.values),
+        alternatives=tuple(findings.alternatives),
+        gallery=tally.gallery.shelves(),
+        seen_in_training=tuple(findings.seen),
+        problems=tuple(tally.problems),
+        output=output,
+    )
+
+
+def _seen(predictor: Predictor, tally: Tally) -> list[str]:
+    """The images whose very bytes were in the training."""
+    known = set(predictor.model.info.data.hashes or ())
+    images = {image.name.partition("[")[0] for image in tally.images if image.error is None}
+    return [name for name, digest in tally.hashes.items() if name in images and short_hash(digest) in known]
+
+
+def _threshold(predictor: Predictor) -> Threshold:
+    limit, calibration = predictor.limit, predictor.calibration
+    given = limit.rate is None and limit.score != calibration.fixed_threshold
+    by_hand = "The threshold was given by hand; it stands for no false-alarm rate."
+    return Threshold(
+        score=limit.score,
+        pixel=limit.pixel,
+        rate=limit.rate,
+        origin=by_hand if given else calibration.statement(limit.rate),
+        images=len(calibration.scores),
+        parts=calibration.part_count,
+        calibration=tuple(calibration.scores.tolist()),
+    )
+
+
+def _model_identity(predictor: Predictor) -> dict[str, str]:
+    info = predictor.model.info
+    backbone = info.backbone
+    return {
+        "Detector": info.detector.name,
+        "Parameters": ", ".join(
+            f"{key} {value}" for key, value in info.detector.parameters.items() if value is not None
+        ),
+        "Backbone": f"{backbone.name} ({backbone.licence})" if backbone else "none",
+        "Input": f"{info.input.width} x {info.input.height} pixels",
+        "Learned from": f"{counted(info.data.images, 'image')} of {counted(info.data.parts, 'part')}, "
+        f"folder {info.data.folder}",
+        "Training data": info.data.fingerprint,
+        "Calibration": info.calibration.kind,
+        "Threshold": f"{predictor.limit.score:.6g} (pixels {predictor.limit.pixel:.6g})",
+        "Fitted": f"{info.created}, Blemish {info.blemish_version}",
+        "Checksum": info.checksum,
+    }
+
+
+def _data_identity(dataset: Dataset, tally: Tally) -> dict[str, str]:
+    good = sum(image.is_good for image in tally.images)
+    sizes = ", ".join(f"{size} ({count})" for size, count in tally.sizes.most_common(3))
+    more = f" and {len(tally.sizes) - 3} more" if len(tally.sizes) > 3 else ""
+    return {
+        "Data set": dataset.root.resolve().name,
+        "Layout": {"mvtec": "MVTec folders", "list": "list files", "plain": "a folder of good images"}[dataset.layout],
+        "Images": f"{good} good, {len(tally.images) - good} defective",
+        "Masks": f"{tally.masked} of the defective images",
+        "Sizes": f"{sizes}{more} pixels",
+        "Fingerprint": data_fingerprint(tally.hashes),
+        "Evaluated": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    }

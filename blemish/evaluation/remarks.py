@@ -1,0 +1,149 @@
+"""What a reader has to know before the numbers, and what the numbers cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from blemish.calibration import Calibration
+from blemish.evaluation.tally import Tally
+from blemish.models import ModelInfo
+from blemish.pipeline.predictor import Limit
+from blemish.report import Alternative, Kind, Rate, Remark
+from blemish.report.words import bounds, certainty, counted, percent
+
+_FEW_GOOD, _FEW_DEFECTIVE = 100, 30
+_NAMED = 5
+# From this share on, misses are worth a word where another rate would have spared that share of the defects.
+_MANY_MISSED, _SPARED = 0.1, 0.1
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that the remarks are made of; `seen` are the images that the model was trained on too."""
+
+    tally: Tally
+    info: ModelInfo
+    calibration: Calibration
+    limit: Limit
+    kinds: tuple[Kind, ...]
+    false_alarms: Rate | None
+    misses: Rate | None
+    image_auroc: float | None
+    seen: Sequence[str]
+    doubts: Sequence[str]
+    alternatives: Sequence[Alternative]
+
+
+def remarks(found: Findings) -> tuple[Remark, ...]:
+    """Alarms first, then notes."""
+    alarms = (Remark("alarm", text) for text in _alarms(found) if text)
+    notes = (Remark("note", text) for text in _notes(found) if text)
+    return (*alarms, *notes)
+
+
+def _alarms(found: Findings) -> Iterable[str | None]:
+    judged = sum(image.error is None for image in found.tally.images)
+    if found.seen:
+        whole = "All" if len(found.seen) == judged else str(len(found.seen))
+        yield (
+            f"{whole} of these {judged} images are training images of this very model ({_some(found.seen)}). It has "
+            "seen them, so their scores are lower than those of new images. Evaluate it on others."
+        )
+    if found.image_auroc is not None and found.image_auroc < 0.5:
+        yield (
+            "Good images score higher than defective ones, worse than by chance: look for swapped folders, or for good "
+            "test images that differ from the training images in another way than by defects."
+        )
+    rate, alarms = found.limit.rate, found.false_alarms
+    if rate is not None and alarms is not None and alarms.lower > found.calibration.upper_rate(rate):
+        yield (
+            f"{percent(alarms.value)} of the good images raised a false alarm ({certainty(alarms)}), more than the "
+            f"{percent(rate)} that the threshold was set for and more than chance explains: these good images look "
+            "different from the training images. Compare light, focus and position; if all is well, train with some of "
+            "the new ones too."
+        )
+
+
+def _notes(found: Findings) -> Iterable[str | None]:
+    tally = found.tally
+    failed = [image.name for image in tally.images if image.error is not None]
+    if failed:
+        count = counted(len(failed), "image")
+        yield f"{count} could not be read and {_count_as(len(failed))} nowhere: {_some(failed)}."
+    if tally.problems:
+        yield f"{counted(len(tally.problems), 'mask')} cannot be used: {_some(tally.problems)}."
+    if tally.unmasked and tally.masked:
+        yield (
+            f"{counted(len(tally.unmasked), 'defective image')} without a mask, or with an empty one, "
+            f"{_count_as(len(tally.unmasked))} in no pixel figure: {_some(tally.unmasked)}."
+        )
+    yield _milder(found)
+    if found.limit.rate is not None and found.limit.rate < found.calibration.best_rate * (1 - 1e-9):
+        yield found.calibration.statement(found.limit.rate)
+    other = [size for size in tally.sizes if size not in found.info.data.sizes]
+    if other and len(found.info.data.sizes) == 1:
+        trained = next(iter(found.info.data.sizes))
+        yield f"The model was trained on images of {trained} pixels; here are some of {_some(sorted(other))}."
+
+
+def _milder(found: Findings) -> str | None:
+    """Which higher false-alarm rate would have found many more defects, if many are missed."""
+    misses, alarms = found.misses, found.false_alarms
+    if misses is None or misses.value < _MANY_MISSED or found.limit.rate is None:
+        return None
+    for other in found.alternatives:
+        if other.rate > found.limit.rate and other.found - (misses.total - misses.count) >= _SPARED * misses.total:
+            at_cost = f", with {other.false_alarms} false alarms on {alarms.total} good images" if alarms else ""
+            return (
+                f"{percent(misses.value)} of the defective images were missed. A threshold for {percent(other.rate)} "
+                f"false alarms would have found {other.found} of {misses.total}{at_cost}; it can be changed without "
+                "training."
+            )
+    return None
+
+
+def unsure(found: Findings) -> tuple[str, ...]:
+    """What remains open after this evaluation, a sentence or two each."""
+    return tuple(_unsure(found))
+
+
+def _unsure(found: Findings) -> Iterable[str]:
+    alarms, misses = found.false_alarms, found.misses
+    if alarms is None:
+        yield "How many false alarms there will be: no good image was judged."
+    elif alarms.total < _FEW_GOOD:
+        yield (
+            f"The false-alarm rate: {counted(alarms.total, 'good image')} tell only that it is {bounds(alarms)}, with "
+            "95 % confidence. To show that it is under 1 % takes 299 good images without a false alarm."
+        )
+    if misses is None:
+        yield "How many defects are missed: no defective image was judged."
+    else:
+        few = [kind.name for kind in found.kinds if not kind.is_good and kind.called.total < _FEW_DEFECTIVE]
+        if few:
+            yield f"How often each type of defect is missed: fewer than {_FEW_DEFECTIVE} images each of {_some(few)}."
+        count = sum(not kind.is_good for kind in found.kinds)
+        known = "one" if count == 1 else counted(count, "type")
+        yield (
+            f"Defects that are fainter or of another type than the {known} here. The model knows good images "
+            "only, so it may well find them, but nothing here shows it."
+        )
+    if found.info.data.hashes is None:
+        yield "Whether the model was trained on some of these images: it does not tell which ones it was trained on."
+    yield from found.doubts
+    if found.limit.rate is None:
+        yield "What false-alarm rate the threshold stands for: it was given by hand, not set from good images."
+    yield (
+        "Another camera, lamp, batch or season: the rates hold for images taken like these. Judge new good images now "
+        "and then, and train again when their scores rise."
+    )
+
+
+def _count_as(count: int) -> str:
+    return "counts" if count == 1 else "count"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,42 @@
+"""Which images of a folder are judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from blemish.datasets import Dataset, Sample, find_categories, load_dataset
+from blemish.errors import DatasetError
+
+
+def samples_to_judge(data: Path) -> tuple[Dataset, tuple[Sample, ...]]:
+    """The data set in a folder and its test images; of a plain folder of good images, all of them.
+
+    Raises `DatasetError` for a folder without test images, for one of several products, and for a plain folder whose
+    sub-folders look like types of defects, since all its images would be taken for good ones.
+    """
+    if data.is_dir() and not (data / "train").is_dir():
+        _refuse_categories(data)
+    dataset = load_dataset(data)
+    if dataset.layout != "plain":
+        if not dataset.test:
+            raise DatasetError(
+                f"{data} has training images only, and a model knows those; evaluation needs test/good, "
+                "test/<defect> or val.txt, or a folder of new good images"
+            )
+        return dataset, dataset.test
+    kinds = sorted({Path(sample.name).parts[0] for sample in dataset.train if len(Path(sample.name).parts) > 1})
+    if "good" in kinds and len(kinds) > 1:
+        raise DatasetError(
+            f"{data} holds {', '.join(kinds[:5])}, which looks like the inside of a test folder; "
+            f"name the data set around it ({data.parent}), so that its defects are not taken for good images"
+        )
+    return dataset, dataset.train
+
+
+def _refuse_categories(data: Path) -> None:
+    categories = find_categories(data)
+    if categories and not any((data / name).exists() for name in ("train.txt", "val.txt", "test")):
+        raise DatasetError(
+            f"{data} holds several products ({', '.join(path.name for path in categories[:5])}); name one of them, "
+            f"such as {categories[0]}, or use blemish bench {data}"
+        )

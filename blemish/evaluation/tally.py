@@ -1,0 +1,110 @@
+"""What is kept of each image as it passes by: its verdict, its pixels, a picture where it is worth a look."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.datasets import Sample, read_mask
+from blemish.errors import DatasetError
+from blemish.evaluation.pictures import Gallery
+from blemish.metrics import PixelScores
+from blemish.pipeline import Result
+from blemish.report import Judged
+
+log = logging.getLogger("blemish")
+
+
+class Tally:
+    """Takes results one by one; no picture and no map of full size stays, but what the pixel metrics need.
+
+    Attributes:
+        images: one record an image, in the order of the data set.
+        pixels: map values of all good images, and of the defective ones whose mask is known.
+        masked: how many defective images had a mask.
+        unmasked: the defective images without a mask, or with an empty one.
+        problems: one line for each mask that cannot be used.
+        hashes: SHA-256 of every image and mask file by its name.
+        sizes: how many images have a size, by `WxH`.
+    """
+
+    def __init__(self) -> None:
+        self.images: list[Judged] = []
+        self.pixels = PixelScores()
+        self.gallery = Gallery()
+        self.masked = 0
+        self.unmasked: list[str] = []
+        self.problems: list[str] = []
+        self.hashes: dict[str, str] = {}
+        self.sizes: Counter[str] = Counter()
+
+    def add(self, sample: Sample, result: Result) -> None:
+        """Take one result."""
+        name = sample.name if result.page_index is None else f"{sample.name}[{result.page_index}]"
+        self._hash(sample)
+        if result.error is not None:
+            self.images.append(Judged(name=name, kind=sample.kind, is_good=sample.is_good, error=result.error))
+            return
+        assert result.size is not None
+        self.sizes["{}x{}".format(*result.size)] += 1
+        mask = self._mask(sample, result, name)
+        judged = _judged(sample, result, name, mask)
+        self.images.append(judged)
+        self.gallery.add(judged, result, mask)
+        if sample.is_good or mask is not None:
+            assert result.anomaly_map is not None
+            self.pixels.add(result.anomaly_map, mask)
+
+    def _hash(self, sample: Sample) -> None:
+        for path in (sample.path, sample.mask):
+            try:
+                if path is not None:
+                    name = sample.name if path == sample.path else f"{sample.name} mask"
+                    self.hashes.setdefault(name, hashlib.sha256(path.read_bytes()).hexdigest())
+            except OSError as error:
+                log.debug("%s is not part of the fingerprint: %s", path, error.strerror)
+
+    def _mask(self, sample: Sample, result: Result, name: str) -> npt.NDArray[np.bool_] | None:
+        """The mask of a defective image, None where there is none that can be used."""
+        if sample.is_good:
+            return None
+        if sample.mask is None or result.page_index is not None:
+            self.unmasked.append(name)
+            return None
+        assert result.size is not None
+        try:
+            mask = read_mask(sample.mask, result.size[::-1])
+        except DatasetError as error:
+            self.problems.append(str(error))
+            log.warning("%s", error)
+            return None
+        if not mask.any():
+            self.unmasked.append(name)
+            return None
+        self.masked += 1
+        return mask
+
+
+def _judged(sample: Sample, result: Result, name: str, mask: npt.NDArray[np.bool_] | None) -> Judged:
+    assert result.anomaly_map is not None
+    return Judged(
+        name=name,
+        kind=sample.kind,
+        is_good=sample.is_good,
+        score=result.score,
+        p_value=result.p_value,
+        is_anomalous=result.is_anomalous,
+        peak=float(result.anomaly_map.max()),
+        regions=len(result.regions),
+        mask_iou=None if mask is None else _overlap(result, mask),
+    )
+
+
+def _overlap(result: Result, mask: npt.NDArray[np.bool_]) -> float:
+    """Intersection over union of what was marked and the mask, which is not empty."""
+    marked = np.asarray(result.pred) > 0  # (H, W)
+    return float(np.sum(marked & mask) / np.sum(marked | mask))

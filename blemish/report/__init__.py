@@ -1,0 +1,19 @@
+"""The evaluation report: plain records in, one self-contained HTML page out."""
+
+from blemish.report.glossary import METRICS
+from blemish.report.page import render_report
+from blemish.report.record import Alternative, EvaluationReport, Judged, Kind, Picture, Rate, Remark, Shelf, Threshold
+
+__all__ = [
+    "METRICS",
+    "Alternative",
+    "EvaluationReport",
+    "Judged",
+    "Kind",
+    "Picture",
+    "Rate",
+    "Remark",
+    "Shelf",
+    "Threshold",
+    "render_report",
+]

@@ -1,0 +1,180 @@
+"""What an evaluation has found, as plain records: the JSON file, the table and the page are written from these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Points = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """One test image and what the model said of it; with `error`, it could not be read and has no score.
+
+    `peak` is the largest value of the anomaly map, `regions` the number of places above the pixel threshold, `mask_iou`
+    the overlap of these places with the defect's mask (intersection over union), None without a mask.
+    """
+
+    name: str
+    kind: str
+    is_good: bool
+    score: float | None = None
+    p_value: float | None = None
+    is_anomalous: bool | None = None
+    peak: float | None = None
+    regions: int | None = None
+    mask_iou: float | None = None
+    error: str | None = None
+
+    @property
+    def is_correct(self) -> bool | None:
+        """Whether the verdict is right; None for an image that has none."""
+        return None if self.is_anomalous is None else self.is_anomalous != self.is_good
+
+
+@dataclass(frozen=True)
+class Rate:
+    """`count` of `total`, with the exact two-sided 95 % interval and the exact one-sided 95 % bounds of the rate."""
+
+    count: int
+    total: int
+    interval: tuple[float, float]
+    lower: float
+    upper: float
+
+    @property
+    def value(self) -> float:
+        """The share, 0 to 1."""
+        return self.count / self.total
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The images of one folder: the good ones, or those with one type of defect.
+
+    `called` is the rate of those called anomalous, `auroc` tells the type apart from the good images, `mask_iou` is the
+    mean over the images with a mask.
+    """
+
+    name: str
+    is_good: bool
+    scores: tuple[float, ...]
+    called: Rate
+    auroc: float | None = None
+    mask_iou: float | None = None
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What decided: `rate` is the false-alarm rate it was set for, None where a person gave the score.
+
+    `origin` says in a sentence where it comes from; `calibration` are the held-out scores of the good training images.
+    """
+
+    score: float
+    pixel: float
+    rate: float | None
+    origin: str
+    images: int
+    parts: int
+    calibration: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """What the threshold of another false-alarm rate, set from the same good training images, would have done here."""
+
+    rate: float
+    score: float
+    false_alarms: int
+    found: int
+    in_force: bool
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something the reader has to know: `alarm` makes the numbers misleading, `note` limits what they say."""
+
+    level: Literal["alarm", "note"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Two small JPEG files of one image: as it is, and with what the model marked. `width` x `height` pixels each."""
+
+    judged: Judged
+    image: bytes
+    overlay: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The pictures of one section of the gallery, first the one to look at first; `total` counts those without, too."""
+
+    pictures: tuple[Picture, ...] = ()
+    total: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationReport:
+    """All that one evaluation has found.
+
+    `metrics` has every key, None where it cannot be known; `not_computed` says why. `false_alarms` and `misses` are
+    None without good or defective images. `seen_in_training` names the images that the model was trained on too,
+    `problems` has a line for each mask that cannot be used. `roc` is (false-alarm rate, detection rate), `pro` is
+    (share of good pixels marked, mean share of a defect covered). `model` and `data` are what identifies them, by a
+    label each.
+    """
+
+    metrics: Mapping[str, float | tuple[float, float] | None]
+    not_computed: Mapping[str, str]
+    images: tuple[Judged, ...]
+    kinds: tuple[Kind, ...]
+    false_alarms: Rate | None
+    misses: Rate | None
+    threshold: Threshold
+    remarks: tuple[Remark, ...]
+    unsure: tuple[str, ...]
+    model: Mapping[str, str]
+    data: Mapping[str, str]
+    roc: Points | None = None
+    pro: Points | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    gallery: Mapping[str, Shelf] = field(default_factory=dict)
+    seen_in_training: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    output: Path = Path()
+
+    @property
+    def failed(self) -> tuple[Judged, ...]:
+        """The images that could not be read."""
+        return tuple(image for image in self.images if image.error is not None)
+
+    @property
+    def all_seen(self) -> bool:
+        """Whether the model was trained on every single one of the images."""
+        names = {image.name.partition("[")[0] for image in self.images if image.error is None}
+        return names <= set(self.seen_in_training)
+
+    @property
+    def never_fires(self) -> bool:
+        """Whether no image at all was called anomalous although some should be."""
+        return self.misses is not None and self.misses.count == self.misses.total and not self._false_alarm_count
+
+    @property
+    def always_fires(self) -> bool:
+        """Whether every image was called anomalous although some should not be."""
+        return self._false_alarm_count > 0 and all(image.is_anomalous is not False for image in self.images)
+
+    @property
+    def _false_alarm_count(self) -> int:
+        return self.false_alarms.count if self.false_alarms else 0

@@ -1,0 +1,94 @@
+"""Numbers and findings in words."""
+
+from __future__ import annotations
+
+from blemish.report.record import EvaluationReport, Rate, Threshold
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with as many digits as it deserves: 0.5 %, 14 %, 99.7 %."""
+    value = 100 * share
+    if value in (0, 100) or 1.95 <= value <= 98:
+        return f"{value:.0f} %"
+    # near 0 and near 100 the last digits are what counts
+    return f"{value:.2g} %" if value < 50 else f"{min(value, 99.9):.1f} %"
+
+
+def number(value: float) -> str:
+    """A score with four significant digits, never in a form like 1e+09 below a million."""
+    if value and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.3g}"
+    digits = max(0, 3 - len(str(int(abs(value)))) + 1) if abs(value) >= 1 else 4
+    return f"{value:.{digits}f}"
+
+
+def certainty(rate: Rate) -> str:
+    """What the count says of the rate behind it, with 95 % confidence."""
+    return f"95 %: {bounds(rate)}"
+
+
+def bounds(rate: Rate) -> str:
+    """The rates that the count leaves possible: one-sided where nothing or everything was counted."""
+    if rate.count == 0:
+        return f"under {percent(rate.upper)}"
+    if rate.count == rate.total:
+        return f"over {percent(rate.lower)}"
+    return span(rate.interval)
+
+
+def span(interval: tuple[float, float]) -> str:
+    """An interval of a share; below 1 % one digit is enough."""
+    low, high = interval
+    start = f"{100 * low:.1g}" if low < 0.0095 else percent(low).removesuffix(" %")
+    return f"{start} to {percent(high)}"
+
+
+def headline(report: EvaluationReport) -> tuple[str, str]:
+    """The verdict in a sentence, and where the threshold comes from as the end of that sentence."""
+    fires = ""
+    if report.never_fires:
+        fires = f"This model never fires: it called none of {_images(report)} anomalous. "
+    elif report.always_fires:
+        fires = f"This model always fires: it called every one of {_images(report)} anomalous. "
+    known = "The model was trained on these very images. " if report.all_seen else ""
+    return f"{known}{fires}{_findings(report)};", f"{set_for(report.threshold)}."
+
+
+def set_for(threshold: Threshold) -> str:
+    """Where the threshold comes from, as half a sentence."""
+    images = counted(threshold.images, "good image")
+    of_parts = "" if threshold.parts == threshold.images else f" of {counted(threshold.parts, 'part')}"
+    if threshold.rate is None:
+        return "the threshold was given by hand"
+    return f"the threshold was set for {percent(threshold.rate)} false alarms from {images}{of_parts}"
+
+
+def counted(count: int, noun: str) -> str:
+    """'1 image', '2 images', '12,000 images'."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _findings(report: EvaluationReport) -> str:
+    false_alarms, misses = report.false_alarms, report.misses
+    if misses is None:
+        return f"{_good(false_alarms)}; no image was defective, so nothing here says how many defects are missed"
+    defects = counted(misses.total, "defective image")
+    found = f"{misses.total - misses.count} of {defects} {_was(misses.total - misses.count)} found"
+    if false_alarms is None:
+        return f"{found}; no image was good, so nothing here says how many false alarms there are"
+    return f"{_good(false_alarms)}; {found}"
+
+
+def _good(rate: Rate | None) -> str:
+    if rate is None:
+        return "No image could be judged"
+    images = counted(rate.total, "good image")
+    return f"Of {images}, {rate.count} {_was(rate.count)} called anomalous ({certainty(rate)})"
+
+
+def _images(report: EvaluationReport) -> str:
+    return counted(sum(image.error is None for image in report.images), "image")
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"

@@ -1,0 +1,264 @@
+"""Thresholds and p-values: exact relations, validity by simulation with a planted wrong rule, and what is said."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy.stats import beta, binom
+
+from blemish.calibration import Calibration, cross_fitted
+from blemish.detectors import Detector, LeftOut
+from blemish.errors import UsageError
+
+Floats = npt.NDArray[np.float64]
+
+
+def calibration(scores: object, parts: object = None, rate: float = 0.01) -> Calibration:
+    values = np.asarray(scores, np.float64)
+    numbers = np.arange(len(values)) if parts is None else np.asarray(parts, np.int64)
+    return Calibration(values, values + 1, numbers, rate)
+
+
+def exact_p(scores: list[float], parts: list[int], score: float) -> Fraction:
+    """The p-value by its definition, in exact arithmetic."""
+    weight = sum((Fraction(1, parts.count(p)) for s, p in zip(scores, parts, strict=True) if s >= score), Fraction(0))
+    return (1 + weight) / (len(set(parts)) + 1)
+
+
+images = st.lists(st.tuples(st.integers(0, 6).map(float), st.integers(0, 9)), min_size=1, max_size=30)
+rates = st.one_of(
+    st.floats(1e-6, 1 - 1e-6),
+    st.tuples(st.integers(1, 40), st.integers(2, 41)).filter(lambda t: t[0] < t[1]).map(lambda t: t[0] / t[1]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(images, rates, st.one_of(st.integers(-1, 7).map(float), st.floats(-1, 7)))
+@example([(float(i), i) for i in range(99)], 0.07, 93.0)
+@example([(float(i // 3), i // 3) for i in range(57)], 0.05, 19.0)
+@example([(float(i % 3), i // 3) for i in range(57)], 0.35, 1.0)
+def test_above_the_threshold_is_a_small_p_value(pairs: list[tuple[float, int]], rate: float, score: float) -> None:
+    scores, parts = [s for s, _ in pairs], [p for _, p in pairs]
+    fitted = calibration(scores, parts)
+    p = fitted.p_value(score)
+    assert p == pytest.approx(float(exact_p(scores, parts, score)), abs=1e-9)
+    if rate >= fitted.best_rate:
+        assert (score > fitted.threshold(rate)) == (p <= rate)
+    else:
+        assert fitted.threshold(rate) == max(scores)
+        assert (score > fitted.threshold(rate)) == (p == fitted.best_rate)
+
+
+@settings(max_examples=200, deadline=None)
+@given(images, rates, rates)
+def test_more_rate_never_raises_a_threshold(pairs: list[tuple[float, int]], one: float, other: float) -> None:
+    fitted = calibration(*zip(*pairs, strict=True))
+    low, high = sorted((one, other))
+    assert fitted.threshold(high) <= fitted.threshold(low)
+    assert fitted.pixel_threshold(high) <= fitted.pixel_threshold(low)
+    assert fitted.threshold(high) in fitted.scores and fitted.pixel_threshold(low) in fitted.peaks
+
+
+def test_stated_rates_are_reached_exactly() -> None:
+    """99 parts and a rate of k % leave k - 1 good scores above the threshold, for every k."""
+    fitted = calibration(np.arange(99))
+    assert [int((fitted.scores > fitted.threshold(k / 100)).sum()) for k in range(1, 100)] == list(range(99))
+
+
+def test_images_of_one_part_add_up_to_one_part() -> None:
+    """11 of 13 parts, three images each: thirds that do not add up to whole numbers in floating point."""
+    fitted = calibration(np.arange(39), np.arange(39) // 3)
+    assert [fitted.p_value(39 - 3 * parts) <= (parts + 1) / 14 for parts in range(13)] == [True] * 13
+
+
+def test_p_values_are_between_the_best_rate_and_one() -> None:
+    fitted = calibration([1.0, 2.0, 2.0, 5.0], [0, 1, 1, 2])
+    assert fitted.p_value(9) == fitted.best_rate == 0.25
+    assert fitted.p_value(-9) == 1 and fitted.p_value(float("inf")) == 0.25
+    assert fitted.p_value(2) == 0.75
+
+
+def test_a_part_counts_once_however_many_images_show_it() -> None:
+    """Seen 50 times, one odd part is still one of ten."""
+    scores, parts = [9.0] * 50 + [float(i) for i in range(9)], [0] * 50 + list(range(1, 10))
+    assert calibration(scores, parts).p_value(8.5) == pytest.approx(2 / 11)
+    assert calibration(scores).p_value(8.5) > 0.8
+
+
+def test_the_pixel_threshold_limits_good_images_with_any_region() -> None:
+    random = np.random.default_rng(0)
+    fitted = Calibration(random.normal(size=400), random.gamma(2, size=400), np.arange(400))
+    for rate in (0.01, 0.05, 0.2):
+        assert (fitted.peaks > fitted.pixel_threshold(rate)).mean() <= rate
+
+
+def flagged(rate: float, by_part: bool, worlds: int = 3000, parts: int = 40) -> int:
+    """In how many independent worlds an image of a new part is called anomalous.
+
+    Parts have between 1 and 12 images; the images of a part are alike, and odd parts are photographed more often:
+    its photographer looked twice.
+    """
+    random = np.random.default_rng(int(rate * 1000))
+    count = 0
+    for _ in range(worlds):
+        level = random.normal(size=parts + 1)
+        numbers = np.repeat(np.arange(parts + 1), np.where(level > 1, 1, random.integers(4, 13, parts + 1)))
+        scores = level[numbers] + 0.1 * random.normal(size=len(numbers))
+        known = numbers < parts
+        groups = numbers[known] if by_part else np.arange(known.sum())
+        count += Calibration(scores[known], scores[known], groups).p_value(scores[-1]) <= rate
+    return count
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1])
+def test_realised_rate_on_new_parts(rate: float) -> None:
+    """Within the exact 99.9 % band of the largest attainable rate; counting images instead of parts is far outside."""
+    attainable = np.floor(rate * 41) / 41
+    low, high = binom.ppf([0.0005, 0.9995], 3000, attainable)
+    assert low <= flagged(rate, by_part=True) <= high
+    assert not low <= flagged(rate, by_part=False) <= high
+
+
+@pytest.mark.parametrize("parts", [1, 2, 20, 59, 99, 60, 1000])
+@pytest.mark.parametrize("rate", [0.001, 0.01, 0.05, 0.3, 0.9])
+def test_upper_rate_is_the_beta_law(parts: int, rate: float) -> None:
+    rank = max(1, int(Fraction(str(rate)) * (parts + 1)))
+    assert calibration(range(parts)).upper_rate(rate) == pytest.approx(beta.ppf(0.95, rank, parts + 1 - rank), rel=1e-9)
+
+
+def test_upper_rate_holds_in_simulation() -> None:
+    """The threshold's true rate is above the stated bound in one world of twenty."""
+    random = np.random.default_rng(4)
+    upper = calibration(np.arange(80)).upper_rate(0.05)
+    true_rates = [1 - calibration(random.uniform(size=80)).threshold(0.05) for _ in range(2000)]
+    low, high = binom.ppf([0.0005, 0.9995], 2000, 0.05)
+    assert low <= sum(rate > upper for rate in true_rates) <= high
+
+
+@pytest.mark.parametrize(
+    ("images", "parts", "rate", "statement"),
+    [
+        (
+            60,
+            60,
+            0.01,
+            "60 good images support a false-alarm rate of 1.6 % at best, not 1 %; 95 % confidence: under 4.9 %. "
+            "99 parts would support 1 %.",
+        ),
+        (300, 300, 0.01, "300 good images support a false-alarm rate of 1 %; 95 % confidence: under 2.1 %."),
+        (
+            120,
+            20,
+            0.05,
+            "120 good images of 20 parts support a false-alarm rate of 5 %; 95 % confidence: under 14 %.",
+        ),
+        (
+            5,
+            2,
+            0.05,
+            "5 good images of 2 parts support a false-alarm rate of 33 % at best, not 5 %; 95 % confidence: "
+            "under 78 %. 19 parts would support 5 %.",
+        ),
+        (62, 62, 0.02, "62 good images support a false-alarm rate of 2 %; 95 % confidence: under 4.8 %."),  # 4.717 %
+        (48, 48, 1 / 49, "48 good images support a false-alarm rate of 2 %; 95 % confidence: under 6.1 %."),
+        (
+            47,
+            47,
+            1 / 49,
+            "47 good images support a false-alarm rate of 2.1 % at best, not 2 %; 95 % confidence: under 6.2 %. "
+            "48 parts would support 2 %.",
+        ),
+    ],
+)
+def test_statements(images: int, parts: int, rate: float, statement: str) -> None:
+    assert calibration(range(images), np.arange(images) % parts).statement(rate) == statement
+
+
+def test_one_part_supports_nothing() -> None:
+    for images in (1, 12):
+        said = calibration(range(images), [7] * images).statement()
+        assert "too few for any false-alarm rate" in said and "20 parts" in said
+    assert calibration([3.0]).threshold() == 3 and calibration([3.0]).p_value(4) == 0.5
+
+
+def test_another_rate_without_new_scores() -> None:
+    fitted = calibration(range(200), rate=0.05)
+    assert fitted.threshold() == fitted.threshold(0.05) != fitted.threshold(0.2)
+    assert fitted.with_rate(0.2).threshold() == fitted.threshold(0.2)
+    assert fitted.with_rate(0.2).statement() == fitted.statement(0.2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(images, rates)
+def test_to_json_and_back(pairs: list[tuple[float, int]], rate: float) -> None:
+    scores, parts = zip(*pairs, strict=True)
+    fitted = Calibration(np.array(scores) / 3, np.array(scores) / 7, np.array(parts), rate, "a kind")
+    back = Calibration.from_json(json.loads(json.dumps(fitted.to_json())))
+    for name in ("scores", "peaks", "parts"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(fitted, name))
+    assert (back.false_alarm_rate, back.kind) == (rate, "a kind")
+
+
+@pytest.mark.parametrize("rate", [0, 1, -0.1, 1.5, float("nan"), float("inf")])
+def test_refuses_what_is_no_rate(rate: float) -> None:
+    for call in (calibration([1.0, 2.0]).threshold, calibration([1.0, 2.0]).statement, calibration([1.0]).with_rate):
+        with pytest.raises(UsageError, match="between 0 and 1"):
+            call(rate)
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        calibration([1.0], rate=rate)
+
+
+def test_refuses_scores_that_cannot_calibrate() -> None:
+    with pytest.raises(UsageError, match="at least one"):
+        calibration([])
+    with pytest.raises(UsageError, match="as many"):
+        Calibration(np.ones(3), np.ones(3), np.arange(2))
+    with pytest.raises(UsageError, match="not a finite"):
+        calibration([1.0, float("nan")])
+
+
+class Brightness(Detector):
+    """Scores an image by how far its grey level is from the nearest it was fitted on: easy to follow by hand."""
+
+    Parameters = dict
+
+    def fit(self, images, progress=None):  # type: ignore[no-untyped-def]
+        self.levels = np.array([image[0, 0, 0] for image in images], np.float32)
+        return self
+
+    def graph(self):  # type: ignore[no-untyped-def]
+        from blemish.graph import GraphBuilder
+
+        graph = GraphBuilder()
+        image = graph.input("image", np.uint8, ["N", 4, 4, 3])
+        grey = graph.node("ReduceMean", graph.node("Cast", image, to=1), axes=[3], keepdims=1)  # [N, 4, 4, 1]
+        apart = graph.node("Abs", graph.node("Sub", grey, graph.constant(self.levels)))  # [N, 4, 4, levels]
+        nearest = graph.node("ReduceMin", apart, axes=[3], keepdims=0)
+        graph.output(nearest, "anomaly_map", np.float32, ["N", 4, 4])
+        graph.output(graph.node("ReduceMax", nearest, axes=[1, 2], keepdims=0), "score", np.float32, ["N"])
+        return graph.model("brightness")
+
+
+class TestCrossFitting:
+    def scores(self, levels: list[int], parts: list[int]) -> LeftOut:
+        grey = [np.full((4, 4, 3), level, np.uint8) for level in levels]
+        return cross_fitted(lambda: Brightness(None), grey, np.array(parts), "cpu")  # type: ignore[arg-type]
+
+    def test_a_part_is_judged_by_the_others(self) -> None:
+        found = self.scores([10, 10, 40, 40, 100, 102], [5, 5, 0, 0, 9, 9])
+        assert found.scores.tolist() == [30, 30, 30, 30, 60, 62]
+        np.testing.assert_array_equal(found.scores, found.peaks)
+
+    def test_folds_hold_whole_parts(self) -> None:
+        """12 parts in 5 folds: no image is scored by its twin, in whatever order they come."""
+        levels = [20 * part for part in range(12)] * 2
+        assert self.scores(levels, list(range(12)) * 2).scores.min() == 20
+
+    def test_one_part_is_judged_by_itself(self) -> None:
+        assert self.scores([10, 30], [4, 4]).scores.tolist() == [0, 0]
