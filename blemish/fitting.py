@@ -32,6 +32,7 @@ from blemish.models import (
     OutputInfo,
     check_place,
     data_fingerprint,
+    printable,
     save_model,
     short_hash,
 )
@@ -191,7 +192,7 @@ def _describe(
             images=len(images),
             parts=calibration.part_count,
             fingerprint=data_fingerprint(images.hashes),
-            folder=_printable(images.root.resolve().name),
+            folder=printable(images.root.resolve().name),
             sizes=dict(images.sizes.most_common(100)),
             hashes=sorted(map(short_hash, images.hashes.values())),
         ),
@@ -205,19 +206,14 @@ def _parameters(config: RunConfig, detector: Detector) -> dict[str, Any]:
 
 def _backbone_info(backbone: Backbone) -> BackboneInfo:
     return BackboneInfo(
-        name=_printable(Path(backbone.name).name),
-        source=_printable(backbone.source),
+        name=printable(Path(backbone.name).name),
+        source=printable(backbone.source),
         sha256=backbone.sha256,
-        licence=_printable(backbone.licence),
+        licence=printable(backbone.licence),
         mean=list(backbone.mean),
         std=list(backbone.std),
-        taps=[_printable(tap.name) for tap in backbone.taps],
+        taps=[printable(tap.name) for tap in backbone.taps],
     )
-
-
-def _printable(text: str) -> str:
-    """Text fit for `model.json`, whatever a file name or a backbone's author wrote."""
-    return "".join(c if c.isprintable() else "?" for c in text[:1000].encode("utf-8", "replace").decode())
 
 
 def _report(

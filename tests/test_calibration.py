@@ -262,3 +262,28 @@ class TestCrossFitting:
 
     def test_one_part_is_judged_by_itself(self) -> None:
         assert self.scores([10, 30], [4, 4]).scores.tolist() == [0, 0]
+
+
+class TestWithoutGoodImages:
+    """What an imported model without good images can say."""
+
+    FIXED = Calibration.fixed(0.01, "not calibrated")
+
+    def test_the_fixed_threshold_decides_and_nothing_is_promised(self):
+        assert self.FIXED.threshold() == self.FIXED.pixel_threshold() == 0.01
+        assert self.FIXED.p_value(1e9) == self.FIXED.best_rate == self.FIXED.upper_rate() == 1
+        assert self.FIXED.statement().startswith("Not calibrated: 0.01")
+
+    def test_a_rate_is_refused(self):
+        for ask in (self.FIXED.threshold, self.FIXED.pixel_threshold, self.FIXED.with_rate):
+            with pytest.raises(UsageError, match="not calibrated"):
+                ask(0.05)
+
+    def test_it_is_kept(self):
+        read = Calibration.from_json(self.FIXED.to_json())
+        assert read.fixed_threshold == 0.01 and read.kind == "not calibrated" and len(read.scores) == 0
+
+    def test_scores_and_a_fixed_threshold_exclude_each_other(self):
+        for scores, fixed in ((np.ones(2), 0.5), (np.empty(0), None)):
+            with pytest.raises(UsageError, match="or else a fixed threshold"):
+                Calibration(scores, scores, np.arange(len(scores)), fixed_threshold=fixed)

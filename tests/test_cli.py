@@ -69,7 +69,7 @@ def test_no_colour_codes_in_a_pipe():
         (
             ["frobnicate"],
             "Unknown verb frobnicate. There are quickstart, check, train, evaluate, predict, models, bench, run, "
-            "convert, split.",
+            "convert, split, import.",
         ),
         (["train"], "Missing argument 'DIR'. See blemish train --help."),
         (["convert", "x"], "Missing option '--from'. See blemish convert --help."),

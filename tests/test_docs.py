@@ -1,8 +1,8 @@
 """The documentation cannot rot: its commands and Python blocks are run, its links followed, its tables compared.
 
 The blocks of a page run in their order in one folder, where `parts/` holds pictures of the generated sample and
-`model/` a model of them. A `text` block shows what the block before it prints: every line must come, with numbers and
-verdicts of any value. Blocks that install something are checked, not run.
+`model/` a model of them; weights in Paddle's formats lie beside. A `text` block shows what the block before it prints:
+every line must come, with numbers and verdicts of any value. Blocks that install something are checked, not run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 import pytest
 from command import ROOT
+from paddle_files import Stfpm, checkpoint, fastflow_tensors, tar
 
 from blemish.calibration import Calibration
 from blemish.datasets import generate_sample
@@ -70,6 +71,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for exposure in (0.9, 1.1):
             brighter = cv2.convertScaleAbs(cv2.imread(str(file)), alpha=exposure)
             cv2.imwrite(str(root / "parts" / "exposures" / f"part{number}_{exposure}.png"), brighter)
+    files = tmp_path_factory.mktemp("paddle")  # large: every page gets a link to them
+    made = Stfpm()
+    exported = {"inference.pdiparams": made.pdiparams(pruned=True), "inference.pdiparams.info": made.info()}
+    (files / "STFPM_infer.tar").write_bytes(tar(exported))
+    (files / "best.pdparams").write_bytes(checkpoint(fastflow_tensors(kernels=(3,))))
+    for file in files.iterdir():
+        (root / file.name).symlink_to(file)
     (root / "bin").mkdir()
     for command, start in (("blemish", "-m blemish"), ("python", "")):
         script = root / "bin" / command

@@ -13,7 +13,7 @@ worst case the rate could be twice as high (Barber et al. 2021, "Predictive infe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,8 @@ class Calibration:
         parts: int64 `(n,)`, number of the part that each image shows.
         false_alarm_rate: the rate in force, in (0, 1).
         kind: how the scores were held out; `one part` where there was nothing to leave out.
+        fixed_threshold: for an imported model without good images, the score and map value above which its origin
+            called an image anomalous; there are no scores then, and nothing can be said of false alarms.
     """
 
     scores: npt.NDArray[np.float64]
@@ -44,13 +46,22 @@ class Calibration:
     parts: npt.NDArray[np.int64]
     false_alarm_rate: float = DEFAULT_RATE
     kind: str = "leave-one-part-out"
+    fixed_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.scores) == len(self.peaks) == len(self.parts) > 0:
-            raise UsageError("a calibration needs as many scores as peaks and parts, and at least one")
+        if not len(self.scores) == len(self.peaks) == len(self.parts):
+            raise UsageError("a calibration needs as many scores as peaks and parts")
+        if (len(self.scores) == 0) == (self.fixed_threshold is None):
+            raise UsageError("a calibration needs scores of good images, at least one, or else a fixed threshold")
         if not (np.isfinite(self.scores).all() and np.isfinite(self.peaks).all()):
             raise UsageError("a calibration score is not a finite number")
         check_rate(self.false_alarm_rate)
+
+    @classmethod
+    def fixed(cls, threshold: float, kind: str) -> Calibration:
+        """No calibration at all: the threshold that a model without good images came with."""
+        none = np.empty(0)
+        return cls(none, none, np.empty(0, np.int64), kind=kind, fixed_threshold=threshold)
 
     @property
     def part_count(self) -> int:
@@ -68,11 +79,11 @@ class Calibration:
         `score > threshold` is the same as `p_value(score) <= rate` where the parts support the rate. A rate below
         `best_rate` gets the largest good score, which keeps `best_rate`.
         """
-        return _limit(*self._scores_ranked, self._rate(rate))
+        return self._limit_of(self._scores_ranked, rate)
 
     def pixel_threshold(self, rate: float | None = None) -> float:
         """The map value that at most this share of good images exceeds anywhere."""
-        return _limit(*_ranked(self.peaks, self.parts), self._rate(rate))
+        return self._limit_of(_ranked(self.peaks, self.parts), rate)
 
     @property
     def best_rate(self) -> float:
@@ -85,12 +96,16 @@ class Calibration:
         The threshold is the k-th largest of G independent scores, so the rate that it has on new parts is
         distributed as Beta(k, G + 1 - k) (Vovk 2012).
         """
+        if self.fixed_threshold is not None:
+            return 1.0
         parts = self.part_count
         rank = max(1, math.floor(self._rate(rate) * (parts + 1) + 1e-9))
         return beta_quantile(CONFIDENCE, rank, parts + 1 - rank)
 
     def statement(self, rate: float | None = None) -> str:
         """What the good images can promise at this rate, in one or two sentences."""
+        if self.fixed_threshold is not None:
+            return f"Not calibrated: {self.fixed_threshold:g} is a fixed threshold, its false-alarm rate is unknown."
         rate, images, parts = self._rate(rate), len(self.scores), self.part_count
         shown = f"{images} good images" if parts == images else f"{images} good images of {parts} parts"
         if parts == 1:
@@ -106,7 +121,7 @@ class Calibration:
 
     def with_rate(self, rate: float) -> Calibration:
         """The same calibration with another rate in force."""
-        return Calibration(self.scores, self.peaks, self.parts, rate, self.kind)
+        return replace(self, false_alarm_rate=self._rate(rate))
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in `model.json`."""
@@ -116,6 +131,7 @@ class Calibration:
             "scores": self.scores.tolist(),
             "peaks": self.peaks.tolist(),
             "parts": self.parts.tolist(),
+            "fixed_threshold": self.fixed_threshold,
         }
 
     @classmethod
@@ -127,10 +143,19 @@ class Calibration:
             np.asarray(data["parts"], np.int64),
             float(data["false_alarm_rate"]),
             str(data["kind"]),
+            data.get("fixed_threshold"),
         )
 
     def _rate(self, rate: float | None) -> float:
-        return self.false_alarm_rate if rate is None else check_rate(rate)
+        if rate is None:
+            return self.false_alarm_rate
+        if self.fixed_threshold is not None:
+            raise UsageError("the model is not calibrated: import it with --good DIR, or set a threshold, not a rate")
+        return check_rate(rate)
+
+    def _limit_of(self, ranked: _Ranked, rate: float | None) -> float:
+        rate = self._rate(rate)
+        return _limit(*ranked, rate) if self.fixed_threshold is None else self.fixed_threshold
 
     @cached_property
     def _scores_ranked(self) -> _Ranked:

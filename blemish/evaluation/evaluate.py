@@ -112,12 +112,13 @@ def _seen(predictor: Predictor, tally: Tally) -> list[str]:
 
 def _threshold(predictor: Predictor) -> Threshold:
     limit, calibration = predictor.limit, predictor.calibration
+    given = limit.rate is None and limit.score != calibration.fixed_threshold
     by_hand = "The threshold was given by hand; it stands for no false-alarm rate."
     return Threshold(
         score=limit.score,
         pixel=limit.pixel,
         rate=limit.rate,
-        origin=by_hand if limit.rate is None else calibration.statement(limit.rate),
+        origin=by_hand if given else calibration.statement(limit.rate),
         images=len(calibration.scores),
         parts=calibration.part_count,
         calibration=tuple(calibration.scores.tolist()),

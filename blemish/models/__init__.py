@@ -11,6 +11,7 @@ from blemish.models.info import (
     ModelInfo,
     OutputInfo,
     data_fingerprint,
+    printable,
     short_hash,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "data_fingerprint",
     "find_model",
     "load_model",
+    "printable",
     "save_model",
     "set_false_alarm_rate",
     "short_hash",

@@ -78,7 +78,8 @@ class CalibrationInfo(Record):
     """Held-out scores of the good training images; entry i of each list is image i.
 
     `scores` are image scores, `peaks` the largest values of the anomaly maps, `parts` the number of the physical part
-    that each image shows, and `kind` says how the scores were held out.
+    that each image shows, and `kind` says how the scores were held out. A model that was imported without good images
+    has none of these, and a `fixed_threshold` instead.
     """
 
     scores: Annotated[list[float], Field(max_length=_MAX_CALIBRATION_IMAGES)]
@@ -86,6 +87,13 @@ class CalibrationInfo(Record):
     parts: Annotated[list[PartNumber], Field(max_length=_MAX_CALIBRATION_IMAGES)]
     false_alarm_rate: Rate
     kind: Text
+    fixed_threshold: float | None = None
+
+    @model_validator(mode="after")
+    def _not_both(self) -> CalibrationInfo:
+        if self.scores and self.fixed_threshold is not None:
+            raise ValueError("has scores of good images and a fixed threshold; only one of them can decide")
+        return self
 
     @model_validator(mode="after")
     def _one_entry_per_image(self) -> CalibrationInfo:
@@ -147,6 +155,11 @@ class ModelInfo(Record):
     versions: dict[Text, Text] = Field(default_factory=_versions)
     files: dict[Literal["model.onnx", "inference.yml"], FileInfo] = Field(default_factory=dict)
     checksum: Sha256 = NO_CHECKSUM
+
+
+def printable(text: str) -> str:
+    """Text fit for `model.json`, whatever a file name or a backbone's author wrote."""
+    return "".join(c if c.isprintable() else "?" for c in text[:1000].encode("utf-8", "replace").decode())
 
 
 def data_fingerprint(hashes: Mapping[str, str]) -> str:

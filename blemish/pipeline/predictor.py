@@ -34,7 +34,7 @@ class Limit:
 
     score: float
     pixel: float
-    rate: float | None  # the false-alarm rate that the thresholds were set for, None where a person set them
+    rate: float | None  # the false-alarm rate of the thresholds, None where they were given and not calibrated
 
 
 @dataclass(frozen=True)
@@ -167,11 +167,8 @@ def open_model(
 
 def limit_at(calibration: Calibration, rate: float | None = None) -> Limit:
     """The thresholds of a false-alarm rate (default: the one in force)."""
-    return Limit(
-        calibration.threshold(rate),
-        calibration.pixel_threshold(rate),
-        calibration.false_alarm_rate if rate is None else rate,
-    )
+    in_force = calibration.false_alarm_rate if calibration.fixed_threshold is None else None
+    return Limit(calibration.threshold(rate), calibration.pixel_threshold(rate), in_force if rate is None else rate)
 
 
 def choose_limit(calibration: Calibration, rate: float | None, threshold: float | None) -> Limit | None:
