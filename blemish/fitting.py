@@ -40,6 +40,7 @@ from blemish.training_images import TrainingImages, typical_sizes
 
 log = logging.getLogger("blemish")
 
+RESULT = "train_result.json"
 LONGEST_SIDE = 4096
 PIXELS = {"fast": 256 * 256, "balanced": 320 * 320, "accurate": 448 * 448}
 
@@ -67,6 +68,7 @@ def fit(config: RunConfig, progress: Progress | None = None) -> FitReport:
     """Fit, calibrate and save the detector that a run file describes.
 
     Writes `best_model/inference/`, `config.yaml`, `train_result.json` and `train.log` into `Global.output`.
+    `train_result.json` is removed first and written last: where it is, the fit ran to its end.
     Raises `BlemishError` for anything a user can mend, before the long work wherever it can be known before.
     """
     if config.Global.dataset_dir is None:
@@ -239,7 +241,7 @@ def _report(
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
     }
     (output / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    (output / "train_result.json").write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
+    (output / RESULT).write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
     for line in lines:
         log.info(line)
     return FitReport(output / "best_model" / "inference", output, lines, images.failed, seconds)
@@ -268,8 +270,9 @@ class _Clock:
 
 @contextmanager
 def _writing(output: Path) -> Iterator[None]:
-    """Makes the folders that the fit will fill; `UsageError` where the disk refuses these or a file in them."""
+    """Makes room for what the fit will write; `UsageError` where the disk refuses these or a file in them."""
     try:
+        (output / RESULT).unlink(missing_ok=True)
         (output / "best_model").mkdir(exist_ok=True)
         yield
     except OSError as error:

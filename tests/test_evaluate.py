@@ -208,6 +208,13 @@ class TestImagesThatTheModelKnows:
         assert report.remarks[0].level == "alarm" and "test/good/001.png" in report.remarks[0].text
         assert result(tmp_path / "out")["seen_in_training"] == ["test/good/001.png"]
 
+    def test_also_with_brackets_in_their_names(self, data, tmp_path):
+        for name in ("shot[1].png", "shot[2].png"):
+            write(tmp_path / "good" / name, plate(int(name[5])))
+        hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((tmp_path / "good").iterdir())]
+        model = save_tiny(tmp_path / "knows", sorted(map(short_hash, hashes)))
+        assert evaluate(model, tmp_path / "good", tmp_path / "out").seen_in_training == ("shot[1].png", "shot[2].png")
+
     def test_others_are_not(self, data, tmp_path):
         report = evaluate(save_tiny(tmp_path / "knows", ["0" * 16]), data, tmp_path / "out")
         assert report.seen_in_training == ()

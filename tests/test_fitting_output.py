@@ -169,6 +169,14 @@ fit(load_config(None, sys.argv[1:]), progress)
         again = fit(load_config(None, overrides))
         assert model_of(again).info.data.images == 30
 
+    def test_a_fit_that_fails_leaves_no_result_of_an_earlier_one(self, good: Path, tmp_path: Path) -> None:
+        report = fitted(good, tmp_path / "out")
+        write(tmp_path / "in" / "a.png", plate(0)).write_bytes(b"")
+        with pytest.raises(BlemishError, match="can be read"):
+            fitted(tmp_path / "in", tmp_path / "out")
+        assert not (tmp_path / "out" / "train_result.json").exists()
+        assert model_of(report).info.data.images == 24
+
     def test_nothing_is_logged_twice_after_a_failure(self, good: Path, tmp_path: Path) -> None:
         """A failed fit takes its log file off again."""
         before = list(logging.getLogger("blemish").handlers)

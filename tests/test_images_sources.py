@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import pickle
 import sys
 from collections import deque
@@ -190,6 +191,8 @@ def test_one_bad_input_never_stops_the_others(tmp_path: Path) -> None:
     empty.write_bytes(b"")
     (tmp_path / "x.txt").write_text("hello")
     (tmp_path / "cut.tif").write_bytes(b"II*\0\x08")
+    directory = struct.pack("<HHHIII", 1, 256, 16, 1, 0, 0)  # a width of 64 bits, which only BigTIFF knows
+    (tmp_path / "wide.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + directory)
     (tmp_path / "folder.png").mkdir()
     nested: list[object] = []
     nested.append(nested)
@@ -199,6 +202,7 @@ def test_one_bad_input_never_stops_the_others(tmp_path: Path) -> None:
         (text, r"text\.png: is not an image"),
         (empty, r"empty\.png: is empty"),
         (tmp_path / "cut.tif", r"cut\.tif: is a damaged TIFF"),
+        (tmp_path / "wide.tif", r"wide\.tif: has no pixels"),
         (tmp_path / "folder.png", r"folder\.png: the folder holds no images"),
         (os.devnull, "is not a regular file"),
         ("", "no such file or folder"),

@@ -157,6 +157,7 @@ class TestLists:
             (b"\xff\xfe.png", "not UTF-8"),
             (b"a\0.png", "zero byte"),
             (b"\tmask.png", "columns"),
+            (b". .", "is a folder"),
         ],
     )
     def test_an_unreadable_line(self, line, problem, tmp_path):
@@ -167,6 +168,10 @@ class TestLists:
         refused = []
         dataset = load_dataset(tmp_path, lambda source, number, text: refused.append((source.name, number)))
         assert refused == [("train.txt", 2)] and [s.name for s in dataset.train] == ["fine.png", "also.png"]
+
+    def test_a_name_that_no_file_can_have_is_left_to_whoever_reads_it(self, tmp_path):
+        (tmp_path / "train.txt").write_text("fine.png\n" + 300 * "x" + ".png")
+        assert len(load_dataset(tmp_path).train) == 2
 
     @given(content=st.binary(max_size=200))
     def test_any_bytes_give_lines_or_problems(self, content, tmp_path_factory):

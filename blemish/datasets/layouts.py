@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -192,6 +193,9 @@ def _listed(folder: Path, split: str, refuse: Refuse) -> Iterator[Sample]:
             refuse(source, line.number, line.problem)
             continue
         path = folder / line.columns[0]
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir() raises on names that are too long
+            refuse(source, line.number, f"{line.columns[0]} is a folder; list its images one by one")
+            continue
         mask = folder / line.columns[1] if len(line.columns) == 2 else None
         if mask == path:  # PaddleX's way to say that there is none
             mask = None

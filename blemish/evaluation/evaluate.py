@@ -106,8 +106,9 @@ def _report(predictor: Predictor, dataset: Dataset, tally: Tally, output: Path) 
 def _seen(predictor: Predictor, tally: Tally) -> list[str]:
     """The images whose very bytes were in the training."""
     known = set(predictor.model.info.data.hashes or ())
-    images = {image.name.partition("[")[0] for image in tally.images if image.error is None}
-    return [name for name, digest in tally.hashes.items() if name in images and short_hash(digest) in known]
+    judged = {image.name for image in tally.images if image.error is None}
+    judged |= {name.rpartition("[")[0] for name in judged}  # the document that a page is of
+    return [name for name, digest in tally.hashes.items() if name in judged and short_hash(digest) in known]
 
 
 def _threshold(predictor: Predictor) -> Threshold:

@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WIDTH, _HEIGHT, _PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA = _TAGS = (256, 257, 262, 277, 284, 338)
-_INTEGERS = {3: "H", 4: "I", 16: "Q"}
+_INTEGERS = {3: "H", 4: "I"}
+_BIG_INTEGERS = {**_INTEGERS, 16: "Q"}
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,12 @@ def _unpack(field: struct.Struct, stream: BinaryIO) -> int:
 def _frame(offset: int, entries: bytes, layout: _Layout) -> Frame:
     values: dict[int, int] = {}
     places: dict[int, int] = {}
+    integers = _BIG_INTEGERS if layout.big else _INTEGERS
     for at in range(0, len(entries), layout.entry_size):
         tag, kind = struct.unpack_from(layout.order + "HH", entries, at)
-        if tag in _TAGS and tag not in values and kind in _INTEGERS:  # libtiff keeps the first of doubled tags
+        if tag in _TAGS and tag not in values and kind in integers:  # libtiff keeps the first of doubled tags
             place = at + layout.entry_size - layout.offset.size
-            values[tag] = struct.unpack_from(layout.order + _INTEGERS[kind], entries, place)[0]
+            values[tag] = struct.unpack_from(layout.order + integers[kind], entries, place)[0]
             places[tag] = offset + layout.count.size + place
     colours = values.get(_PHOTOMETRIC)
     return Frame(
