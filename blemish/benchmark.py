@@ -16,6 +16,7 @@ from typing import Any
 from blemish import __version__
 from blemish.config import RunConfig
 from blemish.datasets import Dataset, find_categories, load_dataset
+from blemish.datasets.files import write_whole
 from blemish.errors import BlemishError, DatasetError, did_you_mean
 from blemish.evaluation import evaluate
 from blemish.fitting import fit
@@ -210,16 +211,13 @@ def _write(table: Table, output: Path, configs: Mapping[str, RunConfig], *, done
         "mean": {row.model: dict(row.metrics) for row in table.with_means() if row.category == MEAN},
         "failed": list(table.failed),
     }
-    output.mkdir(parents=True, exist_ok=True)
     _replace(output / "bench.csv", table.csv())
     _replace(output / "bench.json", json.dumps(content, indent=2) + "\n")
 
 
 def _replace(path: Path, text: str) -> None:
     """Write a file that is never seen half written."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-    temporary.replace(path)
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ from blemish import __version__
 from blemish.checking import check_dataset
 from blemish.config import RunConfig, load_config
 from blemish.datasets import generate_sample
-from blemish.errors import ImageError, ModelError, UsageError
+from blemish.errors import DatasetError, ImageError, ModelError, UsageError
 from blemish.evaluation import evaluate
 from blemish.fitting import FitReport, fit
 from blemish.models import load_model
@@ -62,12 +62,12 @@ def quickstart(
         result.save_all(output / "results")
         overview.add(result)
     overview.draw(output / "overview.png", f"{predictor.model.info.data.images} good images learned")
-    evaluate(report.output, data, output / "evaluation")
+    page = _evaluated(report.output, data, output / "evaluation")
     return (
         f"{overview.table()}\n"
         "The percentage is the share of good images that may raise an alarm; predict --false-alarm-rate changes it.\n\n"
         f"overview  {output / 'overview.png'}\n"
-        f"report    {output / 'evaluation' / 'report.html'}\n"
+        f"report    {page}\n"
         f"results   {output / 'results'}\n"
         f"model     {report.output}\n"
         f"check     {output / 'check'}\n\n"
@@ -108,6 +108,15 @@ def _check(data: Path, output: Path, say: Callable[[str], None]) -> None:
     for finding in (*checked.errors, *checked.warnings):
         names = ", ".join(finding.files[:NAMED])
         say(f"{finding.severity}: {names}{': ' if names else ''}{finding.message}")
+
+
+def _evaluated(model: Path, data: Path, output: Path) -> str:
+    """Where the report is, or why there is none: own data may have no test images."""
+    try:
+        evaluate(model, data, output)
+    except DatasetError as error:
+        return f"none: {error}"
+    return str(output / "report.html")
 
 
 def _build(folder: Path) -> None:

@@ -394,6 +394,13 @@ class TestCommandLine:
         assert (attributes["train_samples"], attributes["val_samples"]) == (3, 5)
         assert "scratch" not in (data / "train.txt").read_text()
 
+    def test_no_record_of_a_refusal_is_written_into_the_data_set(self, clean):
+        before = fingerprint(clean)
+        overrides = ["Global.mode=check_dataset", f"Global.dataset_dir={clean}", f"Global.output={clean / 'out'}"]
+        done = blemish("run", *[part for override in overrides for part in ("-o", override)])
+        assert done.code == 2 and "lies in the data set" in done.stderr
+        assert fingerprint(clean) == before
+
     def test_wrong_use_is_exit_code_2(self, tmp_path):
         for arguments in (("check", tmp_path / "nowhere", "--output", tmp_path / "o"), ("check", tmp_path)):
             done = blemish(*arguments, cwd=tmp_path)

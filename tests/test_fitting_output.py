@@ -19,7 +19,7 @@ from runs import SMALL, fitted, model_of, scores
 from textures import plate, write, write_all
 
 from blemish.config import load_config
-from blemish.errors import BlemishError, ModelError, UsageError
+from blemish.errors import BackboneError, BlemishError, ModelError, UsageError
 from blemish.fitting import FitReport, fit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,14 +103,15 @@ class TestBackbones:
         with pytest.raises(BlemishError, match="no tap at stride 16"):
             fitted(good, tmp_path / "out", f"Model.backbone={net}")
 
-    def test_values_that_are_not_finite(self, good: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("value", [3e38, np.inf, np.nan])
+    def test_values_that_are_not_finite(self, value: float, good: Path, tmp_path: Path) -> None:
         net = tiny_backbone(tmp_path / "net.onnx")
         model = onnx.load(net)
         model.graph.initializer[0].CopyFrom(
-            numpy_helper.from_array(np.full((8, 3, 3, 3), np.float32(3e38)), model.graph.initializer[0].name)
+            numpy_helper.from_array(np.full((8, 3, 3, 3), np.float32(value)), model.graph.initializer[0].name)
         )
         onnx.save(model, net)
-        with pytest.raises(BlemishError, match=r"not finite|not a finite"):
+        with pytest.raises(BackboneError, match="not finite"):
             fitted(good, tmp_path / "out", f"Model.backbone={net}")
         assert not (tmp_path / "out" / "best_model" / "inference").exists()
 

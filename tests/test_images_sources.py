@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import struct
 import pickle
+import struct
 import sys
 from collections import deque
 from pathlib import Path, PurePosixPath

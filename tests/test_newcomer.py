@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -104,6 +105,13 @@ def test_interrupted_is_said_without_a_traceback(tmp_path):
     assert "Traceback" not in rest and not (output / "best_model").exists()
 
 
+def noise_in(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for number in range(3):
+        noise = np.random.default_rng(number).integers(0, 255, (64, 96, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), noise)
+
+
 class TestQuickstart:
     def test_of_own_images_with_a_test_folder(self, tmp_path):
         data = generate_sample(tmp_path / "data", train=8, good=2, per_defect=2, size=96)
@@ -122,12 +130,16 @@ class TestQuickstart:
         assert cv2.imread(str(tmp_path / "out" / "overview.png")).shape[1] > 1200
 
     def test_of_a_plain_folder_says_that_it_judges_what_it_learned(self, tmp_path):
-        for number in range(3):
-            noise = np.random.default_rng(number).integers(0, 255, (64, 96, 3), np.uint8)
-            cv2.imwrite(str(tmp_path / f"{number}.png"), noise)
+        noise_in(tmp_path / "data")
         said: list[str] = []
-        quickstart(tmp_path, tmp_path / "out", said.append)
+        quickstart(tmp_path / "data", tmp_path / "out", said.append)
         assert any("has learned from are judged" in line for line in said)
+
+    def test_without_test_images_there_is_all_but_the_report(self, tmp_path):
+        noise_in(tmp_path / "data" / "train" / "good")
+        summary = quickstart(tmp_path / "data", tmp_path / "out", lambda _: None)
+        assert "report    none: " in summary and "training images only" in summary
+        assert (tmp_path / "out" / "overview.png").exists()
 
 
 class TestDemoModel:

@@ -17,9 +17,10 @@ from blemish.checking.oddities import LEAST, Look, Oddity
 from blemish.checking.pictures import choose, save_demo_images, save_oddities
 from blemish.checking.survey import ImageFacts, survey
 from blemish.datasets import Dataset, GoodImages, load_dataset
+from blemish.datasets.files import write_whole
 from blemish.detectors import Progress
 from blemish.errors import BlemishError, UsageError
-from blemish.models.files import sibling, write_synced
+from blemish.models.files import sibling
 
 RESULT = "check_dataset_result.json"
 FOLDER = "check_dataset"
@@ -162,10 +163,5 @@ def _replace(work: Path, target: Path) -> None:
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    """Write under another name, then rename: a file that is there is whole."""
-    partial = sibling(path, PARTIAL)
-    try:
-        write_synced(partial, json.dumps(record, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    content = json.dumps(record, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    write_whole(path, content, synced=True)

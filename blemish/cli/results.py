@@ -15,6 +15,7 @@ from blemish.cli.logs import say
 from blemish.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
+    from blemish.config import RunConfig
     from blemish.pipeline import Result
 
 SOME_FAILED = 1
@@ -52,13 +53,18 @@ def _report(result: Result, save_path: Path | None, as_json: bool) -> None:
 
 
 @contextmanager
-def failure_recorded(output: Path, mode: str) -> Iterator[None]:
-    """Write what ends a mode of the run file to `<mode>_result.json`, as PaddleX does; success writes its own file."""
+def failure_recorded(config: RunConfig) -> Iterator[None]:
+    """Write what ends a mode of the run file to `<mode>_result.json`, as PaddleX does; success writes its own file.
+
+    A check never writes into the data set, so that nothing is recorded where it was refused for that.
+    """
+    output, mode, data = Path(config.Global.output), config.Global.mode, config.Global.dataset_dir
     try:
         yield
     except Exception as error:
         # an exit code of typer's is no failure: the mode has done its work and written its result
-        if not isinstance(error, typer.Exit):
+        refused = mode == "check_dataset" and data is not None and output.resolve().is_relative_to(Path(data).resolve())
+        if not isinstance(error, typer.Exit) and not refused:
             passed = {"check_pass": False} if mode == "check_dataset" else {}
             record = {"done_flag": False, **passed, "err_type": str(type(error)), "err_msg": str(error)}
             text = json.dumps(record, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")

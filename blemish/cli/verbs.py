@@ -161,7 +161,7 @@ def run(config: options.RunFile = None, override: options.Overrides = None, _ver
     mode = settings.Global.mode
     if mode not in _MODES:
         raise UsageError(f"This version does not have Global.mode={mode} yet; it has {', '.join(_MODES)}.")
-    with failure_recorded(Path(settings.Global.output), mode):
+    with failure_recorded(settings):
         _MODES[mode](settings)
 
 

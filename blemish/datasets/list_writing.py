@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from blemish.datasets.files import PARTIAL, naming, read_json, write_whole
-from blemish.datasets.layouts import LISTS, Sample
+from blemish.datasets.layouts import LISTS, Sample, relative_name
 from blemish.errors import DatasetError
 
 JOURNAL = ".blemish-lists.json"  # the new lists, from the moment on when they count until both are in place
@@ -83,16 +83,8 @@ def _content(file: Path) -> bytes | None:
 
 def _columns(root: Path, sample: Sample) -> list[str]:
     if sample.mask is not None:
-        return [sample.name, relative_name(sample.mask, root)]
+        return [sample.name, relative_name(sample.mask.absolute(), root.absolute())]  # elsewhere, its whole path
     return [sample.name] * (2 if sample.is_good else 1)
-
-
-def relative_name(path: Path, root: Path) -> str:
-    """The path within a data set with forward slashes; the whole path of a file elsewhere."""
-    for inner, outer in ((path, root), (path.absolute(), root.absolute())):
-        if inner.is_relative_to(outer):
-            return inner.relative_to(outer).as_posix()
-    return path.absolute().as_posix()
 
 
 def _quoted(name: str) -> str:

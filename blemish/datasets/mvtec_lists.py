@@ -7,8 +7,8 @@ from pathlib import Path
 
 from blemish.datasets.conversion import Conversion, ConvertReport
 from blemish.datasets.files import naming, read_file, some
-from blemish.datasets.layouts import LISTS, Dataset, Sample, load_mvtec
-from blemish.datasets.list_writing import finish_lists, list_text, relative_name, write_lists
+from blemish.datasets.layouts import LISTS, Dataset, Sample, load_mvtec, relative_name
+from blemish.datasets.list_writing import finish_lists, list_text, write_lists
 from blemish.errors import DatasetError
 from blemish.images.limits import DEFAULT_LIMITS
 

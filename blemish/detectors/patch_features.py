@@ -58,7 +58,7 @@ class PatchFeatures:
         return graph.node("Concat", fine, upsampled, axis=1, hint="joined")
 
     def extract(self, images: Iterable[npt.NDArray[np.uint8]], device: str) -> Iterator[Floats]:
-        """The features of each image in order, float32 `(rows * columns, dimensions)`."""
+        """The features of each image in order, float32 `(rows * columns, dimensions)`, all finite."""
         graph = GraphBuilder()
         shape = [self.rows * self.columns, self.dimensions]
         joined = self.join(graph, *self.append_taps(graph))
@@ -66,7 +66,13 @@ class PatchFeatures:
         graph.output(features, "features", np.float32, ["N", *shape])
         engine = open_engine(graph.model("patch_features").SerializeToString(), device)
         for image in images:  # one by one: on a CPU, the values of a batch leave the cache and cost 30 % more
-            yield engine.run(image[None])["features"][0]  # (rows * columns, d)
+            values = engine.run(image[None])["features"][0]  # (rows * columns, d)
+            if not np.isfinite(values).all():
+                raise BackboneError(
+                    f"backbone {self.backbone.name} gives values that are not finite; the file is damaged, or the "
+                    "mean and std stated for it are wrong"
+                )
+            yield values
 
 
 def channels_last(graph: GraphBuilder, maps: str) -> str:

@@ -26,8 +26,8 @@ class OnnxRuntimeEngine:
     def __init__(self, session: ort.InferenceSession, device: str) -> None:
         self.device = device
         self.input_shape = _image_shape(session)
-        self.outputs = tuple(_float_outputs(session))
         self._output_shapes = _float_outputs(session)
+        self.outputs = tuple(self._output_shapes)
         self._input = session.get_inputs()[0].name
         self._session = session
 
