@@ -42,6 +42,7 @@ log = logging.getLogger("blemish")
 
 RESULT = "train_result.json"
 LONGEST_SIDE = 4096
+ODDEST, SHOWN = 20, 3  # good images with the highest scores: in the result file, and told
 PIXELS = {"fast": 256 * 256, "balanced": 320 * 320, "accurate": 448 * 448}
 
 
@@ -223,6 +224,9 @@ def _report(
 ) -> FitReport:
     output = Path(config.Global.output)
     lines = [calibration.statement()]
+    oddest = [(images.names[i], float(calibration.scores[i])) for i in np.argsort(-calibration.scores)[:ODDEST]]
+    shown = ", ".join(f"{name} ({score:.1f})" for name, score in oddest[:SHOWN])
+    lines.append(f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}.")
     if images.failed:
         count = len(images.failed)
         lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")
@@ -237,6 +241,7 @@ def _report(
         "false_alarm_rate": calibration.false_alarm_rate,
         "threshold": calibration.threshold(),
         "statement": lines[0],
+        "oddest": [{"name": name, "score": score} for name, score in oddest],
         "failed": images.failed,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
     }

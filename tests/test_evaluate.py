@@ -285,7 +285,7 @@ class TestFaultyFiles:
 
 class TestRefusals:
     def test_the_inside_of_a_test_folder_is_not_taken_for_good(self, model, data, tmp_path):
-        with pytest.raises(DatasetError, match="inside of a test folder"):
+        with pytest.raises(DatasetError, match="cannot all be good"):
             evaluate(model, data / "test", tmp_path / "out")
 
     def test_a_set_without_test_images(self, model, tmp_path):

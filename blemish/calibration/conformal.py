@@ -107,7 +107,9 @@ class Calibration:
         if self.fixed_threshold is not None:
             return f"Not calibrated: {self.fixed_threshold:g} is a fixed threshold, its false-alarm rate is unknown."
         rate, images, parts = self._rate(rate), len(self.scores), self.part_count
-        shown = f"{images} good images" if parts == images else f"{images} good images of {parts} parts"
+        shown = f"{images} good image{'s' * (images != 1)}"
+        if parts != images:
+            shown += f" of {parts} part{'s' * (parts != 1)}"
         if parts == 1:
             return f"{shown}: too few for any false-alarm rate; the threshold is a guess. Train with 20 parts or more."
         held = f"95 % confidence: under {_percent(_rounded_up(self.upper_rate(rate)))}"

@@ -8,6 +8,17 @@ from typing import Annotated
 import typer
 
 from blemish.cli.logs import be_verbose
+from blemish.errors import UsageError
+
+
+def _rate(text: str) -> float:
+    """A share as people write it: 0.05, 0,05 or 5%; whether it makes sense is seen where it is used."""
+    number = str(text).strip().replace(",", ".")
+    try:
+        return float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
+    except ValueError:
+        raise UsageError(f"--false-alarm-rate is `{text}`; write a share such as 0.05 or 5%.") from None
+
 
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", callback=be_verbose, help="Say more about what is done, on stderr.")
@@ -25,7 +36,8 @@ Overrides = Annotated[
     typer.Option("-o", "--override", help="Set one key of the run file; repeatable.", metavar="Section.key=value"),
 ]
 FalseAlarmRate = Annotated[
-    float | None, typer.Option(help="Share of good images that may raise an alarm: 0.01.", metavar="RATE")
+    float | None,
+    typer.Option(help="Share of good images that may raise an alarm, as 0.01 or 1%.", metavar="RATE", parser=_rate),
 ]
 Model = Annotated[str, typer.Argument(help="A model folder, or the output folder of a training.", metavar="MODEL")]
 ScoreThreshold = Annotated[float | None, typer.Option(help="An anomaly has a score above this.", metavar="T")]

@@ -32,6 +32,8 @@ GOOD = "good"
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 # Folders of a data set that hold anything but good training images.
 _NOT_TRAINING = ("test", "val", "ground_truth", "annotations", "masks")
+# Folders of these names say that what lies beside them is not good.
+_GOOD_NAMES = (GOOD, "ok", "normal", "gut")
 
 Refuse = Callable[[Path, int, str], None]  # a list file, the line's number, what is wrong with it
 
@@ -86,7 +88,8 @@ def load_dataset(folder: Path, refuse: Refuse | None = None) -> Dataset:
       itself. A folder below `test/` names the type of the defect, otherwise it is `defect`.
     - `mvtec`: `train/good`, `test/good`, `test/<defect>` and the masks `ground_truth/<defect>/<stem>_mask.png`, or
       `<stem>.png`, also as BMP, TIFF or JPEG. Other folders in `train` are not used.
-    - `plain`: all images in the folder, in sub-folders too; they are all good.
+    - `plain`: all images in the folder, in sub-folders too; they are all good. A sub-folder named good, ok, normal or
+      gut beside others says that they are not, and is refused.
 
     A line of a list that cannot be read raises `DatasetError`, or is handed to `refuse` and left out. `DatasetError`
     also tells which layouts were looked for, and what was found instead.
@@ -168,7 +171,7 @@ def _masks(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
 
 
-def _plain(folder: Path) -> Iterator[Sample]:
+def _plain(folder: Path) -> list[Sample]:
     """All images of a folder; refused if sub-folders say that they are not all good images of one product."""
     categories = [child.name for child in find_categories(folder)]
     if categories:
@@ -181,8 +184,15 @@ def _plain(folder: Path) -> Iterator[Sample]:
             f"{folder} has {some(other)} but neither train/good nor {LISTS['train']}; put the good images into "
             "train/good, or name a folder that holds good images only"
         )
-    for path in list_images(folder):
-        yield Sample(path, relative_name(path, folder), "train", GOOD)
+    samples = [Sample(path, relative_name(path, folder), "train", GOOD) for path in list_images(folder)]
+    kinds = sorted({PurePosixPath(sample.name).parts[0] for sample in samples if "/" in sample.name})
+    good = [kind for kind in kinds if kind.lower() in _GOOD_NAMES]
+    if good and len(kinds) > 1:
+        raise DatasetError(
+            f"{folder} holds {some(kinds)}, which cannot all be good. To learn, name the folder of the good ones, "
+            f"{folder / good[0]}; to check or evaluate, lay them out as train/good, test/good and test/<defect>"
+        )
+    return samples
 
 
 def _listed(folder: Path, split: str, refuse: Refuse) -> Iterator[Sample]:

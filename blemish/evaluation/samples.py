@@ -11,8 +11,7 @@ from blemish.errors import DatasetError
 def samples_to_judge(data: Path) -> tuple[Dataset, tuple[Sample, ...]]:
     """The data set in a folder and its test images; of a plain folder of good images, all of them.
 
-    Raises `DatasetError` for a folder without test images, for one of several products, and for a plain folder whose
-    sub-folders look like types of defects, since all its images would be taken for good ones.
+    Raises `DatasetError` for a folder without test images, and for one of several products.
     """
     if data.is_dir() and not (data / "train").is_dir():
         _refuse_categories(data)
@@ -24,12 +23,6 @@ def samples_to_judge(data: Path) -> tuple[Dataset, tuple[Sample, ...]]:
                 "test/<defect> or val.txt, or a folder of new good images"
             )
         return dataset, dataset.test
-    kinds = sorted({Path(sample.name).parts[0] for sample in dataset.train if len(Path(sample.name).parts) > 1})
-    if "good" in kinds and len(kinds) > 1:
-        raise DatasetError(
-            f"{data} holds {', '.join(kinds[:5])}, which looks like the inside of a test folder; "
-            f"name the data set around it ({data.parent}), so that its defects are not taken for good images"
-        )
     return dataset, dataset.train
 
 

@@ -65,11 +65,16 @@ def expand(inputs: object, limits: Limits = DEFAULT_LIMITS) -> Iterator[ImageRef
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Paths of all image files under a folder, recursive, sorted, without hidden files and hidden folders."""
+    """Paths of all image files under a folder, recursive, sorted.
+
+    Hidden files and folders are left out, and so are pictures of results, which have their JSON file beside them.
+    """
     found: list[Path] = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in files if not name.startswith(".") and is_image_name(name)]
+        results = {Path(name).stem for name in files if name.endswith("_res.json")}
+        images = (name for name in files if not name.startswith(".") and is_image_name(name))
+        found += [Path(parent, name) for name in images if Path(name).stem not in results]
     return sorted(found)
 
 
