@@ -275,10 +275,11 @@ class _Clock:
 
 @contextmanager
 def _writing(output: Path) -> Iterator[None]:
-    """Makes room for what the fit will write; `UsageError` where the disk refuses these or a file in them."""
+    """`UsageError` where a file stands in a folder's place, or where the disk refuses what the fit writes."""
+    if (output / "best_model").is_file():
+        raise UsageError(f"the output folder {output} cannot be written: best_model in it is a file")
     try:
         (output / RESULT).unlink(missing_ok=True)
-        (output / "best_model").mkdir(exist_ok=True)
         yield
     except OSError as error:
         raise UsageError(f"the output folder {output} cannot be written: {error.strerror}") from None
