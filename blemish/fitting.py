@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from blemish.backbones import Backbone
-from blemish.calibration import Calibration, cross_fitted, find_parts, parts_from_names
+from blemish.calibration import Calibration, cross_fitted
 from blemish.config import RunConfig, dump_config, validate_section
 from blemish.datasets import GoodImages, find_good_images
 from blemish.detectors import Detector, Progress, Setting, detector_class
 from blemish.engines import open_engine
 from blemish.errors import ModelError, UsageError
 from blemish.images import InputGeometry
-from blemish.learning import learn, weight_file, write_records, write_train_results
+from blemish.learning import image_parts, learn, weight_file, write_records, write_train_results
 from blemish.models import (
     BackboneInfo,
     CalibrationInfo,
@@ -86,7 +85,7 @@ def fit(config: RunConfig, progress: Progress | None = None) -> FitReport:
 
         record: dict[str, Any] = {}
         if make_class.learns:
-            learned = learn(config, make, setting, images, lambda found: _parts(config, found, images), clock)
+            learned = learn(config, make, setting, images, clock)
             detector: Detector = learned.detector
             calibration = learned.calibration
             record = write_records(config, learned, output)
@@ -140,22 +139,10 @@ def _setting(config: RunConfig, geometry: InputGeometry) -> Setting:
 def _calibrate(
     config: RunConfig, detector: Detector, make: Callable[[], Detector], images: TrainingImages, progress: Progress
 ) -> Calibration:
-    parts = _parts(config, lambda: detector.embeddings, images)
+    parts = image_parts(config, images, lambda: detector.embeddings)
     left_out = detector.left_out(parts, progress) or cross_fitted(make, images, parts, config.Global.device, progress)
     kind = "leave-one-part-out" if len(np.unique(parts)) > 1 else "one part"
     return Calibration(left_out.scores, left_out.peaks, parts, config.Calibrate.false_alarm_rate, kind)
-
-
-def _parts(
-    config: RunConfig, embeddings: Callable[[], npt.NDArray[np.float32] | None], images: TrainingImages
-) -> npt.NDArray[np.int64]:
-    """The part that each image shows, `(n,)`."""
-    if config.Calibrate.group_by is not None:
-        return parts_from_names(images.names, config.Calibrate.group_by)
-    found = embeddings() if config.Calibrate.near_duplicates else None
-    if found is not None:
-        return find_parts(found)
-    return np.arange(len(images))
 
 
 def _check(model: bytes, images: TrainingImages, device: str) -> tuple[int, int]:

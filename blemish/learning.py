@@ -12,7 +12,15 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from blemish.calibration import Calibration, Chosen, cross_fitted, held_out_images, scores_of
+from blemish.calibration import (
+    Calibration,
+    Chosen,
+    cross_fitted,
+    find_parts,
+    held_out_images,
+    parts_from_names,
+    scores_of,
+)
 from blemish.config import RunConfig
 from blemish.detectors import Detector, Progress, Setting
 from blemish.detectors.patch_features import EMBEDDED, embeddings_of
@@ -40,15 +48,11 @@ def learn(
     make: Callable[[Setting], Detector],
     setting: Setting,
     images: TrainingImages,
-    parts_of: Callable[[Callable[[], npt.NDArray[np.float32]]], npt.NDArray[np.int64]],
     progress: Progress,
 ) -> Learned:
-    """Train on all images but the held-out ones, which calibrate; with `Calibrate.folds`, train on all.
-
-    `parts_of` gives the part that each image shows, `(n,)`; it may ask for the images' embeddings.
-    """
+    """Train on all images but the held-out ones, which calibrate; with `Calibrate.folds`, train on all."""
     plan = plan_of(config, images)
-    parts = parts_of(lambda: embeddings_of(images, EMBEDDED, setting))
+    parts = image_parts(config, images, lambda: embeddings_of(images, EMBEDDED, setting))
     settled = replace(setting, plan=plan)
     rate, device = config.Calibrate.false_alarm_rate, config.Global.device
     if config.Calibrate.folds is not None or len(np.unique(parts)) == 1:
@@ -64,6 +68,16 @@ def learn(
     left_out = scores_of(detector, Chosen(images, calibrates), device)
     kind = f"held out: {calibrates.sum()} of {len(images)} images"
     return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts[calibrates], rate, kind))
+
+
+def image_parts(
+    config: RunConfig, images: TrainingImages, embeddings: Callable[[], npt.NDArray[np.float32] | None]
+) -> npt.NDArray[np.int64]:
+    """The part that each image shows, `(n,)`: from the names, else from near-duplicates, else every image its own."""
+    if config.Calibrate.group_by is not None:
+        return parts_from_names(images.names, config.Calibrate.group_by)
+    found = embeddings() if config.Calibrate.near_duplicates else None
+    return np.arange(len(images)) if found is None else find_parts(found)
 
 
 def plan_of(config: RunConfig, images: TrainingImages) -> Plan:

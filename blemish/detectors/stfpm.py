@@ -82,12 +82,12 @@ class STFPM(Trained):
         graph = GraphBuilder()
         pixels = graph.input("image", np.uint8, ["N", height, width, 3])
         both = [
-            append_network(graph, module, self.teacher.record, pixels, height, width)
+            append_network(graph, module, self.teacher.record, pixels, (height, width))
             for module in (self.teacher.module, self.network)
         ]
         levels = [
-            _append_level(graph, *values, weight, stride / self.strides[0])
-            for *values, weight, stride in zip(*both, self._weights, self.strides, strict=True)
+            _append_level(graph, teacher, student, weight, stride / self.strides[0])
+            for teacher, student, weight, stride in zip(*both, self._weights, self.strides, strict=True)
         ]
         fused = levels[0]
         for level in levels[1:]:
@@ -137,7 +137,7 @@ class Imitation:
         torch.manual_seed(detector.plan.seed)
         student = new_network(detector.setting.backbone, detector.strides)
         self.network = student.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.teacher.module.to(self.device)
+        self.teacher.module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         room = detector.setting.memory_budget // 2
         self._images = _Taught(self.teacher, images, self.device, room, progress)
         self._watched = _Taught(self.teacher, detector.watched, self.device, room, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from itertools import islice
 from pathlib import Path
@@ -101,11 +102,13 @@ class Trained(Detector):
         described = {
             "detector": self.card.name,
             "backbone": self.backbone.name,
-            "width": str(self.setting.width),
-            "height": str(self.setting.height),
+            "width": self.setting.width,
+            "height": self.setting.height,
         }
+        # one key: the format keeps no order of several, and equal trainings are to give equal files
+        metadata = {"blemish": json.dumps(described)}
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, tensor_bytes(self.network.state_dict(), described))
+        write_whole(path, tensor_bytes(self.network.state_dict(), metadata))
 
     @property
     @abstractmethod

@@ -29,10 +29,10 @@ SAMPLES = 4  # images of a parity check
 
 
 def append_exported(
-    graph: GraphBuilder, module: nn.Module, record: Backbone, pixels: str, height: int, width: int
+    graph: GraphBuilder, module: nn.Module, record: Backbone, pixels: str, size: tuple[int, int]
 ) -> list[str]:
     """Append a torch network that takes normalised planes; returns the values of its outputs."""
-    model = _exported(module, height, width)
+    model = _exported(module, *size)
     x = normalised(graph, to_channels_first(graph, pixels), record.mean, record.std)
     names = append(graph, converted(model), image_input(model), x)
     return [names[value.name] for value in model.graph.output]

@@ -75,7 +75,7 @@ def new_network(name: str, strides: Sequence[int]) -> nn.Module:
 
     timm_name = _TIMM_EMBEDDED if name == EMBEDDED else name
     try:
-        whole = timm.create_model(timm_name, pretrained=False, features_only=True)
+        whole: Any = timm.create_model(timm_name, pretrained=False, features_only=True)
         reductions = list(whole.feature_info.reduction())
         indices = [reductions.index(stride) for stride in strides]
         network = timm.create_model(timm_name, pretrained=False, features_only=True, out_indices=indices)
@@ -84,7 +84,7 @@ def new_network(name: str, strides: Sequence[int]) -> nn.Module:
     except (RuntimeError, AttributeError, TypeError) as error:
         raise BackboneError(f"backbone {name} gives no feature maps ({str(error)[:200]})") from None
     _drop_unused(network)
-    return network  # type: ignore[no-any-return]
+    return network
 
 
 def channels_of(network: Any) -> list[int]:
@@ -101,17 +101,17 @@ def normalised_planes(pixels: Tensor, record: Backbone) -> Tensor:
 
 
 def append_network(
-    graph: GraphBuilder, module: nn.Module, record: Backbone, pixels: str, height: int, width: int
+    graph: GraphBuilder, module: nn.Module, record: Backbone, pixels: str, size: tuple[int, int]
 ) -> list[str]:
-    """Append a teacher or student to a graph that has uint8 `pixels`; returns the values of its taps."""
+    """Append a teacher or student to a graph with uint8 `pixels` of a size (height, width); returns its taps."""
     taps = [tap.name for tap in record.taps]
     if record.name == EMBEDDED:
         names = {ours: theirs for theirs, ours in _embedded_names().items()}
         weights = {names[name]: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
-        return append_lite0(weights, graph, pixels, height, width, taps)
+        return append_lite0(weights, graph, pixels, *size, taps)
     from blemish.training.export import append_exported
 
-    return append_exported(graph, module, record, pixels, height, width)
+    return append_exported(graph, module, record, pixels, size)
 
 
 def _embedded_names() -> dict[str, str]:
@@ -149,7 +149,7 @@ def _hub_state(name: str) -> tuple[dict[str, Tensor], Backbone]:
         ) from None
     state = model.state_dict()
     record = _record(name, f"timm: {source}", _state_sha256(state), str(licence))
-    return state, replace(record, mean=tuple(config.mean), std=tuple(config.std))
+    return state, record
 
 
 def _record(name: str, source: str, sha256: str, licence: str) -> Backbone:
@@ -157,8 +157,14 @@ def _record(name: str, source: str, sha256: str, licence: str) -> Backbone:
     import timm
 
     config = timm.get_pretrained_cfg(name) if name != EMBEDDED else None
-    mean, std = (config.mean, config.std) if config is not None else ((0.5,) * 3, (0.5,) * 3)
-    return Backbone(name, source, sha256, licence, tuple(mean), tuple(std), (), _no_layers)
+    half = (0.5, 0.5, 0.5)
+    mean, std = (half, half) if config is None else (_three(config.mean), _three(config.std))
+    return Backbone(name, source, sha256, licence, mean, std, (), _no_layers)
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return float(red), float(green), float(blue)
 
 
 def _no_layers(*_: Any) -> list[str]:

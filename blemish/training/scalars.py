@@ -21,8 +21,8 @@ def scalar_writer(folder: Path | None, start: int) -> Iterator[Callable[[str, fl
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(str(folder / FOLDER), purge_step=start + 1)  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder / FOLDER), purge_step=start + 1)
     try:
-        yield lambda name, value, step: writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+        yield writer.add_scalar
     finally:
-        writer.close()  # type: ignore[no-untyped-call]
+        writer.close()
