@@ -25,13 +25,17 @@ from blemish.config import RunConfig
 from blemish.detectors import Detector, Progress, Setting
 from blemish.detectors.patch_features import EMBEDDED, embeddings_of
 from blemish.detectors.trained import Trained
+from blemish.engines.devices import parse_device
 from blemish.errors import UsageError
 from blemish.models import data_fingerprint
 from blemish.training import Plan
 from blemish.training_images import TrainingImages
 
-# Keys that may change when a training goes on: they decide where and how often something is written, not what.
-_FREE_KEYS = {"Global.output", "Global.mode", "Global.dataset_dir", "Train.resume_path", "Train.log_interval"}
+# Keys that may change when a training goes on: they decide where and how often, not what.
+_FREE_KEYS = {
+    *("Global.output", "Global.mode", "Global.dataset_dir", "Global.device"),
+    *("Train.resume_path", "Train.log_interval"),
+}
 _FREE_SECTIONS = ("CheckDataset", "Evaluate", "Predict", "Export")
 
 
@@ -98,6 +102,7 @@ def plan_of(config: RunConfig, images: TrainingImages) -> Plan:
         patience=section.patience,
         keep=section.keep,
         device=config.Global.device,
+        processes=max(1, len(parse_device(config.Global.device).ids)),
         seed=config.Global.seed,
         weights=weight_file(config),
         folder=Path(config.Global.output),

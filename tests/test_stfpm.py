@@ -219,3 +219,28 @@ def test_few_images_and_folds(tmp_path: Path, folds: int | None) -> None:
     )
     kind = json.loads((report.folder / "model.json").read_text())["calibration"]["kind"]
     assert kind == ("one part" if folds is None else "cross-fitted, 2 folds")
+
+
+def test_two_processes_learn_what_one_does() -> None:
+    """Two CPU processes stand in for two devices; later batches differ by rounding that random weights amplify."""
+
+    def losses(processes: int) -> list[float]:
+        detector = fitted(iterations=3, processes=processes, log_interval=1, learning_rate=0.1)
+        assert detector.graph() and detector.outcome is not None
+        return list(detector.outcome.state.losses.values())
+
+    one, two = losses(1), losses(2)
+    assert two[0] == pytest.approx(one[0], rel=1e-6) and two[1] == pytest.approx(one[1], rel=1e-4)
+    assert two[2] == pytest.approx(one[2], rel=1e-2)
+
+
+def test_a_batch_that_devices_cannot_share_is_refused() -> None:
+    with pytest.raises(UsageError, match="a batch of 4 images cannot be shared by 3 devices"):
+        fitted(iterations=3, processes=3)
+
+
+def test_what_stops_a_training_of_several_processes_is_told() -> None:
+    from blemish.training.loop import TrainingError
+
+    with pytest.raises(TrainingError, match="the loss is nan at iteration"):
+        fitted(iterations=30, processes=2, learning_rate=1e30)

@@ -130,6 +130,7 @@ class Imitation:
 
         from blemish.training.devices import training_device
         from blemish.training.networks import new_network
+        from blemish.training.several import distributed_network, synchronised
 
         self.parameters, self.teacher = detector.parameters, detector.teacher
         self.device = training_device(detector.plan.device)
@@ -137,6 +138,10 @@ class Imitation:
         torch.manual_seed(detector.plan.seed)
         student = new_network(detector.setting.backbone, detector.strides)
         self.network = student.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._imitate: nn.Module = self.network
+        if detector.plan.processes > 1:
+            self.network = synchronised(self.network, self.device)
+            self._imitate = distributed_network(self.network, self.device)
         self.teacher.module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         room = detector.setting.memory_budget // 2
         self._images = _Taught(self.teacher, images, self.device, room, progress)
@@ -156,7 +161,7 @@ class Imitation:
 
     def loss(self, batch: tuple[Tensor, list[Tensor]]) -> Tensor:
         planes, taught = batch
-        levels = level_distances(taught, self.network(planes))
+        levels = level_distances(taught, self._imitate(planes))
         return sum((level.mean() for level in levels[1:]), levels[0].mean())
 
     def criterion(self) -> float:
@@ -177,7 +182,7 @@ class Imitation:
                 for level, d in enumerate(level_distances(features, self.network(planes))):
                     sums[:, level] += len(d) * d.mean().item(), len(d) * d.square().mean().item()
         mean, square = sums / len(taught)
-        return list(mean), list(np.sqrt(np.maximum(square - mean**2, 0)))
+        return mean.tolist(), np.sqrt(np.maximum(square - mean**2, 0)).tolist()
 
 
 class _Taught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -80,8 +81,22 @@ class Trained(Detector):
                 progress("training", done, total, detail)
 
         self._samples = list(islice(images, PARITY_IMAGES))
+        if self.plan.processes > 1:
+            return self._fit_on_several(images, progress)
         learner = self.learner(images, progress)
         self.outcome = train(learner, self.plan, advance)
+        self.conclude(learner)
+        return self
+
+    def _fit_on_several(self, images: Images, progress: Progress | None) -> Detector:
+        """Train in one process a device, then take the weights over."""
+        from blemish.training.several import train_on_several
+
+        self.outcome, weights = train_on_several(self, images)
+        self.plan = replace(self.plan, processes=1, device=self.plan.device_of(0))
+        learner = self.learner(images, progress)
+        learner.network.load_state_dict(weights)
+        learner.network.eval()
         self.conclude(learner)
         return self
 

@@ -155,10 +155,10 @@ class _Run:
         rate = self.plan.rate(step, self.seconds)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        batch = self.learner.batch(self.plan.rows(step, self.learner.count))
+        batch = self.learner.batch(self.plan.share(step, self.learner.count))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.mixed_precision):
             loss = self.learner.loss(batch)
-        value = float(loss.detach())
+        value = self._shared(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(f"the loss is {value} at iteration {step + 1}: {_GENTLER}")
         self.optimiser.zero_grad(set_to_none=True)
@@ -166,6 +166,14 @@ class _Run:
         torch.nn.utils.clip_grad_norm_(self.parameters, CLIP)
         self.optimiser.step()
         return value
+
+    def _shared(self, loss: Tensor) -> float:
+        """The loss of the joint batch."""
+        if self.plan.processes > 1:
+            from torch import distributed
+
+            distributed.all_reduce(loss)
+        return float(loss) / self.plan.processes
 
     def _note(self, done: int, loss: float, speed: float, write: Callable[[str, float, int], None]) -> None:
         rate = self.plan.rate(done - 1, self.seconds)

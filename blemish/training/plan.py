@@ -31,6 +31,7 @@ class Plan:
         seed: start of every random choice.
         folder: where `iter_N` folders go; None keeps nothing.
         resume: an `iter_N` folder to go on from.
+        processes, rank: how many devices share each batch, and which of them this process is.
         identity: all that must be the same for going on: dotted keys of the run file and the data's fingerprint.
     """
 
@@ -50,6 +51,8 @@ class Plan:
     folder: Path | None = None
     resume: Path | None = None
     identity: dict[str, Any] = field(default_factory=dict)
+    processes: int = 1
+    rank: int = 0
 
     def without_files(self) -> Plan:
         """The same training, leaving nothing on the disk: for folds of a calibration."""
@@ -64,6 +67,15 @@ class Plan:
         if self.time_budget is not None:
             done = max(done, min(1.0, seconds / self.time_budget))
         return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+    def device_of(self, rank: int) -> str:
+        """The device of one process: `gpu:3` of `gpu:1,3`; all share a `cpu`."""
+        kind, _, numbers = self.device.partition(":")
+        return f"{kind}:{numbers.split(',')[rank]}" if numbers else kind
+
+    def share(self, step: int, count: int) -> npt.NDArray[np.int64]:
+        """The images of batch `step` that this process takes."""
+        return self.rows(step, count)[self.rank :: self.processes]
 
     def rows(self, step: int, count: int) -> npt.NDArray[np.int64]:
         """Which of `count` images batch `step` holds: every round a new order, no image left out, none twice."""
