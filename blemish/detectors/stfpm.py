@@ -30,6 +30,7 @@ Floats = npt.NDArray[np.float32]
 
 CHUNK = 8  # images that the teacher takes at once
 SMALLEST_NORM = 1e-12
+LEAST_DEVIATION = 0.1  # of the mean distance: one image alone does not deviate from itself
 
 
 class STFPMParameters(Section):
@@ -55,6 +56,7 @@ class STFPM(Trained):
         super().__init__(setting, parameters)
         self._student: nn.Module | None = None
         self._weights: list[float] = []  # one a level
+        self._usual: list[Floats] = []  # one a level, (h, w)
         self._blurs = blurs(setting.height, setting.width, *self._grid)
 
     @property
@@ -67,10 +69,20 @@ class STFPM(Trained):
         return Imitation(self, images, progress)
 
     def conclude(self, learner: Imitation) -> None:
-        """Weigh each level by how much good images' distances vary there, so that no level drowns the others."""
-        means, deviations = learner.statistics()
-        scales = deviations if self.parameters.fusion == "sum" else means
-        self._weights = [1 / max(scale, SMALLEST_NORM) for scale in scales]
+        """Learn what distances are usual: at the border, for one, no student follows its teacher well.
+
+        For the sum, a level counts what exceeds the usual at that position, in deviations of good images, so that no
+        level drowns the others. For the product, it counts the distances themselves, as published.
+        """
+        usual, deviations = learner.statistics()
+        means = [max(float(level.mean()), SMALLEST_NORM) for level in usual]
+        if self.parameters.fusion == "sum":
+            floors = [LEAST_DEVIATION * mean for mean in means]
+            self._weights = [1 / max(pair) for pair in zip(deviations, floors, strict=True)]
+            self._usual = usual
+        else:
+            self._weights = [1 / mean for mean in means]
+            self._usual = [np.zeros_like(level) for level in usual]
         self._student = learner.network.cpu().eval()
         self.teacher.module.cpu()
 
@@ -86,8 +98,8 @@ class STFPM(Trained):
             for module in (self.teacher.module, self.network)
         ]
         levels = [
-            _append_level(graph, teacher, student, weight, stride / self.strides[0])
-            for teacher, student, weight, stride in zip(*both, self._weights, self.strides, strict=True)
+            _append_level(graph, pair, usual, weight, stride / self.strides[0])
+            for *pair, usual, weight, stride in zip(*both, self._usual, self._weights, self.strides, strict=True)
         ]
         fused = levels[0]
         for level in levels[1:]:
@@ -106,8 +118,8 @@ class STFPM(Trained):
             planes = normalised_planes(torch.from_numpy(pixels), self.teacher.record)
             distances = level_distances(unit_features(self.teacher.module(planes)), self.network(planes))
             levels = [
-                interpolate(weight * d[:, None], self._grid, mode="bilinear")
-                for weight, d in zip(self._weights, distances, strict=True)
+                interpolate(weight * (d - torch.from_numpy(usual))[:, None], self._grid, mode="bilinear")
+                for weight, usual, d in zip(self._weights, self._usual, distances, strict=True)
             ]
             fused = sum(levels) if self.parameters.fusion == "sum" else torch.stack(levels).prod(0)
             down, across = (torch.from_numpy(blur) for blur in self._blurs)
@@ -166,23 +178,26 @@ class Imitation:
 
     def criterion(self) -> float:
         """The loss on the watched images, or on those learned from where none are."""
-        means, _ = self.statistics(self._watched if len(self._watched) else self._images)
-        return sum(means)
+        usual, _ = self.statistics(self._watched if len(self._watched) else self._images)
+        return float(sum(level.mean() for level in usual))
 
-    def statistics(self, taught: _Taught | None = None) -> tuple[list[float], list[float]]:
-        """Mean and deviation of each level's distances over all positions of the images."""
+    def statistics(self, taught: _Taught | None = None) -> tuple[list[Floats], list[float]]:
+        """Of each level, the images' mean distance at every position `(h, w)`, and the deviation from it over all."""
         import torch
 
         taught = taught or self._images
-        sums = np.zeros((2, len(self.teacher.strides)))
+        sums: list[Any] = [0.0] * len(self.teacher.strides)
+        squares = np.zeros(len(sums))
         self.network.eval()
         with torch.inference_mode():
             for start in range(0, len(taught), CHUNK):
                 planes, features = taught.take(np.arange(start, min(start + CHUNK, len(taught))))
                 for level, d in enumerate(level_distances(features, self.network(planes))):
-                    sums[:, level] += len(d) * d.mean().item(), len(d) * d.square().mean().item()
-        mean, square = sums / len(taught)
-        return mean.tolist(), np.sqrt(np.maximum(square - mean**2, 0)).tolist()
+                    sums[level] = sums[level] + d.double().sum(0).cpu().numpy()
+                    squares[level] += len(d) * d.double().square().mean().item()
+        usual = [total / len(taught) for total in sums]
+        variances = [square / len(taught) - np.square(mean).mean() for square, mean in zip(squares, usual, strict=True)]
+        return [mean.astype(np.float32) for mean in usual], [float(max(v, 0.0)) ** 0.5 for v in variances]
 
 
 class _Taught:
@@ -252,12 +267,14 @@ def level_distances(taught: list[Tensor], student: list[Tensor]) -> list[Tensor]
     return [(ours - theirs).square().sum(1) / 2 for theirs, ours in pairs]
 
 
-def _append_level(graph: GraphBuilder, teacher: str, student: str, weight: float, scale: float) -> str:
-    """The weighted distance of one level on the finest grid, `[N, 1, rows, columns]`."""
-    units = [_append_unit(graph, value) for value in (teacher, student)]
+def _append_level(graph: GraphBuilder, pair: list[str], usual: Floats, weight: float, scale: float) -> str:
+    """The weighted distance of teacher and student beyond the usual, on the finest grid, `[N, 1, rows, columns]`."""
+    units = [_append_unit(graph, value) for value in pair]
     gap = graph.node("Sub", *units, hint="gap")
     distance = graph.node("ReduceSumSquare", gap, axes=[1], keepdims=1, hint="squared_distance")
-    distance = graph.node("Mul", distance, graph.constant(np.float32(weight / 2), "level_weight"), hint="distance")
+    distance = graph.node("Mul", distance, graph.constant(np.float32(0.5), "half"), hint="distance")
+    distance = graph.node("Sub", distance, graph.constant(usual, "usual_distance"), hint="unusual")
+    distance = graph.node("Mul", distance, graph.constant(np.float32(weight), "level_weight"), hint="weighted")
     if scale == 1:
         return distance
     return graph.node(
