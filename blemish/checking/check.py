@@ -132,7 +132,7 @@ def _record(dataset: Dataset, shown: dict[str, list[str]], findings: tuple[Findi
     }
 
 
-def _silent(_stage: str, _done: int, _total: int) -> None:
+def _silent(stage: str, done: int, total: int, detail: str = "") -> None:
     """No progress shown."""
 
 

@@ -6,16 +6,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from blemish.cli.logs import say
 
-Progress = Callable[[str, int, int], None]
+if TYPE_CHECKING:
+    from blemish.detectors import Progress
+
 LINE_INTERVAL = 10.0  # seconds
 
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
-    """A callback `(stage, done, total)` that shows the progress for as long as the context lasts."""
+    """A callback `(stage, done, total, detail)` that shows the progress for as long as the context lasts."""
     if sys.stderr.isatty():
         with _bar() as advance:
             yield advance
@@ -29,14 +32,20 @@ def _bar() -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
     with RichProgress(*columns, console=Console(stderr=True)) as bar:
         tasks = {}
 
-        def advance(stage: str, done: int, total: int) -> None:
+        def advance(stage: str, done: int, total: int, detail: str = "") -> None:
             if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done, total=total)
+                tasks[stage] = bar.add_task(stage, total=total, detail="")
+            bar.update(tasks[stage], completed=done, total=total, detail=detail)
 
         yield advance
 
@@ -45,11 +54,11 @@ def _lines(clock: Callable[[], float] = time.monotonic) -> Progress:
     """A line when a stage begins or ends, and at most every `LINE_INTERVAL` seconds between."""
     current, last = "", 0.0
 
-    def advance(stage: str, done: int, total: int) -> None:
+    def advance(stage: str, done: int, total: int, detail: str = "") -> None:
         nonlocal current, last
         now = clock()
         if stage != current or done >= total or now - last >= LINE_INTERVAL:
-            say(f"{stage}: {done} of {total}")
+            say(f"{stage}: {done} of {total}{', ' * bool(detail)}{detail}")
             current, last = stage, now
 
     return advance

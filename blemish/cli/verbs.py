@@ -36,6 +36,9 @@ def train(
     device: options.Device = None,
     preset: Annotated[str | None, typer.Option(help="fast, balanced or accurate.", metavar="PRESET")] = None,
     false_alarm_rate: options.FalseAlarmRate = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in the output folder.")
+    ] = False,
     config: options.RunFile = None,
     override: options.Overrides = None,
     _verbose: options.Verbose = False,
@@ -53,7 +56,10 @@ def train(
     }
     given = [f"{key}={value}" for key, value in flags.items() if value is not None]
     run_file = config or (_packaged(model) if model else None)
-    _fit(load_config(run_file, ["Global.mode=train", *given, *(override or [])]))
+    settings = load_config(run_file, ["Global.mode=train", *given, *(override or [])])
+    if resume and settings.Train.resume_path is None:
+        settings.Train.resume_path = _newest_checkpoint(settings)
+    _fit(settings)
 
 
 def predict(
@@ -163,6 +169,15 @@ def run(config: options.RunFile = None, override: options.Overrides = None, _ver
         raise UsageError(f"This version does not have Global.mode={mode} yet; it has {', '.join(_MODES)}.")
     with failure_recorded(settings):
         _MODES[mode](settings)
+
+
+def _newest_checkpoint(config: RunConfig) -> str:
+    from blemish.training.checkpoints import checkpoints
+
+    found = checkpoints(Path(config.Global.output))
+    if not found:
+        raise UsageError(f"--resume: there is no checkpoint iter_N in {config.Global.output}; start without --resume.")
+    return str(found[0])
 
 
 def _fitted(config: RunConfig) -> FitReport:

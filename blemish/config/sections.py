@@ -113,6 +113,9 @@ class TrainSection(Section):
     log_interval: int = Field(default=10, ge=1)
     eval_interval: int = Field(default=100, ge=1)
     amp: Literal["OFF", "O1", "O2"] = "OFF"
+    time_budget: float | None = Field(default=None, gt=0)
+    patience: int | None = Field(default=None, ge=1)
+    keep: Literal["last", "best"] = "last"
 
 
 class EvaluateSection(Section):
@@ -171,6 +174,8 @@ class CalibrateSection(Section):
     false_alarm_rate: float = Field(default=0.01, gt=0, lt=1)
     group_by: Pattern = None
     near_duplicates: bool = True
+    held_out: float = Field(default=0.2, gt=0, lt=1)
+    folds: int | None = Field(default=None, ge=2, le=100)
 
 
 class RunConfig(Section):

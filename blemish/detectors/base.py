@@ -8,9 +8,9 @@ detector, write one file with a subclass of `Detector` and name it as an entry p
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     import onnx
 
     from blemish.backbones import Backbone
+    from blemish.training import Plan
 
 Image = npt.NDArray[np.uint8]
 Images = Collection[Image]  # RGB (height, width, 3) at the model's input size; may be gone through more than once
-Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+class Progress(Protocol):
+    """Told how far a long task is; `detail` says what else is worth knowing, such as the loss."""
+
+    def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None: ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Setting:
         memory_budget: bytes that `fit` may take for data that grows with the number of images.
         seed: start of every random choice.
         device: where networks run, as in `Global.device`.
+        plan: what a detector that learns by gradient is to do; None: its defaults, leaving nothing on the disk.
     """
 
     width: int
@@ -55,6 +62,7 @@ class Setting:
     memory_budget: int = 2_000_000_000
     seed: int = 0
     device: str = "auto"
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -75,10 +83,19 @@ class Detector(ABC):
 
     card: ClassVar[ModelCard]
     Parameters: ClassVar[Any]  # a subclass of pydantic.BaseModel
+    # Whether it learns by gradient: then a share of the good images is held out of `fit` and calibrates.
+    learns: ClassVar[bool] = False
 
     def __init__(self, setting: Setting, parameters: Any = None) -> None:
         self.setting = setting
         self.parameters = self.Parameters() if parameters is None else parameters
+
+    @classmethod
+    def fixed_size(cls, backbone: str) -> tuple[int, int] | None:
+        """The only input (height, width) that the backbone takes, or None; refuses an unknown backbone."""
+        from blemish.backbones import load_backbone
+
+        return load_backbone(backbone).size
 
     @abstractmethod
     def fit(self, images: Images, progress: Progress | None = None) -> Detector:

@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.backbones import Backbone, Tap, load_backbone
+from blemish.detectors.base import Setting
 from blemish.engines import open_engine
 from blemish.errors import BackboneError
 from blemish.graph import GraphBuilder
 
 STRIDES = (8, 16)
+EMBEDDED = "efficientnet_lite0"
 
 Floats = npt.NDArray[np.float32]
 
@@ -83,6 +85,12 @@ def channels_last(graph: GraphBuilder, maps: str) -> str:
 def embedding(features: Floats) -> Floats:
     """Mean and deviation of features over all positions `(2 d,)`: a turn or shift of the part hardly moves them."""
     return np.concatenate([features.mean(axis=0), features.std(axis=0)])
+
+
+def embeddings_of(images: Iterable[npt.NDArray[np.uint8]], backbone: str, setting: Setting) -> Floats:
+    """The embeddings `(n, 2 d)` of images, for detectors whose own features come too late to tell parts apart."""
+    features = PatchFeatures(backbone, setting.height, setting.width)
+    return np.stack([embedding(patches) for patches in features.extract(images, setting.device)])
 
 
 def _neighbourhood(graph: GraphBuilder, value: str) -> str:

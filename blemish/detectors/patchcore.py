@@ -20,6 +20,7 @@ from blemish.detectors.leave_out import left_out_distances
 from blemish.detectors.memory_bank import MemoryBank, Selection, bank_of, merged_bank
 from blemish.detectors.nearest_row import append_nearest
 from blemish.detectors.patch_features import PatchFeatures, embedding
+from blemish.detectors.smoothing import append_blur, append_outputs, blurs
 from blemish.errors import UsageError
 from blemish.graph import GraphBuilder
 
@@ -31,8 +32,6 @@ Floats = npt.NDArray[np.float32]
 LEAST_ROWS = 512
 LEAST_CHUNK = 8  # images whose features are selected from together; fewer cannot say what is odd
 RATIOS = {"fast": 0.01, "balanced": 0.01, "accurate": 0.01}
-# The published blur is 4 pixels at an input of 256; it grows with the input.
-SMOOTHING = 4 / 256
 
 
 class PatchCoreParameters(Section):
@@ -128,14 +127,7 @@ class PatchCore(Detector):
         rows, columns = self.features.rows, self.features.columns
         graph = GraphBuilder()
         distances = append_nearest(graph, self.features, self.bank.rows)  # [N, rows, columns]
-        down, across = self._blurs()
-        blurred = graph.node("MatMul", graph.constant(down, "blur_down"), distances, hint="blurred_down")
-        blurred = graph.node(
-            "MatMul", blurred, graph.constant(np.ascontiguousarray(across.T), "blur_across"), hint="blurred"
-        )
-        graph.output(blurred, "anomaly_map", np.float32, ["N", rows, columns])
-        score = graph.node("ReduceMax", blurred, axes=[1, 2], keepdims=0, hint="largest")
-        graph.output(score, "score", np.float32, ["N"])
+        append_outputs(graph, append_blur(graph, distances, *self._blurs()), rows, columns)
         return graph.model("PatchCore")
 
     @property
@@ -195,18 +187,7 @@ class PatchCore(Detector):
         return smoothed
 
     def _blurs(self) -> tuple[Floats, Floats]:
-        """Gaussian blur along the rows and along the columns of the grid, as matrices."""
-        sigma = (
-            SMOOTHING * np.sqrt(self.setting.width * self.setting.height) / self.setting.width * self.features.columns
-        )
-        return _blur(self.features.rows, sigma), _blur(self.features.columns, sigma)
-
-
-def _blur(size: int, sigma: float) -> Floats:
-    """Gaussian weights `(size, size)`; each row sums to one, so a constant map stays as it is up to its border."""
-    cells = np.arange(size)
-    weights = np.exp(-((cells[:, None] - cells[None]) ** 2) / (2 * sigma**2))
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
+        return blurs(self.setting.height, self.setting.width, self.features.rows, self.features.columns)
 
 
 def _report(progress: Progress | None, stage: str, done: int, total: int) -> None:

@@ -1,0 +1,294 @@
+"""STFPM (Wang et al. 2021, "Student-Teacher Feature Pyramid Matching for Anomaly Detection").
+
+A student network learns to give the feature maps of a frozen teacher on good images. It has never learned to do so
+for what good images do not show: where the two disagree, something is odd. Written from the paper's description.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from blemish.config import Section
+from blemish.detectors.base import Images, ModelCard, Progress
+from blemish.detectors.smoothing import append_blur, append_outputs, blurs
+from blemish.detectors.trained import Trained
+from blemish.errors import UsageError
+from blemish.graph import GraphBuilder
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+    from torch import Tensor, nn
+
+    from blemish.training.networks import Teacher
+
+Floats = npt.NDArray[np.float32]
+
+CHUNK = 8  # images that the teacher takes at once
+SMALLEST_NORM = 1e-12
+LEAST_DEVIATION = 0.1  # of the mean distance: one image alone does not deviate from itself
+
+
+class STFPMParameters(Section):
+    """The keys of the run file's `Model` section that are STFPM's own."""
+
+    fusion: Literal["sum", "product"] = Field("sum", description="How the three levels' maps become one.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of stochastic gradient descent.")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="Of stochastic gradient descent.")
+
+
+class STFPM(Trained):
+    """Where a student disagrees with its teacher."""
+
+    card = ModelCard(
+        "STFPM",
+        "student that imitates a frozen teacher on good images; small, learns by gradient",
+        "train",
+        "Wang et al. 2021, arXiv:2103.04257",
+    )
+    Parameters = STFPMParameters
+
+    def __init__(self, setting: Any, parameters: Any = None) -> None:
+        super().__init__(setting, parameters)
+        self._student: nn.Module | None = None
+        self._weights: list[float] = []  # one a level
+        self._usual: list[Floats] = []  # one a level, (h, w)
+        self._blurs = blurs(setting.height, setting.width, *self._grid)
+
+    @property
+    def network(self) -> nn.Module:
+        if self._student is None:
+            raise UsageError("fit STFPM first")
+        return self._student
+
+    def learner(self, images: Images, progress: Progress | None) -> Imitation:
+        return Imitation(self, images, progress)
+
+    def conclude(self, learner: Imitation) -> None:
+        """Learn what distances are usual: at the border, for one, no student follows its teacher well.
+
+        For the sum, a level counts what exceeds the usual at that position, in deviations of good images, so that no
+        level drowns the others. For the product, it counts the distances themselves, as published.
+        """
+        usual, deviations = learner.statistics()
+        means = [max(float(level.mean()), SMALLEST_NORM) for level in usual]
+        if self.parameters.fusion == "sum":
+            floors = [LEAST_DEVIATION * mean for mean in means]
+            self._weights = [1 / max(pair) for pair in zip(deviations, floors, strict=True)]
+            self._usual = usual
+        else:
+            self._weights = [1 / mean for mean in means]
+            self._usual = [np.zeros_like(level) for level in usual]
+        self._student = learner.network.cpu().eval()
+        self.teacher.module.cpu()
+
+    def layers(self) -> onnx.ModelProto:
+        """Teacher, student, distance of each level, fusion, Gaussian blur, largest value."""
+        from blemish.training.networks import append_network
+
+        height, width = self.setting.height, self.setting.width
+        graph = GraphBuilder()
+        pixels = graph.input("image", np.uint8, ["N", height, width, 3])
+        both = [
+            append_network(graph, module, self.teacher.record, pixels, (height, width))
+            for module in (self.teacher.module, self.network)
+        ]
+        levels = [
+            _append_level(graph, pair, usual, weight, stride / self.strides[0])
+            for *pair, usual, weight, stride in zip(*both, self._usual, self._weights, self.strides, strict=True)
+        ]
+        fused = levels[0]
+        for level in levels[1:]:
+            fused = graph.node("Add" if self.parameters.fusion == "sum" else "Mul", fused, level, hint="fused")
+        maps = graph.node("Squeeze", fused, graph.constant(np.array([1])), hint="map")  # [N, rows, columns]
+        append_outputs(graph, append_blur(graph, maps, *self._blurs), *self._grid)
+        return graph.model("STFPM")
+
+    def outputs(self, pixels: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        import torch
+        from torch.nn.functional import interpolate
+
+        from blemish.training.networks import normalised_planes
+
+        with torch.inference_mode():
+            planes = normalised_planes(torch.from_numpy(pixels), self.teacher.record)
+            distances = level_distances(unit_features(self.teacher.module(planes)), self.network(planes))
+            levels = [
+                interpolate(weight * (d - torch.from_numpy(usual))[:, None], self._grid, mode="bilinear")
+                for weight, usual, d in zip(self._weights, self._usual, distances, strict=True)
+            ]
+            fused = sum(levels) if self.parameters.fusion == "sum" else torch.stack(levels).prod(0)
+            down, across = (torch.from_numpy(blur) for blur in self._blurs)
+            maps = down @ fused[:, 0] @ across.T  # type: ignore[index]  # (n, rows, columns)
+        return maps.numpy(), maps.amax((1, 2)).numpy()
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        return self.setting.height // self.strides[0], self.setting.width // self.strides[0]
+
+
+class Imitation:
+    """A student and what its teacher says of the images; see `blemish.training.loop.Learner`.
+
+    The teacher is frozen and images are not augmented: what it says is computed once, where memory allows.
+    """
+
+    def __init__(self, detector: STFPM, images: Images, progress: Progress | None) -> None:
+        import torch
+
+        from blemish.training.devices import training_device
+        from blemish.training.networks import new_network
+        from blemish.training.several import distributed_network, synchronised
+
+        self.parameters, self.teacher = detector.parameters, detector.teacher
+        self.device = training_device(detector.plan.device)
+        self.count = len(images)
+        torch.manual_seed(detector.plan.seed)
+        student = new_network(detector.setting.backbone, detector.strides)
+        self.network = student.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._imitate: nn.Module = self.network
+        if detector.plan.processes > 1:
+            self.network = synchronised(self.network, self.device)
+            self._imitate = distributed_network(self.network, self.device)
+        self.teacher.module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        room = detector.setting.memory_budget // 2
+        self._images = _Taught(self.teacher, images, self.device, room, progress)
+        self._watched = _Taught(self.teacher, detector.watched, self.device, room, None)
+        self.ignorance = self._images.ignorance
+
+    def optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
+        import torch
+
+        p = self.parameters
+        return torch.optim.SGD(
+            self.network.parameters(), learning_rate, momentum=p.momentum, weight_decay=p.weight_decay
+        )
+
+    def batch(self, rows: npt.NDArray[np.int64]) -> tuple[Tensor, list[Tensor]]:
+        return self._images.take(rows)
+
+    def loss(self, batch: tuple[Tensor, list[Tensor]]) -> Tensor:
+        planes, taught = batch
+        levels = level_distances(taught, self._imitate(planes))
+        return sum((level.mean() for level in levels[1:]), levels[0].mean())
+
+    def criterion(self) -> float:
+        """The loss on the watched images, or on those learned from where none are."""
+        usual, _ = self.statistics(self._watched if len(self._watched) else self._images)
+        return float(sum(level.mean() for level in usual))
+
+    def statistics(self, taught: _Taught | None = None) -> tuple[list[Floats], list[float]]:
+        """Of each level, the images' mean distance at every position `(h, w)`, and the deviation from it over all."""
+        import torch
+
+        taught = taught or self._images
+        sums: list[Any] = [0.0] * len(self.teacher.strides)
+        squares = np.zeros(len(sums))
+        self.network.eval()
+        with torch.inference_mode():
+            for start in range(0, len(taught), CHUNK):
+                planes, features = taught.take(np.arange(start, min(start + CHUNK, len(taught))))
+                for level, d in enumerate(level_distances(features, self.network(planes))):
+                    sums[level] = sums[level] + d.double().sum(0).cpu().numpy()
+                    squares[level] += len(d) * d.double().square().mean().item()
+        usual = [total / len(taught) for total in sums]
+        variances = [square / len(taught) - np.square(mean).mean() for square, mean in zip(squares, usual, strict=True)]
+        return [mean.astype(np.float32) for mean in usual], [float(max(v, 0.0)) ** 0.5 for v in variances]
+
+
+class _Taught:
+    """Images, and the teacher's features of them as unit vectors."""
+
+    def __init__(self, teacher: Teacher, images: Images, device: Any, room: int, progress: Progress | None) -> None:
+        import torch
+
+        self._teacher, self._device = teacher, device
+        self._pixels = torch.from_numpy(np.stack(list(images)) if len(images) else np.empty((0, 1, 1, 3), np.uint8))
+        self._kept: list[Tensor] | None = None
+        self.ignorance = 0.0
+        self._teach(room, progress)
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> tuple[Tensor, list[Tensor]]:
+        """Normalised planes and the teacher's unit features of these images."""
+        import torch
+
+        from blemish.training.networks import normalised_planes
+
+        planes = normalised_planes(self._pixels[rows].to(self._device), self._teacher.record)
+        planes = planes.contiguous(memory_format=torch.channels_last)
+        if self._kept is not None:
+            return planes, [level[rows].to(self._device).float() for level in self._kept]
+        return planes, self._features(planes)
+
+    def _features(self, planes: Tensor) -> list[Tensor]:
+        import torch
+
+        with torch.inference_mode():
+            features = unit_features(self._teacher.module(planes))
+        return [level.clone() for level in features]  # a tensor of the inference mode cannot enter a loss
+
+    def _teach(self, room: int, progress: Progress | None) -> None:
+        """The teacher's features of all images, kept in 16 bits if they fit, and the loss of the best one answer."""
+        kept: list[list[Tensor]] = []
+        sums: list[Any] = [0.0] * len(self._teacher.strides)
+        for start in range(0, len(self), CHUNK):
+            rows = np.arange(start, min(start + CHUNK, len(self)))
+            _, features = self.take(rows)
+            sums = [total + level.mean((2, 3)).sum(0).cpu() for total, level in zip(sums, features, strict=True)]
+            if 2 * sum(level[0].numel() for level in features) * len(self) <= room:
+                kept.append([level.half().cpu() for level in features])
+            if progress is not None:
+                progress("features", start + len(rows), len(self))
+        if len(self):
+            self.ignorance = sum(1 - float((total / len(self)).norm()) for total in sums)
+        if kept:
+            import torch
+
+            self._kept = [torch.cat(level) for level in zip(*kept, strict=True)]
+
+
+def unit_features(levels: list[Tensor]) -> list[Tensor]:
+    """Feature maps `(n, C, h, w)` as unit vectors over the channels, in float32."""
+    from torch.nn.functional import normalize
+
+    return [normalize(level.float(), dim=1, eps=SMALLEST_NORM) for level in levels]
+
+
+def level_distances(taught: list[Tensor], student: list[Tensor]) -> list[Tensor]:
+    """Half the squared distance of the unit vectors, 1 - cosine, at every position: `(n, h, w)` a level."""
+    pairs = zip(taught, unit_features(student), strict=True)
+    return [(ours - theirs).square().sum(1) / 2 for theirs, ours in pairs]
+
+
+def _append_level(graph: GraphBuilder, pair: list[str], usual: Floats, weight: float, scale: float) -> str:
+    """The weighted distance of teacher and student beyond the usual, on the finest grid, `[N, 1, rows, columns]`."""
+    units = [_append_unit(graph, value) for value in pair]
+    gap = graph.node("Sub", *units, hint="gap")
+    distance = graph.node("ReduceSumSquare", gap, axes=[1], keepdims=1, hint="squared_distance")
+    distance = graph.node("Mul", distance, graph.constant(np.float32(0.5), "half"), hint="distance")
+    distance = graph.node("Sub", distance, graph.constant(usual, "usual_distance"), hint="unusual")
+    distance = graph.node("Mul", distance, graph.constant(np.float32(weight), "level_weight"), hint="weighted")
+    if scale == 1:
+        return distance
+    return graph.node(
+        "Resize",
+        distance,
+        "",
+        graph.constant(np.array([1, 1, scale, scale], np.float32), "scales"),
+        mode="linear",
+        coordinate_transformation_mode="half_pixel",
+        hint="upsampled",
+    )
+
+
+def _append_unit(graph: GraphBuilder, features: str) -> str:
+    norm = graph.node("ReduceL2", features, axes=[1], keepdims=1, hint="norm")
+    floor = graph.constant(np.float32(SMALLEST_NORM), "smallest_norm")
+    return graph.node("Div", features, graph.node("Max", norm, floor, hint="safe_norm"), hint="unit")

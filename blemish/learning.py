@@ -1,0 +1,201 @@
+"""Fitting a detector that learns by gradient: what it learns from, what is held out, what is kept of its training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.calibration import (
+    Calibration,
+    Chosen,
+    cross_fitted,
+    find_parts,
+    held_out_images,
+    parts_from_names,
+    scores_of,
+)
+from blemish.config import RunConfig
+from blemish.detectors import Detector, Progress, Setting
+from blemish.detectors.patch_features import EMBEDDED, embeddings_of
+from blemish.detectors.trained import Trained
+from blemish.engines.devices import parse_device
+from blemish.errors import UsageError
+from blemish.models import data_fingerprint
+from blemish.training import Plan
+from blemish.training_images import TrainingImages
+
+# Keys that may change when a training goes on: they decide where and how often, not what.
+_FREE_KEYS = {
+    *("Global.output", "Global.mode", "Global.dataset_dir", "Global.device"),
+    *("Train.resume_path", "Train.log_interval"),
+}
+_FREE_SECTIONS = ("CheckDataset", "Evaluate", "Predict", "Export")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A trained detector and the calibration of it."""
+
+    detector: Trained
+    calibration: Calibration
+
+
+def learn(
+    config: RunConfig,
+    make: Callable[[Setting], Detector],
+    setting: Setting,
+    images: TrainingImages,
+    progress: Progress,
+) -> Learned:
+    """Train on all images but the held-out ones, which calibrate; with `Calibrate.folds`, train on all."""
+    plan = plan_of(config, images)
+    parts = image_parts(config, images, lambda: embeddings_of(images, EMBEDDED, setting))
+    settled = replace(setting, plan=plan)
+    rate, device = config.Calibrate.false_alarm_rate, config.Global.device
+    if config.Calibrate.folds is not None or len(np.unique(parts)) == 1:
+        folds = config.Calibrate.folds or 1
+        detector = _trained(make(settled), images, None, progress)
+        without_files = replace(setting, plan=plan.without_files())
+        left_out = cross_fitted(lambda: make(without_files), images, parts, device, progress, folds)
+        kind = f"cross-fitted, {min(folds, len(np.unique(parts)))} folds" if len(np.unique(parts)) > 1 else "one part"
+        return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts, rate, kind))
+    held = held_out_images(parts, config.Calibrate.held_out, config.Global.seed)
+    chooses, calibrates = _roles(held, parts, plan)
+    detector = _trained(make(settled), Chosen(images, ~held), Chosen(images, chooses), progress)
+    left_out = scores_of(detector, Chosen(images, calibrates), device)
+    kind = f"held out: {calibrates.sum()} of {len(images)} images"
+    return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts[calibrates], rate, kind))
+
+
+def image_parts(
+    config: RunConfig, images: TrainingImages, embeddings: Callable[[], npt.NDArray[np.float32] | None]
+) -> npt.NDArray[np.int64]:
+    """The part that each image shows, `(n,)`: from the names, else from near-duplicates, else every image its own."""
+    if config.Calibrate.group_by is not None:
+        return parts_from_names(images.names, config.Calibrate.group_by)
+    found = embeddings() if config.Calibrate.near_duplicates else None
+    return np.arange(len(images)) if found is None else find_parts(found)
+
+
+def plan_of(config: RunConfig, images: TrainingImages) -> Plan:
+    """The `Train` section for the loop."""
+    from blemish.training.devices import computes_bfloat16, training_device
+
+    section = config.Train
+    device = training_device(config.Global.device)
+    return Plan(
+        iterations=section.epochs_iters,
+        time_budget=section.time_budget,
+        batch_size=section.batch_size,
+        learning_rate=section.learning_rate,
+        warmup=section.warmup_steps,
+        log_interval=section.log_interval,
+        eval_interval=section.eval_interval,
+        mixed_precision=section.amp != "OFF" and computes_bfloat16(device),
+        patience=section.patience,
+        keep=section.keep,
+        device=config.Global.device,
+        processes=max(1, len(parse_device(config.Global.device).ids)),
+        seed=config.Global.seed,
+        weights=weight_file(config),
+        folder=Path(config.Global.output),
+        resume=None if section.resume_path is None else Path(section.resume_path),
+        identity=_identity(config, images),
+    )
+
+
+def weight_file(config: RunConfig) -> Path | None:
+    """The file of `Train.pretrain_weight_path`; `UsageError` if it is not there."""
+    path = config.Train.pretrain_weight_path
+    if path is not None and not Path(path).is_file():
+        raise UsageError(f"Train.pretrain_weight_path: there is no file {path}")
+    return None if path is None else Path(path)
+
+
+def write_records(config: RunConfig, learned: Learned, output: Path) -> dict[str, Any]:
+    """Write `best_model/model.safetensors`; gives what `train_result.json` says of the training."""
+    from blemish.training.checkpoints import checkpoints
+
+    weights = output / "best_model" / "model.safetensors"
+    learned.detector.save_weights(weights)
+    outcome = learned.detector.outcome
+    if outcome is None:
+        raise UsageError("nothing was trained")
+    criteria = outcome.state.criteria
+    models: dict[str, Any] = {f"last_{place}": {} for place in range(1, 6)}
+    for place, folder in enumerate(checkpoints(output), 1):
+        step = int(folder.name.removeprefix("iter_"))
+        models[f"last_{place}"] = {
+            "score": criteria.get(step),
+            "pdparams": f"{folder.name}/model.safetensors",
+            "pdopt": f"{folder.name}/optimiser.safetensors",
+            "pdstates": f"{folder.name}/state.json",
+        }
+    models["best"] = {
+        "score": criteria.get(outcome.kept_step),
+        "pdparams": "best_model/model.safetensors",
+        "inference": "best_model/inference",
+        "inference_config": "best_model/inference/inference.yml",
+        "pdmodel": "best_model/inference/model.onnx",
+        "pdiparams": "best_model/inference/model.onnx",
+    }
+    return {
+        "label_dict": "",
+        "visualdl_log": "tensorboard" if (output / "tensorboard").is_dir() else "",
+        "models": models,
+        "criterion": "loss on held-out good images; smaller is better",
+        "kept": config.Train.keep,
+        "iterations": outcome.state.step,
+        "losses": outcome.state.losses,
+        "criteria": criteria,
+    }
+
+
+def write_train_results(output: Path, result: dict[str, Any]) -> None:
+    """The same content under both names that PaddleX's readers know."""
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    for name in ("train_result.json", "train_results.json"):
+        (output / name).write_text(text, encoding="utf-8")
+
+
+def _trained(detector: Detector, images: Any, watched: Any, progress: Progress) -> Trained:
+    trained = cast("Trained", detector)
+    trained.watched = watched if watched is not None else ()
+    trained.fit(images, progress)
+    return trained
+
+
+def _roles(
+    held: npt.NDArray[np.bool_], parts: npt.NDArray[np.int64], plan: Plan
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which held-out images watch the training, and which calibrate.
+
+    While they only watch, they may calibrate too. Where they choose the weights, they would be too well known for
+    that: half of the parts choose and the other half calibrates.
+    """
+    numbers = np.unique(parts[held])
+    if plan.keep == "last" and plan.patience is None:
+        return held, held
+    if len(numbers) < 2:
+        raise UsageError("Train.keep: best and Train.patience need two held-out parts: set Calibrate.held_out higher")
+    chooses = held & np.isin(parts, numbers[::2])
+    return chooses, held & ~chooses
+
+
+def _identity(config: RunConfig, images: TrainingImages) -> dict[str, Any]:
+    """All that must be the same for a training to go on, by dotted key."""
+    flat: dict[str, Any] = {}
+    for section, keys in config.model_dump(mode="json").items():
+        if section not in _FREE_SECTIONS:
+            flat |= {f"{section}.{key}": value for key, value in keys.items()}
+    weights = weight_file(config)
+    flat["Train.pretrain_weight_path"] = weights and hashlib.sha256(weights.read_bytes()).hexdigest()
+    data = data_fingerprint(images.hashes)
+    return {key: value for key, value in flat.items() if key not in _FREE_KEYS} | {"the training images": data}

@@ -1,0 +1,149 @@
+"""Checkpoints: all that a training needs to go on as if nothing had happened, as safetensors and JSON.
+
+A checkpoint is written beside its place and renamed, so a folder `iter_N` is always whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blemish.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KEPT = 5
+WEIGHTS, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+_FORMAT = "blemish-checkpoint"
+_NUMBERED = re.compile(r"iter_(\d+)")
+
+
+@dataclass
+class State:
+    """Where a training stands.
+
+    Attributes:
+        step: batches learned from.
+        seconds: wall time spent.
+        losses: loss of the logged batches by step.
+        criteria: loss on the held-out good images by step.
+        best_step: the step with the smallest criterion.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    losses: dict[int, float] = field(default_factory=dict)
+    criteria: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def best_step(self) -> int | None:
+        return min(self.criteria, key=lambda step: self.criteria[step], default=None)
+
+
+def write_checkpoint(
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    optimiser: Mapping[str, Tensor],
+    state: State,
+    identity: Mapping[str, Any],
+) -> Path:
+    """Write `folder/iter_N` and drop the oldest beyond the last five; returns it.
+
+    A disk that is full raises `UsageError` and leaves the earlier checkpoints as they are.
+    """
+    place = folder / f"iter_{state.step}"
+    record = {"format": _FORMAT, **asdict(state), "identity": dict(identity)}
+    content = {
+        WEIGHTS: tensor_bytes(weights),
+        OPTIMISER: tensor_bytes(optimiser),
+        STATE: json.dumps(record, indent=1).encode(),
+    }
+    temporary = folder / f".{place.name}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        for name, data in content.items():
+            write_whole(temporary / name, data)
+        if place.exists():
+            shutil.rmtree(place)
+        temporary.rename(place)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UsageError(
+            f"checkpoint {place} cannot be written: {error.strerror}. Earlier checkpoints are whole: make room and "
+            "go on with Train.resume_path"
+        ) from error
+    for old in checkpoints(folder)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return place
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The `iter_N` folders, newest first."""
+    numbered = [(int(match[1]), path) for path in folder.glob("iter_*") if (match := _NUMBERED.fullmatch(path.name))]
+    return [path for _, path in sorted(numbered, reverse=True)]
+
+
+def read_checkpoint(folder: Path, identity: Mapping[str, Any]) -> tuple[State, dict[str, Tensor], dict[str, Tensor]]:
+    """State, weights and optimiser of a checkpoint; `UsageError` if it is none or of another training.
+
+    A key of `identity` that differs is named, since going on would then be neither training.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    folder = folder.parent if folder.name == WEIGHTS else folder
+    if not (folder / STATE).is_file():
+        raise UsageError(f"Train.resume_path {folder} is no checkpoint: expected a folder iter_N with {STATE}")
+    try:
+        record = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        weights, optimiser = (load((folder / name).read_bytes()) for name in (WEIGHTS, OPTIMISER))
+        state = State(
+            int(record["step"]),
+            float(record["seconds"]),
+            *({int(step): float(v) for step, v in record[key].items()} for key in ("losses", "criteria")),
+        )
+        stated = dict(record["identity"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+        raise UsageError(f"checkpoint {folder} is damaged: {error}") from None
+    _refuse_other(folder, stated, identity)
+    return state, weights, optimiser
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all, also after a crash."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Tensors in the safetensors format."""
+    from safetensors.torch import save
+
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+
+
+def _refuse_other(folder: Path, stated: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    for key in sorted({*stated, *identity}):
+        before, now = stated.get(key), identity.get(key)
+        if before != now:
+            raise UsageError(
+                f"{folder} is of another training: {key} was {before!r} and is {now!r}. Set it back, or start anew "
+                "without Train.resume_path"
+            )

@@ -1,0 +1,26 @@
+"""What training needs beyond the base package."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from blemish.errors import UsageError
+
+PACKAGES = ("torch", "timm", "safetensors")
+
+
+def require_torch(detector: str) -> None:
+    """Raise `UsageError` with the command that installs what is missing, before any work."""
+    missing = [name for name in PACKAGES if not _is_there(name)]
+    if missing:
+        raise UsageError(
+            f'{detector} learns by gradient and needs {", ".join(missing)}: pip install "blemish[train]". '
+            "What it has learned then predicts without."
+        )
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
