@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from blemish import __version__
+from blemish.backbones import load_backbone
 from blemish.config import RunConfig
 from blemish.datasets import Dataset, find_categories, load_dataset
 from blemish.datasets.files import write_whole
@@ -96,8 +97,8 @@ def bench(
     """Train and evaluate each configuration (by its model's name) on the data sets in `root`, or on those named.
 
     Each has its folder `<output>/<model>/<category>` with model and report; `bench.csv` and `bench.json` grow with
-    every one that is done. What is done already, with the same configuration, the same files and the same version of
-    Blemish, is not done again. A product that fails is named in the table, and the others go on.
+    every one that is done. What is done already, with the same configuration, backbone, files and version of Blemish,
+    is not done again. A product that fails is named in the table, and the others go on.
 
     Raises `DatasetError` if there are no data sets, or none of a given name.
     """
@@ -156,15 +157,17 @@ def _done_row(model: str, category: str, data: Path, output: Path, config: RunCo
 
 
 def _key(config: RunConfig, dataset: Dataset) -> str:
-    """Equal for equal work: the configuration without places, every file of the data set, this version."""
+    """Equal for equal work: configuration without places, backbone, every file of the data set, this version."""
     settings = config.model_dump()
     for place in ("dataset_dir", "output"):
         del settings["Global"][place]
+    backbone = load_backbone(config.Model.backbone)  # a file of that name may have changed
+    network = [backbone.sha256, backbone.mean, backbone.std, [tap.name for tap in backbone.taps]]
     samples = (*dataset.train, *dataset.test)
     files = {sample.name: sample.path for sample in samples}
     files |= {f"{sample.name} mask": sample.mask for sample in samples if sample.mask is not None}
     hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()}
-    text = json.dumps([settings, data_fingerprint(hashes), __version__], sort_keys=True)
+    text = json.dumps([settings, network, data_fingerprint(hashes), __version__], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from command import ROOT, blemish
+from onnx import TensorProto, helper, numpy_helper
 
 from blemish.benchmark import Row, Table, bench
 from blemish.config import load_config
@@ -46,6 +48,22 @@ def products(tmp_path: Path) -> Path:
     for seed, name in enumerate(("bolt", "nut")):
         make_product(tmp_path / "products" / name, seed)
     return tmp_path / "products"
+
+
+def backbone(folder: Path, weight: float) -> Path:
+    """Two convolutions, of stride 8 and 2."""
+    kernels = [np.full((4, 3, 8, 8), weight, np.float32), np.full((4, 4, 2, 2), weight, np.float32)]
+    nodes = [
+        helper.make_node("Conv", ["image", "kernel0"], ["fine"], strides=[8, 8]),
+        helper.make_node("Conv", ["fine", "kernel1"], ["coarse"], strides=[2, 2]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, "H", "W"])
+    coarse = helper.make_tensor_value_info("coarse", TensorProto.FLOAT, ["N", 4, "h", "w"])
+    weights = [numpy_helper.from_array(kernel, f"kernel{i}") for i, kernel in enumerate(kernels)]
+    graph = helper.make_graph(nodes, "backbone", [image], [coarse], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "backbone.onnx")
+    return folder / "backbone.onnx"
 
 
 def configs(*overrides: str):
@@ -110,6 +128,14 @@ class TestContinuing:
         before = made(tmp_path / "out", "bolt")
         bench(products, tmp_path / "out", configs("Global.seed=1"), ["bolt"])
         assert made(tmp_path / "out", "bolt") != before
+
+    def test_a_backbone_that_has_changed_is_another_run(self, products, tmp_path):
+        bench(products, tmp_path / "out", configs(f"Model.backbone={backbone(tmp_path, 1.0)}"), ["nut"])
+        before = made(tmp_path / "out", "nut")
+        bench(products, tmp_path / "out", configs(f"Model.backbone={backbone(tmp_path, 1.0)}"), ["nut"])
+        assert made(tmp_path / "out", "nut") == before
+        bench(products, tmp_path / "out", configs(f"Model.backbone={backbone(tmp_path, 0.5)}"), ["nut"])
+        assert made(tmp_path / "out", "nut") > before
 
     def test_a_record_that_is_damaged_counts_as_not_done(self, products, tmp_path):
         table = bench(products, tmp_path / "out", configs(), ["bolt"])

@@ -18,21 +18,6 @@ from blemish.fitting import FitReport, fit
 from blemish.pipeline import open_model
 
 
-@pytest.fixture(scope="module")
-def plates() -> list[npt.NDArray[np.uint8]]:
-    return [plate(seed) for seed in range(24)]
-
-
-@pytest.fixture(scope="module")
-def good(plates: list[npt.NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_all(tmp_path_factory.mktemp("good"), plates)
-
-
-@pytest.fixture(scope="module")
-def usual(good: Path, tmp_path_factory: pytest.TempPathFactory) -> FitReport:
-    return fitted(good, tmp_path_factory.mktemp("usual") / "out", "Calibrate.false_alarm_rate=0.1")
-
-
 class TestWhatIsWritten:
     def test_the_run_folder(self, usual: FitReport) -> None:
         names = {path.relative_to(usual.output).as_posix() for path in usual.output.rglob("*") if path.is_file()}

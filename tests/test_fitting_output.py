@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -23,21 +22,6 @@ from blemish.errors import BackboneError, BlemishError, ModelError, UsageError
 from blemish.fitting import FitReport, fit
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def plates() -> list[npt.NDArray[np.uint8]]:
-    return [plate(seed) for seed in range(24)]
-
-
-@pytest.fixture(scope="module")
-def good(plates: list[npt.NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_all(tmp_path_factory.mktemp("good"), plates)
-
-
-@pytest.fixture(scope="module")
-def usual(good: Path, tmp_path_factory: pytest.TempPathFactory) -> FitReport:
-    return fitted(good, tmp_path_factory.mktemp("usual") / "out", "Calibrate.false_alarm_rate=0.1")
 
 
 def tiny_backbone(path: Path, height: int | str = "H", width: int | str = "W", strides: int = 4) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from runs import SMALL, calibration, fitted, model_of, scores
 from scipy.stats import betabinom, binom
@@ -14,21 +13,6 @@ from textures import exposure, plate, write, write_all
 from blemish.config import load_config
 from blemish.errors import UsageError
 from blemish.fitting import FitReport, fit
-
-
-@pytest.fixture(scope="module")
-def plates() -> list[npt.NDArray[np.uint8]]:
-    return [plate(seed) for seed in range(24)]
-
-
-@pytest.fixture(scope="module")
-def good(plates: list[npt.NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_all(tmp_path_factory.mktemp("good"), plates)
-
-
-@pytest.fixture(scope="module")
-def usual(good: Path, tmp_path_factory: pytest.TempPathFactory) -> FitReport:
-    return fitted(good, tmp_path_factory.mktemp("usual") / "out", "Calibrate.false_alarm_rate=0.1")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import cv2
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blemish.errors import ModelError, UsageError
+from blemish.errors import UsageError
 from blemish.images import InputGeometry
 
 SIDES = st.one_of(st.integers(1, 40), st.integers(1, 900))
@@ -71,38 +70,6 @@ def test_input_size_follows_a_long_part() -> None:
 def test_no_images_have_no_input_size() -> None:
     with pytest.raises(UsageError):
         InputGeometry.for_images([], 65536)
-
-
-@given(geometry=GEOMETRIES)
-def test_json_brings_the_same_geometry_back(geometry: InputGeometry) -> None:
-    assert InputGeometry.from_json(json.loads(json.dumps(geometry.to_json()))) == geometry
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"width": 0},
-        {"width": 100},
-        {"height": 32},
-        {"height": 1 << 20},
-        {"height": "256"},
-        {"width": True},
-        {"width": 256.0},
-        {"aspect": 0},
-        {"aspect": float("nan")},
-        {"aspect": float("inf")},
-        {"aspect": "1"},
-        {"extra": 1},
-    ],
-)
-def test_json_that_is_no_geometry_is_refused(change: dict[str, object]) -> None:
-    record = {"width": 256, "height": 256, "aspect": 1.0}
-    assert InputGeometry.from_json(record) == InputGeometry(256, 256, 1.0)
-    with pytest.raises(ModelError, match="input"):
-        InputGeometry.from_json({**record, **change})
-    for wrong in (None, [], {}, "256"):
-        with pytest.raises(ModelError):
-            InputGeometry.from_json(wrong)
 
 
 @settings(max_examples=60, deadline=None)
@@ -205,19 +172,6 @@ def test_a_marked_spot_comes_back_where_it_was(
     cell_width, cell_height = 4 * width / box_width, 4 * height / box_height
     assert left - cell_width - 1 <= peak_x <= left + spot_width + cell_width
     assert top - cell_height - 1 <= peak_y <= top + spot_height + cell_height
-
-
-@settings(max_examples=80, deadline=None)
-@given(geometry=GEOMETRIES, width=SIDES, height=SIDES, cells=st.tuples(st.integers(1, 40), st.integers(1, 40)))
-def test_visible_cells_are_those_over_the_content(
-    geometry: InputGeometry, width: int, height: int, cells: tuple[int, int]
-) -> None:
-    h, w = cells
-    box_width, box_height = content_box(geometry, width, height)
-    rows = sum(i * geometry.height < box_height * h for i in range(h))
-    columns = sum(i * geometry.width < box_width * w for i in range(w))
-    assert geometry.visible(h, w, width, height) == (rows, columns)
-    assert 1 <= rows <= h and 1 <= columns <= w
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (40_000, 3)])

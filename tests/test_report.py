@@ -116,6 +116,8 @@ class TestWords:
     def test_a_threshold_by_hand(self):
         threshold = replace(report().threshold, rate=None)
         assert words.set_for(threshold) == "the threshold was given by hand"
+        imported = replace(threshold, images=0, parts=0, calibration=())  # its origin's own threshold
+        assert words.set_for(imported) == "the threshold was not set from good images"
 
     @pytest.mark.parametrize(
         ("share", "text"),

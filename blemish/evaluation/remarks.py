@@ -133,7 +133,7 @@ def _unsure(found: Findings) -> Iterable[str]:
         yield "Whether the model was trained on some of these images: it does not tell which ones it was trained on."
     yield from found.doubts
     if found.limit.rate is None:
-        yield "What false-alarm rate the threshold stands for: it was given by hand, not set from good images."
+        yield "What false-alarm rate the threshold stands for: it was not set from good images."
     yield (
         "Another camera, lamp, batch or season: the rates hold for images taken like these. Judge new good images now "
         "and then, and train again when their scores rise."

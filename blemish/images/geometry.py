@@ -8,14 +8,14 @@ convention: pixel i covers [i, i + 1), its centre is i + 0.5.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 import numpy.typing as npt
 
-from blemish.errors import ModelError, UsageError
+from blemish.errors import UsageError
 
 _STEP, _SMALLEST, _LARGEST = 32, 64, 16_384
 _MOST = 1.25
@@ -50,24 +50,6 @@ class InputGeometry:
         width, height = min(allowed, key=cost)
         return cls(width, height, aspect)
 
-    @classmethod
-    def from_json(cls, record: object) -> InputGeometry:
-        """The geometry kept by `to_json`; ModelError for anything that is not one."""
-        if not isinstance(record, Mapping) or set(record) != {"width", "height", "aspect"}:
-            raise ModelError("the input geometry must hold exactly width, height and aspect")
-        for key in ("width", "height"):
-            size = record[key]
-            if type(size) is not int or not _SMALLEST <= size <= _LARGEST or size % _STEP:
-                raise ModelError(f"the input {key} must be a multiple of {_STEP} from {_SMALLEST} to {_LARGEST}")
-        aspect = record["aspect"]
-        if type(aspect) not in (int, float) or not 0 < aspect < math.inf:
-            raise ModelError("the input aspect must be a positive number")
-        return cls(record["width"], record["height"], float(aspect))
-
-    def to_json(self) -> dict[str, int | float]:
-        """A JSON-able record for the model folder."""
-        return {"width": self.width, "height": self.height, "aspect": self.aspect}
-
     def fit(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """An RGB uint8 image (H, W, 3) as the model's input (height, width, 3)."""
         import cv2
@@ -93,11 +75,6 @@ class InputGeometry:
         across = _positions(image_width, box_width, self.width, columns)  # (image_width,)
         wide = _rows_at(anomaly_map.T.astype(np.float32), across).T  # (h, image_width)
         return _rows_at(np.ascontiguousarray(wide), down)
-
-    def visible(self, h: int, w: int, image_width: int, image_height: int) -> tuple[int, int]:
-        """How many rows and columns of an h x w map lie at least partly over the image's content."""
-        box_width, box_height = self._box(image_width, image_height)
-        return -(-box_height * h // self.height), -(-box_width * w // self.width)
 
     def _box(self, image_width: int, image_height: int) -> tuple[int, int]:
         """Width and height of the content inside the input."""

@@ -72,7 +72,8 @@ class Kind:
 
 @dataclass(frozen=True)
 class Threshold:
-    """What decided: `rate` is the false-alarm rate it was set for, None where a person gave the score.
+    """What decided: `rate` is the false-alarm rate it was set for, None where a person gave the score,
+    or an imported model came with it.
 
     `origin` says in a sentence where it comes from; `calibration` are the held-out scores of the good training images.
     """

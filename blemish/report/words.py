@@ -59,7 +59,7 @@ def set_for(threshold: Threshold) -> str:
     images = counted(threshold.images, "good image")
     of_parts = "" if threshold.parts == threshold.images else f" of {counted(threshold.parts, 'part')}"
     if threshold.rate is None:
-        return "the threshold was given by hand"
+        return f"the threshold was {'given by hand' if threshold.images else 'not set from good images'}"
     return f"the threshold was set for {percent(threshold.rate)} false alarms from {images}{of_parts}"
 
 
