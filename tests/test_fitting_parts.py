@@ -90,7 +90,7 @@ class TestMemoryBudget:
         config = load_config(
             None, [f"Global.dataset_dir={good}", f"Global.output={tmp_path}", *SMALL, "Model.memory_budget=1KB"]
         )
-        small = fit(config, lambda stage, done, total: stages.append(stage))
+        small = fit(config, lambda stage, *rest: stages.append(stage))
         new = [plate(seed, defect=seed % 2 == 1) for seed in range(300, 310)]
         np.testing.assert_allclose(scores(small.folder, new), scores(usual.folder, new), rtol=0.1)
         np.testing.assert_allclose(calibration(small.folder).scores, calibration(usual.folder).scores, rtol=0.2)

@@ -30,6 +30,8 @@ Floats = npt.NDArray[np.float32]
 
 CHUNK = 8  # images that the teacher takes at once
 SMALLEST_NORM = 1e-12
+# Of a distance from 0 to 4: dividing by less would show the rounding of float32, as after learning a single image.
+SMALLEST_DEVIATION = 0.005
 LEAST_DEVIATION = 0.1  # of the mean distance: one image alone does not deviate from itself
 
 
@@ -77,7 +79,7 @@ class STFPM(Trained):
         usual, deviations = learner.statistics()
         means = [max(float(level.mean()), SMALLEST_NORM) for level in usual]
         if self.parameters.fusion == "sum":
-            floors = [LEAST_DEVIATION * mean for mean in means]
+            floors = [max(LEAST_DEVIATION * mean, SMALLEST_DEVIATION) for mean in means]
             self._weights = [1 / max(pair) for pair in zip(deviations, floors, strict=True)]
             self._usual = usual
         else:

@@ -80,6 +80,8 @@ class Trained(Detector):
             if progress is not None:
                 progress("training", done, total, detail)
 
+        if len(images) == 0:
+            raise UsageError(f"{self.card.name} needs at least one image")
         self._samples = list(islice(images, PARITY_IMAGES))
         if self.plan.processes > 1:
             return self._fit_on_several(images, progress)

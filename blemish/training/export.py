@@ -55,8 +55,8 @@ def check_parity(
         score_gap = float(np.abs(outputs["score"] - scores).max())
         if not (gap <= TOLERANCE and score_gap <= max(SCORE_TOLERANCE, TOLERANCE * float(np.abs(scores).max()))):
             raise ModelError(
-                f"the exported network differs from the trained one: maps by {gap:.1e}, scores by {score_gap:.1e}; "
-                "please report it"
+                f"the exported network differs from the trained one: maps by {gap:.1e}, scores by {score_gap:.1e}. "
+                "So it is where the good images are too few or all alike: add images; otherwise please report it"
             )
 
 
