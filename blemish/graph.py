@@ -61,11 +61,15 @@ class GraphBuilder:
 
     def node(self, op: str, *inputs: str, hint: str = "", **attributes: Any) -> str:
         """Append a node of the standard operator set with one output; returns that output's name."""
+        return self.split_node(op, *inputs, count=1, hint=hint, **attributes)[0]
+
+    def split_node(self, op: str, *inputs: str, count: int, hint: str = "", **attributes: Any) -> list[str]:
+        """Append a node with `count` outputs; returns their names."""
         from onnx import helper
 
-        name = self.unique(hint or op.lower())
-        self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
-        return name
+        names = [self.unique(hint or op.lower()) for _ in range(count)]
+        self.nodes.append(helper.make_node(op, list(inputs), names, name=names[0], **attributes))
+        return names
 
     def model(self, name: str) -> onnx.ModelProto:
         """The finished model, checked, with shapes inferred."""
