@@ -14,7 +14,7 @@ from pydantic import Field
 
 from blemish.config import Section
 from blemish.detectors.base import Images, ModelCard, Progress
-from blemish.detectors.smoothing import append_blur, append_outputs, blurs
+from blemish.detectors.smoothing import append_blur, append_enlarged, append_outputs, blurs
 from blemish.detectors.trained import Trained
 from blemish.errors import UsageError
 from blemish.graph import GraphBuilder
@@ -258,17 +258,7 @@ def _append_level(graph: GraphBuilder, teacher: str, student: str, weight: float
     gap = graph.node("Sub", *units, hint="gap")
     distance = graph.node("ReduceSumSquare", gap, axes=[1], keepdims=1, hint="squared_distance")
     distance = graph.node("Mul", distance, graph.constant(np.float32(weight / 2), "level_weight"), hint="distance")
-    if scale == 1:
-        return distance
-    return graph.node(
-        "Resize",
-        distance,
-        "",
-        graph.constant(np.array([1, 1, scale, scale], np.float32), "scales"),
-        mode="linear",
-        coordinate_transformation_mode="half_pixel",
-        hint="upsampled",
-    )
+    return append_enlarged(graph, distance, scale)
 
 
 def _append_unit(graph: GraphBuilder, features: str) -> str:
