@@ -6,6 +6,7 @@ that good images do not show end up far from zero. Written from the paper's desc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -129,8 +130,7 @@ class Likelihood:
         self.parameters, plan = detector.parameters, detector.plan
         device = training_device(plan.device)
         self.count = len(images)
-        # what a flow that changes nothing leaves of features of variance 1
-        self.ignorance = len(detector.strides) / 2
+        self.ignorance = math.inf  # a flow is invertible: it cannot give the same answer to everything
         detector.teacher.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         room = detector.setting.memory_budget // 2
         self._images = _Features(detector.teacher, images, device, room, progress)
@@ -150,7 +150,8 @@ class Likelihood:
     def loss(self, batch: list[Tensor]) -> Tensor:
         """Negative log-likelihood for each number of the features, without its constant, summed over the levels."""
         levels = [z.square().mean() / 2 - log_det.mean() / z[0].numel() for z, log_det in self._flow(batch)]
-        return sum(levels[1:], levels[0])
+        total: Tensor = sum(levels[1:], levels[0])
+        return total
 
     def criterion(self) -> float:
         """The loss on the watched images, or on those learned from where none are."""
@@ -308,7 +309,7 @@ def flowed(flow: Any, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _coupled(made: Tensor, x: Tensor, clamp: float) -> tuple[Tensor, Tensor]:
-    raw, shift = made.float().chunk(2, 1)
+    raw, shift = made.to(x.dtype).chunk(2, 1)  # in mixed precision the convolutions give bfloat16
     log_scale = _bounded(raw, clamp)
     return x * log_scale.exp() + shift, log_scale.sum((1, 2, 3))
 
