@@ -136,7 +136,8 @@ class Likelihood:
         self._images = _Features(detector.teacher, images, device, room, progress)
         self._watched = _Features(detector.teacher, detector.watched, device, room, None)
         torch.manual_seed(plan.seed)
-        self.network = new_flows(self._images.moments(), self.parameters).to(device)
+        network = new_flows(self._images.moments(), self.parameters)
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._flow = self.network if plan.processes == 1 else distributed_network(self.network, device)
 
     def optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
@@ -216,12 +217,13 @@ class _Features:
         from blemish.training.networks import normalised_planes
 
         if self._kept is not None:
-            return [level[rows].to(self._device).float() for level in self._kept]
+            kept = (level[rows].to(self._device).float() for level in self._kept)
+            return [level.contiguous(memory_format=torch.channels_last) for level in kept]
         planes = normalised_planes(self._pixels[rows].to(self._device), self._teacher.record)
         with torch.inference_mode():
             features = self._teacher.module(planes.contiguous(memory_format=torch.channels_last))
         # a tensor of the inference mode cannot enter a loss
-        return [level.float().clone(memory_format=torch.contiguous_format) for level in features]
+        return [level.float().clone(memory_format=torch.channels_last) for level in features]
 
     def moments(self) -> list[tuple[Tensor, Tensor]]:
         """Mean and standard deviation of each channel, `(C,)` each, of every level."""
