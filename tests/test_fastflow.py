@@ -86,10 +86,11 @@ def test_every_parameter_is_used_and_no_scale_can_break() -> None:
 
 
 def test_far_features_keep_their_order_in_float32() -> None:
-    """Where 1 - exp(-distance) has long become 1."""
-    far = torch.tensor([20.0, 21.0, 100.0])[:, None, None, None].expand(3, 8, 1, 1)
+    """Where 1 - exp(-square / 2) has long become 1."""
+    far = torch.tensor([20.0, 21.0, 1e4])[:, None, None, None].expand(3, 8, 1, 1)
     found = distances(far).flatten()
-    assert found[0] < found[1] < found[2] and len({float(1 - (-d).exp()) for d in found}) == 1
+    assert found[0] < found[1] < found[2] and len({float(1 - (-d.exp() / 2).exp()) for d in found}) == 1
+    assert torch.isfinite(distances(torch.zeros(1, 8, 2, 2))).all()
 
 
 def test_the_flow_learns_and_a_scratch_stands_out(trained: FastFlow) -> None:

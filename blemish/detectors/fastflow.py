@@ -34,6 +34,7 @@ Floats = npt.NDArray[np.float32]
 CHUNK = 8  # images that the backbone takes at once
 RATE = 1e-3  # the paper's, of Adam
 SMALLEST_DEVIATION = 1e-6  # of a channel, or of a level's distances
+SMALLEST_SQUARE = 1e-12
 
 
 class FastFlowParameters(Section):
@@ -62,7 +63,7 @@ class FastFlow(Trained):
         if setting.plan is None:
             self.plan = Plan(learning_rate=RATE, seed=setting.seed, device=setting.device)
         self._flows: nn.Module | None = None
-        self._weights: list[float] = []  # one a level
+        self._typical: npt.NDArray[np.float64] = np.empty((0, 2))  # of each level: mean and deviation of distances
         self._grid = setting.height // self.strides[0], setting.width // self.strides[0]
         self._blurs = blurs(setting.height, setting.width, *self._grid)
 
@@ -76,8 +77,8 @@ class FastFlow(Trained):
         return Likelihood(self, images, progress)
 
     def conclude(self, learner: Likelihood) -> None:
-        """Weigh each level by how much good images' distances vary there, so that no level drowns the others."""
-        self._weights = [1 / max(deviation, SMALLEST_DEVIATION) for deviation in learner.deviations()]
+        """Take the good images' distances as the measure of each level, so that no level drowns the others."""
+        self._typical = learner.typical_distances()
         self._flows = learner.network.cpu().eval()
         self.teacher.module.cpu()
 
@@ -91,8 +92,8 @@ class FastFlow(Trained):
         taps = append_network(graph, self.teacher.module, self.teacher.record, pixels, (height, width))
         flows: Any = self.network
         levels = [
-            append_enlarged(graph, _append_level(graph, tap, flow, weight), stride // self.strides[0])
-            for tap, flow, weight, stride in zip(taps, flows, self._weights, self.strides, strict=True)
+            append_enlarged(graph, _append_level(graph, tap, flow, *typical), stride // self.strides[0])
+            for tap, flow, typical, stride in zip(taps, flows, self._typical, self.strides, strict=True)
         ]
         maps = graph.node("Squeeze", graph.node("Sum", *levels), graph.constant(np.array([1])), hint="map")
         append_outputs(graph, append_blur(graph, maps, *self._blurs), *self._grid)
@@ -107,8 +108,10 @@ class FastFlow(Trained):
         with torch.inference_mode():
             planes = normalised_planes(torch.from_numpy(pixels), self.teacher.record)
             levels = [
-                interpolate(weight * distances(z)[:, None], self._grid, mode="bilinear")
-                for weight, (z, _) in zip(self._weights, self.network(self.teacher.module(planes)), strict=True)
+                interpolate((distances(z)[:, None] - mean) / deviation, self._grid, mode="bilinear")
+                for (mean, deviation), (z, _) in zip(
+                    self._typical.tolist(), self.network(self.teacher.module(planes)), strict=True
+                )
             ]
             down, across = (torch.from_numpy(blur) for blur in self._blurs)
             maps = down @ sum(levels)[:, 0] @ across.T  # type: ignore[index]  # (n, rows, columns)
@@ -163,19 +166,18 @@ class Likelihood:
             losses = [len(rows) * self.loss(images.take(rows)).item() for rows in images.chunks()]
         return sum(losses) / len(images)
 
-    def deviations(self) -> list[float]:
-        """Standard deviation of each level's distances over all positions of the images learned from."""
+    def typical_distances(self) -> npt.NDArray[np.float64]:
+        """Mean and deviation of the distances over all positions of the images learned from, `(levels, 2)`."""
         import torch
 
         sums: npt.NDArray[np.float64] = np.zeros((2, len(self._images.strides)))
         with torch.inference_mode():
             for rows in self._images.chunks():
                 for level, (z, _) in enumerate(self.network(self._images.take(rows))):
-                    found = distances(z)
+                    found = distances(z).double()
                     sums[:, level] += len(rows) * found.mean().item(), len(rows) * found.square().mean().item()
         mean, square = sums / len(self._images)
-        deviations: list[float] = np.sqrt(np.maximum(square - mean**2, 0)).tolist()
-        return deviations
+        return np.stack([mean, np.sqrt(np.maximum(square - mean**2, SMALLEST_DEVIATION**2))], 1)
 
 
 class _Features:
@@ -322,21 +324,28 @@ def _bounded(log_scale: Tensor, clamp: float) -> Tensor:
 
 
 def distances(z: Tensor) -> Tensor:
-    """Half the mean square over the channels, `(n, h, w)`.
+    """Logarithm of the mean square over the channels, `(n, h, w)`.
 
-    The paper's 1 - exp(-distance) orders positions likewise, but runs full: far ones become equal in float32.
+    The paper's 1 - exp(-square / 2) orders positions likewise, but runs full: far ones become equal in float32. The
+    mean square itself has peaks so high that, blurred, they flood all that is near.
     """
-    return z.square().mean(1) / 2
+    return (z.square().mean(1) + SMALLEST_SQUARE).log()
 
 
-def _append_level(graph: GraphBuilder, features: str, flow: Any, weight: float) -> str:
-    """The weighted distance of one level, `[N, 1, h, w]`."""
-    mean, deviation = (graph.constant(_numbers(v), "moment") for v in (flow.mean, flow.deviation))
-    x = graph.node("Div", graph.node("Sub", features, mean, hint="centred"), deviation, hint="standardised")
+def _append_level(graph: GraphBuilder, features: str, flow: Any, typical: float, deviation: float) -> str:
+    """The distance of one level in deviations from what is typical, `[N, 1, h, w]`."""
+    moments = (graph.constant(_numbers(values), "moment") for values in (flow.mean, flow.deviation))
+    x = _append_standardised(graph, features, *moments)
     for step in flow:
         x = _append_step(graph, x, step, flow.clamp)
     square = graph.node("ReduceMean", graph.node("Mul", x, x, hint="square"), axes=[1], keepdims=1, hint="mean_square")
-    return graph.node("Mul", square, graph.constant(np.float32(weight / 2), "level_weight"), hint="distance")
+    square = graph.node("Add", square, graph.constant(np.float32(SMALLEST_SQUARE), "smallest_square"))
+    moments = (graph.constant(np.float32(value), "typical") for value in (typical, deviation))
+    return _append_standardised(graph, graph.node("Log", square, hint="distance"), *moments)
+
+
+def _append_standardised(graph: GraphBuilder, x: str, mean: str, deviation: str) -> str:
+    return graph.node("Div", graph.node("Sub", x, mean, hint="centred"), deviation, hint="standardised")
 
 
 def _append_step(graph: GraphBuilder, x: str, step: Any, clamp: float) -> str:
