@@ -33,6 +33,7 @@ Floats = npt.NDArray[np.float32]
 
 CHUNK = 8  # images that the backbone takes at once
 RATE = 1e-3  # the paper's, of Adam
+NOISE = 0.1  # of a channel's deviation; see `Likelihood.batch`
 SMALLEST_DEVIATION = 1e-6  # of a channel, or of a level's distances
 SMALLEST_SQUARE = 1e-12
 
@@ -149,7 +150,16 @@ class Likelihood:
         return torch.optim.Adam(self.network.parameters(), learning_rate, weight_decay=self.parameters.weight_decay)
 
     def batch(self, rows: npt.NDArray[np.int64]) -> list[Tensor]:
-        return self._images.take(rows)
+        """Features with a little noise, always the same for an image.
+
+        Flat backgrounds have features of hardly any variance: without it, a flow's gain grows there until it shows
+        nothing but how the engine rounds.
+        """
+        flows: Any = self.network
+        return [
+            x + NOISE * flow.deviation * _noise(rows, x.shape[1:]).to(x.device)
+            for x, flow in zip(self._images.take(rows), flows, strict=True)
+        ]
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         """Negative log-likelihood for each number of the features, without its constant, summed over the levels."""
@@ -233,6 +243,13 @@ class _Features:
         return [
             (mean.float(), (square - mean**2).clamp(min=SMALLEST_DEVIATION**2).sqrt().float()) for mean, square in means
         ]
+
+
+def _noise(rows: npt.NDArray[np.int64], shape: tuple[int, ...]) -> Tensor:
+    import torch
+
+    made = [torch.randn(shape, generator=torch.Generator().manual_seed(int(row))) for row in rows]
+    return torch.stack(made).contiguous(memory_format=torch.channels_last)
 
 
 def _sums(level: Tensor) -> Tensor:
