@@ -130,6 +130,17 @@ def test_features_that_do_not_fit_into_memory_are_computed_again() -> None:
     assert list(kept.state.criteria.values()) == pytest.approx(list(computed.state.criteria.values()), rel=0.02)
 
 
+def test_an_image_always_has_the_same_noise(trained: FastFlow) -> None:
+    """Whatever batch or process it comes in, so a training that goes on repeats it."""
+    learner = trained.learner(plates(8), None)
+    together, alone = learner.batch(np.array([5, 2])), learner.batch(np.array([2]))
+    clean = learner._images.take(np.array([5, 2]))
+    for two, one, bare, flow in zip(together, alone, clean, learner.network, strict=True):
+        assert torch.equal(two[1:], one)
+        noise = (two - bare) / flow.deviation
+        assert noise.std().item() == pytest.approx(0.1, rel=0.1) and not torch.allclose(noise[0], noise[1])
+
+
 def test_before_fit_the_way_out_is_said() -> None:
     with pytest.raises(UsageError, match="fit FastFlow first"):
         FastFlow(Setting(SIZE, SIZE)).graph()
