@@ -14,6 +14,7 @@ import pytest
 from textures import exposure, plate
 from tiny_model import tiny_info
 
+from blemish.config import load_config
 from blemish.detectors import Detector, Setting, detector_class, list_models
 from blemish.engines import engine as engines
 from blemish.engines import open_engine
@@ -53,7 +54,9 @@ def exact(request: pytest.FixtureRequest) -> str:
 
 def fitted(name: str, images: list[npt.NDArray[np.uint8]], setting: Setting = SETTING) -> Detector:
     if detector_class(name).learns:
-        setting = replace(setting, plan=Plan(iterations=60, batch_size=4, warmup=3, device="cpu"))
+        rate = load_config(name).Train.learning_rate
+        plan = Plan(iterations=60, batch_size=4, warmup=3, learning_rate=rate, device="cpu")
+        setting = replace(setting, plan=plan)
     return detector_class(name)(setting).fit(images)
 
 

@@ -129,5 +129,5 @@ print(blemish.__file__, load_config("PatchCore").Global.model, [card.name for ca
 sys.exit(main(["--help"]))
 """
     first, *text = python(code, cwd=tmp_path, path=tmp_path / "site").splitlines()
-    assert first.startswith(str(tmp_path / "site")) and "PatchCore ['PatchCore'" in first
+    assert first.startswith(str(tmp_path / "site")) and "PatchCore ['FastFlow', 'PatchCore'" in first
     assert any("quickstart" in line for line in text)

@@ -1,4 +1,4 @@
-"""The Gaussian blur of anomaly maps, as two small matrices: along the rows and along the columns."""
+"""What becomes of anomaly maps: the finer grid, the Gaussian blur as two small matrices, the outputs."""
 
 from __future__ import annotations
 
@@ -23,6 +23,21 @@ def append_blur(graph: GraphBuilder, maps: str, down: Floats, across: Floats) ->
     """Blurred maps `[N, rows, columns]`."""
     blurred = graph.node("MatMul", graph.constant(down, "blur_down"), maps, hint="blurred_down")
     return graph.node("MatMul", blurred, graph.constant(np.ascontiguousarray(across.T), "blur_across"), hint="blurred")
+
+
+def append_enlarged(graph: GraphBuilder, maps: str, scale: float) -> str:
+    """Maps `[N, 1, h, w]` on a grid that is finer by `scale`, linearly."""
+    if scale == 1:
+        return maps
+    return graph.node(
+        "Resize",
+        maps,
+        "",
+        graph.constant(np.array([1, 1, scale, scale], np.float32), "scales"),
+        mode="linear",
+        coordinate_transformation_mode="half_pixel",
+        hint="enlarged",
+    )
 
 
 def append_outputs(graph: GraphBuilder, maps: str, rows: int, columns: int) -> None:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from blemish.config import Section
 from blemish.detectors.base import Images, ModelCard, Progress
-from blemish.detectors.smoothing import append_blur, append_outputs, blurs
+from blemish.detectors.smoothing import append_blur, append_enlarged, append_outputs, blurs
 from blemish.detectors.trained import Trained
 from blemish.errors import UsageError
 from blemish.graph import GraphBuilder
@@ -277,17 +277,7 @@ def _append_level(graph: GraphBuilder, pair: list[str], usual: Floats, weight: f
     distance = graph.node("Mul", distance, graph.constant(np.float32(0.5), "half"), hint="distance")
     distance = graph.node("Sub", distance, graph.constant(usual, "usual_distance"), hint="unusual")
     distance = graph.node("Mul", distance, graph.constant(np.float32(weight), "level_weight"), hint="weighted")
-    if scale == 1:
-        return distance
-    return graph.node(
-        "Resize",
-        distance,
-        "",
-        graph.constant(np.array([1, 1, scale, scale], np.float32), "scales"),
-        mode="linear",
-        coordinate_transformation_mode="half_pixel",
-        hint="upsampled",
-    )
+    return append_enlarged(graph, distance, scale)
 
 
 def _append_unit(graph: GraphBuilder, features: str) -> str:
