@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from blemish.backbones import Backbone, Tap, load_backbone
 from blemish.detectors.base import Setting
+from blemish.detectors.smoothing import append_enlarged
 from blemish.engines import open_engine
 from blemish.errors import BackboneError
 from blemish.graph import GraphBuilder
@@ -47,16 +48,7 @@ class PatchFeatures:
 
     def join(self, graph: GraphBuilder, fine: str, coarse: str) -> str:
         """Both taps on the fine grid, float32 `[N, dimensions, rows, columns]`."""
-        scale = STRIDES[1] / STRIDES[0]
-        upsampled = graph.node(
-            "Resize",
-            coarse,
-            "",
-            graph.constant(np.array([1, 1, scale, scale], np.float32), "scales"),
-            mode="linear",
-            coordinate_transformation_mode="half_pixel",
-            hint="upsampled",
-        )
+        upsampled = append_enlarged(graph, coarse, STRIDES[1] / STRIDES[0])
         return graph.node("Concat", fine, upsampled, axis=1, hint="joined")
 
     def extract(self, images: Iterable[npt.NDArray[np.uint8]], device: str) -> Iterator[Floats]:

@@ -26,7 +26,7 @@ def append_blur(graph: GraphBuilder, maps: str, down: Floats, across: Floats) ->
 
 
 def append_enlarged(graph: GraphBuilder, maps: str, scale: float) -> str:
-    """Maps `[N, 1, h, w]` on a grid that is finer by `scale`, linearly."""
+    """Maps `[N, C, h, w]` on a grid that is finer by `scale`, bilinear with half-pixel centres."""
     if scale == 1:
         return maps
     return graph.node(
