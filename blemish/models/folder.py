@@ -84,9 +84,10 @@ def load_model(path: str | Path) -> LoadedModel:
 def find_model(path: str | Path) -> Path:
     """The model folder at `path`: itself, or `best_model/inference` or `inference` in it; `ModelError` if none."""
     path = Path(path)
-    for place in _PLACES:
-        if (_readable(path / place) / INFO).is_file():
-            return path / place
+    for _ in range(_ATTEMPTS):  # a running save may move the folder between two looks
+        for place in _PLACES:
+            if _holds_model(path / place) or _holds_model(_backup(path / place)):
+                return path / place
     raise ModelError(
         f"{path} is not a model: expected a folder with {NETWORK}, {INFO} and {SUMMARY}, or the output folder of "
         f"`blemish train`; {_what_is_there(path)}"
