@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from blemish import __version__
-from blemish.cli import options, paddlex, verbs, verbs_check, verbs_data, verbs_import
+from blemish.cli import options, paddlex, verbs, verbs_check, verbs_data, verbs_import, verbs_tune
 from blemish.errors import UsageError, did_you_mean
 
 
@@ -130,6 +130,7 @@ app.command()(verbs.evaluate)
 app.command()(verbs.predict)
 app.command()(verbs.models)
 app.command()(verbs.bench)
+app.command()(verbs_tune.tune)
 app.command()(verbs.run)
 app.command()(verbs_data.convert)
 app.command()(verbs_data.split)
