@@ -27,7 +27,9 @@ def tune(
     override: Varied = None,
     model: Annotated[str | None, typer.Option(help="The detector; see blemish models.", metavar="NAME")] = None,
     config: options.RunFile = None,
-    sampler: Annotated[str, typer.Option(help="grid: all combinations; tpe: --trials of them.", metavar="NAME")] = "grid",
+    sampler: Annotated[
+        str, typer.Option(help="grid: all combinations; tpe: --trials of them.", metavar="NAME")
+    ] = "grid",
     trials: Annotated[int | None, typer.Option(min=1, help="How many trainings tpe may take.", metavar="N")] = None,
     tuning_split: Annotated[
         Path | None, typer.Option(help="Other good images and defects, by which to choose.", metavar="DIR")

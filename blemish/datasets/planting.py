@@ -46,7 +46,9 @@ def plant(image: Image, change: Floats, contrast: float, rng: np.random.Generato
     ground = image[row : row + height, column : column + width]  # (h, w, 3)
     if (image == image[..., :1]).all():
         resized = np.repeat(resized.mean(axis=2, keepdims=True), 3, axis=2)
-    changed = max((_added(ground, sign * contrast * resized) for sign in (1, -1)), key=lambda new: _distance(new, ground))
+    changed = max(
+        (_added(ground, sign * contrast * resized) for sign in (1, -1)), key=lambda new: _distance(new, ground)
+    )
     planted, mask = image.copy(), np.zeros(image.shape[:2], np.uint8)
     planted[row : row + height, column : column + width] = changed
     mask[(planted != image).any(axis=2)] = 255

@@ -95,7 +95,9 @@ class Yardstick:
             yield (
                 image,
                 [
-                    plant(image, changes[number % len(changes)], contrasts[number], np.random.default_rng([SEED, number]))
+                    plant(
+                        image, changes[number % len(changes)], contrasts[number], np.random.default_rng([SEED, number])
+                    )
                     for number in numbers
                 ],
             )

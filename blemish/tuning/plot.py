@@ -118,11 +118,20 @@ def _draw_grid(axes: Axes, table: Table) -> None:
         row, column = (trial.values[key] for key in table.keys)
         values[rows.index(row), columns.index(column)] = trial.criterion
     low, high = np.nanmin(values), np.nanmax(values)
-    axes.imshow(values, cmap="Blues", vmin=low - 0.15 * (high - low) - 1e-9, vmax=high + 0.5 * (high - low) + 1e-9, aspect="auto")
+    axes.imshow(
+        values,
+        cmap="Blues",
+        vmin=low - 0.15 * (high - low) - 1e-9,
+        vmax=high + 0.5 * (high - low) + 1e-9,
+        aspect="auto",
+    )
     failed = {tuple(trial.values[key] for key in table.keys) for trial in table.failed}
     for (row, column), value in np.ndenumerate(values):
         missing = "failed" if (rows[row], columns[column]) in failed else ""
-        is_best = table.best is not None and tuple(table.best.values[key] for key in table.keys) == (rows[row], columns[column])
+        is_best = table.best is not None and tuple(table.best.values[key] for key in table.keys) == (
+            rows[row],
+            columns[column],
+        )
         text, colour = (missing, MUTED) if np.isnan(value) else (f"{value:.3f}", BEST if is_best else INK)
         axes.text(column, row, text, ha="center", va="center", color=colour, fontweight="bold" if is_best else None)
     axes.set_xticks(range(len(columns)), [_label(text) for text in columns])
@@ -157,7 +166,7 @@ def _ordered(table: Table, key: str) -> list[str]:
     numbers = [_numeric(text) for text in values]
     if any(number is None for number in numbers):
         return values
-    return [text for _, text in sorted(zip(numbers, values, strict=True))]  # type: ignore[type-var]
+    return [text for _, text in sorted(zip(numbers, values, strict=True))]
 
 
 def _numeric(text: str) -> float | None:

@@ -107,7 +107,9 @@ def _alone(output: Path) -> Iterator[None]:
         lock.execute("BEGIN EXCLUSIVE")
         yield
     except sqlite3.OperationalError as error:
-        raise UsageError(f"another tune is at work in {output} ({error}); wait for it, or name another --output") from None
+        raise UsageError(
+            f"another tune is at work in {output} ({error}); wait for it, or name another --output"
+        ) from None
     finally:
         lock.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 _REPEATS = 50  # proposals in a row of values that were tried before: a sampler that has converged
 
 
-def tune(
+def tune(  # noqa: PLR0917
     data: Path, output: Path, question: Question, progress: Progress, tuning_split: Path | None = None, say: Say = print
 ) -> Table:
     """Train under every setting that the question asks for, and compare them on images that none has learned from.

@@ -84,7 +84,9 @@ class Table:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         figures = ["tuning_auroc"] * self.split + ["planted_auroc", "held_out_loss"]
-        writer.writerow(["trial", *self.keys, "state", "criterion", "low", "high", *figures, "seconds", "error", "best"])
+        writer.writerow(
+            ["trial", *self.keys, "state", "criterion", "low", "high", *figures, "seconds", "error", "best"]
+        )
         for trial in self.trials:
             interval = trial.figures.get(f"{self.criterion.removesuffix('_auroc')}_ci95") or ("", "")
             writer.writerow(
@@ -129,7 +131,10 @@ class Table:
         if self.best is None:
             return None
         # the model's own run file belongs to it, and --model takes it along
-        named = [["--model", text] if key == "Global.model" else ["-o", f"{key}={text}"] for key, text in self.best.values.items()]
+        named = [
+            ["--model", text] if key == "Global.model" else ["-o", f"{key}={text}"]
+            for key, text in self.best.values.items()
+        ]
         return shlex.join(["blemish", "train", str(data), *arguments, *(part for pair in named for part in pair)])
 
 
