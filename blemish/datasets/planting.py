@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +18,7 @@ NUT_SIZE = 256  # pixels of the picture that a defect is taken from
 SCALES = (0.6, 1.5)  # of a defect, relative to one whose nut fills the image's shorter side
 
 
+@cache
 def draw_change(kind: str, seed: int) -> Floats:
     """What a defect of this kind changes, cut out: (h, w, 3), its strongest pixels at 1 or -1."""
     change = defect_change(np.random.default_rng(seed), NUT_SIZE, kind)

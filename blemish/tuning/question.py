@@ -22,7 +22,7 @@ _OWN = ("Global.mode", "Global.dataset_dir", "Global.output", "Train.resume_path
 _FIXED = ("Global.device", "Model.bit_depth", "Calibrate.group_by", "Calibrate.near_duplicates")
 _FIXED_SECTIONS = ("CheckDataset", "Evaluate", "Predict", "Export")
 
-_PIECE = re.compile(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^,\["'])+""")
+_WHOLE = re.compile(r"""\[[^\]]*\]|"[^"]*"|'[^']*'""")  # commas in there part nothing
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*")
 
@@ -140,14 +140,15 @@ def _choices(key: str, text: str) -> Choices:
         if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and low < high):
             raise UsageError(f"-o {key}={text}: a range goes from a smaller number to a larger one, as 1e-4..1e-1.")
         return Range(low, high)
-    pieces = [piece.strip() for piece in _PIECE.findall(text)]
-    if text.strip() and (not all(pieces) or text.strip()[0] == "," or text.strip()[-1] == ","):
-        raise UsageError(f"-o {key}={text}: there is no value between two commas; a value that holds one needs quotes.")
+    held = _WHOLE.sub(lambda found: found.group().replace(",", "\0"), text)
+    pieces = [piece.strip().replace("\0", ",") for piece in held.split(",")]
+    if len(pieces) > 1 and not all(pieces):
+        raise UsageError(f"-o {key}={text}: there is no value beside a comma; a value that holds one needs quotes.")
     meant: dict[str, str] = {}
     for piece in pieces:
         value: Any = parse_value(piece, f"-o {key}")
         meant.setdefault(repr(float(value)) if type(value) in (int, float) else repr(value), piece)
-    return list(meant.values()) or [text]
+    return list(meant.values())
 
 
 def _refuse_own(given: Mapping[str, str], varied: Mapping[str, Choices]) -> None:

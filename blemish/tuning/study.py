@@ -28,6 +28,7 @@ from blemish.tuning.trials import Trial, known_trials, next_folder
 log = logging.getLogger("blemish")
 
 Say = Callable[[str], None]
+PICTURES = "planted.png"
 _REPEATS = 50  # proposals in a row of values that were tried before: a sampler that has converged
 
 
@@ -48,7 +49,8 @@ def tune(  # noqa: PLR0917
     yardstick = Yardstick(data, tuning_split, config, progress)
     same = _identity(config, question, yardstick)
     with open_proposals(output, question, same, config.Global.seed) as proposals:
-        yardstick.save_pictures(output / "planted.png")
+        if not (output / PICTURES).exists():
+            yardstick.save_pictures(output / PICTURES)
         run = _Run(output, question, yardstick, digest(same), progress, say)
         for _ in run.trials(proposals):
             run.table(done=False).save(output)
