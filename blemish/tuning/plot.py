@@ -137,8 +137,8 @@ def _draw_grid(axes: Axes, table: Table) -> None:
         )
         text, colour = (missing, MUTED) if np.isnan(value) else (f"{value:.3f}", INK)
         if is_best:  # a frame, since red letters do not read on blue
-            frame = {"xy": (column - 0.48, row - 0.48), "width": 0.96, "height": 0.96}
-            axes.add_patch(Rectangle(**frame, fill=False, edgecolor=BEST, linewidth=2.5))
+            corner = (column - 0.48, row - 0.48)
+            axes.add_patch(Rectangle(corner, 0.96, 0.96, fill=False, edgecolor=BEST, linewidth=2.5))
         axes.text(column, row, text, ha="center", va="center", color=colour, fontweight="bold" if is_best else None)
     axes.set_xticks(range(len(columns)), [_label(text) for text in columns])
     axes.set_yticks(range(len(rows)), [_label(text) for text in rows])
