@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from blemish import __version__
-from blemish.cli import options, paddlex, verbs, verbs_check, verbs_data, verbs_export, verbs_import
+from blemish.cli import options, paddlex, verbs, verbs_check, verbs_data, verbs_export, verbs_import, verbs_selftest
 from blemish.errors import UsageError, did_you_mean
 
 
@@ -135,3 +135,4 @@ app.command()(verbs.run)
 app.command()(verbs_data.convert)
 app.command()(verbs_data.split)
 app.command("import")(verbs_import.import_)
+app.command()(verbs_selftest.selftest)

@@ -63,8 +63,8 @@ def _check_place(place: Path, output: Path, format_name: str) -> None:
     foreign = sorted(found - _exported(place))
     if foreign:
         raise ModelError(
-            f"{output} is not replaced: it holds {ascii(foreign[0])[1:-1]}, which no export has written; choose another "
-            "folder with --output"
+            f"{output} is not replaced: it holds {ascii(foreign[0])[1:-1]}, which no export has written; "
+            "choose another folder with --output"
         )
     if found == _MODEL_FOLDER and format_name != "onnx":
         raise ModelError(f"{output} holds a model, which is not replaced; choose another folder with --output")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from blemish.datasets.sample import render_part
 from blemish.errors import ModelError, UsageError
+from blemish.exporting.onnx_runtime import required_operators, save_optimised
 from blemish.models import LoadedModel, describe_export, save_model
 from blemish.training.export import check_parity
 
@@ -47,20 +48,14 @@ def export_ort(model: LoadedModel, folder: Path) -> Path:
     """`model.ort` for builds of ONNX Runtime that hold only `required_operators.config`, with `model.json`."""
     import onnxruntime
 
-    file = folder / "model.ort"
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    options.optimized_model_filepath = str(file)
-    options.add_session_config_entry("session.save_model_format", "ORT")
-    # its blocked layout is that of this machine's processor, and no phone has it
-    machine_bound = ["NchwcTransformer"]
-    onnxruntime.InferenceSession(
-        model.model, options, providers=["CPUExecutionProvider"], disabled_optimizers=machine_bound
-    )
+    file, optimised = folder / "model.ort", folder / "optimised.onnx"
+    save_optimised(model.model, file, "ORT")
+    save_optimised(model.model, optimised, "ONNX")
+    (folder / "required_operators.config").write_text(required_operators(optimised.read_bytes()), "utf-8")
+    optimised.unlink()
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     _check_same(model, lambda pixels: dict(zip(names, session.run(names, {"image": pixels}), strict=True)))
-    (folder / "required_operators.config").write_text(_required_operators(file), "utf-8")
     return describe_export(folder, model.info)
 
 
@@ -75,15 +70,3 @@ def _check_same(model: LoadedModel, run: Run) -> None:
     side = max(height, width, SMALLEST_SAMPLE)
     images = [render_part(np.random.default_rng(seed), side)[:height, :width] for seed in range(SAMPLES)]
     check_parity(model.model, images, results)
-
-
-def _required_operators(file: Path) -> str:
-    """The operators of a network in ORT format, as the build script of ONNX Runtime reads them."""
-    from onnxruntime.tools.ort_format_model import create_config_from_models
-
-    config = file.with_suffix(".config")
-    create_config_from_models([file], config, enable_type_reduction=False)
-    lines = config.read_text("utf-8").splitlines()
-    config.unlink()
-    # its comments name the folder of this machine
-    return "".join(f"{line}\n" for line in lines if not line.startswith("#"))

@@ -18,7 +18,7 @@ def describe_export(folder: Path, info: ModelInfo) -> Path:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = path.read_bytes()
         files[path.relative_to(folder).as_posix()] = FileInfo(sha256=sha256(content), bytes=len(content))
-    write_synced(folder / INFO, write_info(info, files))
+    write_synced(folder / INFO, write_info(info, files.items()))
     return folder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
@@ -16,9 +16,9 @@ FORMAT = "blemish-model"
 FORMAT_VERSION = 1
 
 
-def write_info(info: ModelInfo, files: Mapping[str, FileInfo]) -> bytes:
-    """`model.json` as bytes, one line for each top-level key, with its checksum; `files` by their names in the folder."""
-    listed = {name: file.model_dump() for name, file in files.items()}
+def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
+    """`model.json` as bytes, one line for each top-level key, with these files by name, and with its checksum."""
+    listed = {name: file.model_dump() for name, file in files}
     record = {**info.model_dump(), "files": listed, "checksum": NO_CHECKSUM}
     lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in record.items())
     text = "{\n" + ",\n".join(lines) + "\n}\n"
