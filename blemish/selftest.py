@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from blemish.config import packaged_configs
 from blemish.datasets import generate_sample
 from blemish.datasets.files import write_whole
 from blemish.detectors import detector_class
@@ -170,7 +171,11 @@ def _run_files(model: str, data: Path, place: Path, run: Path) -> dict[str, list
         "predict": (f"Predict.model_dir={trained / 'inference'}", f"Predict.input={data / 'test' / 'good'}"),
     }
     common = (f"Global.model={model}", f"Global.dataset_dir={data}", f"Global.output={output}", "Global.device=cpu")
-    return {f"run {mode}": ["run", *_overrides((f"Global.mode={mode}", *common, *own))] for mode, own in keys.items()}
+    packaged = ["-c", model] if model in packaged_configs() else []
+    return {
+        f"run {mode}": ["run", *packaged, *_overrides((f"Global.mode={mode}", *common, *own))]
+        for mode, own in keys.items()
+    }
 
 
 def _overrides(keys: Sequence[str]) -> list[object]:
