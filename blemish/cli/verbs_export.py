@@ -23,7 +23,7 @@ def export(
     """Write a model as another program takes it; prints the folder."""
     from blemish.exporting import export_model
 
-    typer.echo(str(export_model(model, format_, output or Path("output") / "export")))
+    typer.echo(str(export_model(model, format_, output or Path("output") / "export" / format_)))
 
 
 def export_as_configured(config: RunConfig) -> None:
