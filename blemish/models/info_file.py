@@ -12,12 +12,14 @@ from blemish.errors import ModelError
 from blemish.models.info import NO_CHECKSUM, ModelInfo
 
 FORMAT = "blemish-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def write_info(info: ModelInfo) -> bytes:
     """`model.json` as bytes, one line for each top-level key, with its checksum."""
     record = {**info.model_dump(), "checksum": NO_CHECKSUM}
+    # a reader of version 1 refuses keys that it does not know
+    record["input"] = {key: value for key, value in record["input"].items() if value is not None}
     lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in record.items())
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     head, _, tail = text.rpartition(NO_CHECKSUM)
