@@ -52,7 +52,7 @@ class Tiling:
         return np.stack([whole[top : top + self.height, left : left + self.width] for top in tops for left in lefts])
 
     def blend(self, maps: Floats) -> Floats:
-        """The tiles' maps `(count, h, w)` as one map over the whole, its cells as large as theirs.
+        """The tiles' maps `(count, h, w)` as one map over the whole, its cells about as large as theirs.
 
         The shares of the tiles add up to one in every cell.
         """
@@ -80,7 +80,7 @@ class _Share:
 def _shares(size: int, count: int, step: int, cells: int) -> tuple[_Share, ...]:
     """The share of each of `count` tiles of `size` pixels and `cells` cells along one axis."""
     whole = size + (count - 1) * step
-    grid = max(1, round(whole * cells / size))
+    grid = -(-whole * cells // size)  # cells no larger than a tile's, so every tile covers the centre of one
     centres = (np.arange(grid) + 0.5) * whole / grid  # (grid,), pixels
     starts = np.arange(count)[:, None] * step
     inside = (centres >= starts) & (centres < starts + size)  # (count, grid)
