@@ -203,7 +203,7 @@ class TestRefusals:
         from blemish.errors import DatasetError
 
         (tmp_path / "roi.png").write_text("not an image")
-        with pytest.raises(DatasetError, match="roi.png: the mask cannot be read"):
+        with pytest.raises(DatasetError, match=r"roi.png: the mask cannot be read"):
             self.frame(f"Model.roi={tmp_path / 'roi.png'}")
         with pytest.raises(UsageError, match="no file"):
             self.frame(f"Model.ignore={tmp_path / 'missing.png'}")

@@ -14,8 +14,8 @@ from scipy.stats import beta, binom
 
 from blemish.calibration import Calibration, LeftOut, cross_fitted
 from blemish.detectors import Detector
-from blemish.images import Frame, InputGeometry, Inputs, Tiling
 from blemish.errors import UsageError
+from blemish.images import Frame, InputGeometry, Inputs, Tiling
 
 Floats = npt.NDArray[np.float64]
 

@@ -118,8 +118,9 @@ class PatchCore(Detector):
             yield from map(self._smoothed, left_out_distances(self._kept, self.bank, parts, advance))
         else:
             for i, patches in enumerate(self._all_features(), 1):  # (P, d)
-                yield self._smoothed(self._masked(patches, parts, i - 1))
-                advance(i)
+                smoothed = self._smoothed(self._masked(patches, parts, i - 1))
+                advance(i)  # before it is given away: nobody may ask for more after the last
+                yield smoothed
 
     def graph(self) -> onnx.ModelProto:
         """Features, nearest row of the bank, Gaussian blur, largest value."""
