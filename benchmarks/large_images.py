@@ -47,7 +47,7 @@ def main() -> None:
         run("predict", model, str(folder / "new"), "--save_path", str(folder / "results"))
 
 
-def _surface(random):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _surface(random):  # type: ignore[no-untyped-def]
     """A rough surface with grain, BGR (HEIGHT, WIDTH, 3)."""
     import cv2
     import numpy as np

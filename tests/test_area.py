@@ -14,6 +14,7 @@ from runs import calibration, fitted
 from textures import plate
 
 from blemish.config import load_config
+from blemish.detectors import list_models
 from blemish.errors import ModelError, UsageError
 from blemish.fitting import FitReport
 from blemish.framing import frame_of
@@ -126,6 +127,22 @@ class TestModel:
         save_model(tmp_path / "m", loaded.model, wrong)
         with pytest.raises(ModelError, match="another size"):
             load_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", [card.name for card in list_models()])
+def test_every_detector_takes_tiles_and_an_area(name: str, good: Path, tmp_path: Path) -> None:
+    """Fitted on tiles, calibrated by image: an image has one score, and its outside has no say in it."""
+    learning = ["Train.epochs_iters=4", "Train.batch_size=4", "Train.learning_rate=0.001", "Train.warmup_steps=0"]
+    overrides = [f"Global.model={name}", "Model.tiles=2x2", f"Model.roi={LEFT}", *learning]
+    report = fitted(good, tmp_path, *overrides)
+    info = load_model(report.folder).info
+    assert info.data.images == 10 and len(info.calibration.scores) <= 10
+    image = plate(70, SIZE)
+    changed = image.copy()
+    changed[:, SIZE // 2 + 1 :] = 255 - image[:, SIZE // 2 + 1 :]
+    one, other = open_model(report.folder, "cpu").predict([bgr(image), bgr(changed)])
+    assert one.score == other.score == pytest.approx(one.grid_map.max())
+    assert one.anomaly_map.shape == (SIZE, SIZE) and np.array_equal(one.anomaly_map, other.anomaly_map)
 
 
 class TestMask:
