@@ -3,7 +3,7 @@
 from blemish.images.decode import decode_image, decode_samples
 from blemish.images.geometry import InputGeometry
 from blemish.images.limits import Limits
-from blemish.images.reading import read_ahead
+from blemish.images.reading import read, read_ahead, work_ahead
 from blemish.images.sources import ImageRef, expand, is_image_name, list_images
 
 __all__ = [
@@ -15,5 +15,7 @@ __all__ = [
     "expand",
     "is_image_name",
     "list_images",
+    "read",
     "read_ahead",
+    "work_ahead",
 ]

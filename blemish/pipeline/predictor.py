@@ -17,7 +17,7 @@ import numpy.typing as npt
 from blemish.calibration import Calibration
 from blemish.engines import Engine, engines_for
 from blemish.errors import ImageError, UsageError
-from blemish.images import ImageRef, InputGeometry, Limits, expand, read_ahead
+from blemish.images import ImageRef, InputGeometry, Limits, expand, read, work_ahead
 from blemish.models import LoadedModel, load_model
 from blemish.pipeline.result import Result
 from blemish.pipeline.saving import ResultNamer
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 Image = npt.NDArray[np.uint8]
+_AHEAD = 4  # images decoded before they are needed
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class _Item:
+class Item:
     """One input on its way: the decoded image, or the error in its place."""
 
     ref: ImageRef
@@ -96,21 +97,25 @@ class Predictor:
         return self._results(input, size, limit)
 
     def _results(self, inputs: object, size: int, limit: Limit) -> Iterator[Result]:
-        items = map(self._fitted, read_ahead(expand(inputs, self.limits), self.model.info.input.bit_depth))
-        batches = iter(lambda: list(islice(items, size)), [])
+        items = work_ahead(self.prepare, expand(inputs, self.limits), depth=_AHEAD)
+        yield from self.judge(iter(lambda: list(islice(items, size)), []), limit)
+
+    def judge(self, batches: Iterator[list[Item]], limit: Limit) -> Iterator[Result]:
+        """The results of prepared images, in order."""
         for batch, outputs, ms in _in_turn(self.engines, batches):
             scored = iter(zip(outputs["anomaly_map"], outputs["score"], strict=True)) if outputs else iter(())
             for item in batch:
                 yield self._result(item, next(scored), ms, limit) if item.fitted is not None else self._failure(item)
 
-    def _fitted(self, read: tuple[ImageRef, Image | ImageError, float]) -> _Item:
-        ref, image, seconds = read
+    def prepare(self, ref: ImageRef) -> Item:
+        """One image read and resized, or the error in its place; may be called in any thread."""
+        _, image, seconds = read(ref, self.model.info.input.bit_depth)
         start = time.perf_counter()
         fitted = None if isinstance(image, ImageError) else self.geometry.fit(image)
-        return _Item(ref, image, fitted, {"read": 1e3 * seconds, "resize": 1e3 * (time.perf_counter() - start)})
+        return Item(ref, image, fitted, {"read": 1e3 * seconds, "resize": 1e3 * (time.perf_counter() - start)})
 
     def _result(
-        self, item: _Item, output: tuple[npt.NDArray[np.float32], np.float32], ms: float, limit: Limit
+        self, item: Item, output: tuple[npt.NDArray[np.float32], np.float32], ms: float, limit: Limit
     ) -> Result:
         assert not isinstance(item.image, ImageError)
         grid_map, score = output[0], float(output[1])
@@ -133,7 +138,7 @@ class Predictor:
             namer=self.namer,
         )
 
-    def _failure(self, item: _Item) -> Result:
+    def _failure(self, item: Item) -> Result:
         return Result(
             name=item.ref.name,
             input_path=item.ref.input_path,
@@ -187,10 +192,10 @@ def choose_limit(calibration: Calibration, rate: float | None, threshold: float 
 
 
 _Outputs = dict[str, npt.NDArray[np.float32]]
-_Done = tuple[list[_Item], _Outputs, float]
+_Done = tuple[list[Item], _Outputs, float]
 
 
-def _in_turn(engines: Sequence[Engine], batches: Iterator[list[_Item]]) -> Iterator[_Done]:
+def _in_turn(engines: Sequence[Engine], batches: Iterator[list[Item]]) -> Iterator[_Done]:
     """Every batch with its outputs and the milliseconds per image, in order; several engines work at the same time."""
     if len(engines) == 1:
         yield from (_run(engines[0], batch) for batch in batches)
@@ -205,7 +210,7 @@ def _in_turn(engines: Sequence[Engine], batches: Iterator[list[_Item]]) -> Itera
             waiting.extend(islice(tasks, 1))
 
 
-def _run(engine: Engine, batch: list[_Item]) -> _Done:
+def _run(engine: Engine, batch: list[Item]) -> _Done:
     fitted = [item.fitted for item in batch if item.fitted is not None]
     if not fitted:
         return batch, {}, 0.0
