@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from blemish import __version__
-from blemish.cli import options, paddlex, verbs, verbs_check, verbs_data, verbs_import
+from blemish.cli import options, paddlex, verbs, verbs_check, verbs_data, verbs_import, verbs_watch
 from blemish.errors import UsageError, did_you_mean
 
 
@@ -128,6 +128,7 @@ app.command()(verbs_check.check)
 app.command()(verbs.train)
 app.command()(verbs.evaluate)
 app.command()(verbs.predict)
+app.command()(verbs_watch.watch)
 app.command()(verbs.models)
 app.command()(verbs.bench)
 app.command()(verbs.run)

@@ -5,6 +5,7 @@ from blemish.images.geometry import InputGeometry
 from blemish.images.limits import Limits
 from blemish.images.reading import read, read_ahead, work_ahead
 from blemish.images.sources import ImageRef, expand, is_image_name, list_images
+from blemish.images.video import is_live
 
 __all__ = [
     "ImageRef",
@@ -14,6 +15,7 @@ __all__ = [
     "decode_samples",
     "expand",
     "is_image_name",
+    "is_live",
     "list_images",
     "read",
     "read_ahead",

@@ -167,7 +167,7 @@ def _decode_pixels(data: bytes, name: str) -> Samples | None:
     """BGR samples (H, W, 3) by OpenCV, None where it gives up."""
     import cv2
 
-    with _quiet_opencv():
+    with quiet_opencv():
         try:
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         except MemoryError as error:
@@ -189,7 +189,7 @@ def _to_8_bit(samples: Samples, bit_depth: int) -> npt.NDArray[np.uint8]:
 
 
 @contextmanager
-def _quiet_opencv() -> Iterator[None]:
+def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV's log off stderr while any thread decodes, and give the user's level back after the last."""
     import cv2
 

@@ -24,8 +24,7 @@ _PNG_KINDS = {
 }
 # PNG chunks without a say in the samples; others, such as orientation and animation, are OpenCV's matter
 _HARMLESS = frozenset(
-    (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"bKGD", b"hIST")
-    + (b"pHYs", b"sPLT", b"tIME", b"tEXt", b"zTXt", b"iTXt")
+    b"IHDR PLTE tRNS IDAT IEND gAMA cHRM sRGB iCCP sBIT bKGD hIST pHYs sPLT tIME tEXt zTXt iTXt".split()
 )
 _HIDDEN_EXIF = b"Raw profile type"  # the keyword of texts that hold it
 _MOST_CHUNKS = 10_000
@@ -83,4 +82,4 @@ def _kornia() -> ModuleType | None:
         from kornia_rs import io
     except ImportError:
         return None
-    return io  # type: ignore[no-any-return]
+    return io

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -24,6 +24,8 @@ from blemish.pipeline.saving import ResultNamer
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from blemish.pipeline.streaming import Policy, Stream
 
 Image = npt.NDArray[np.uint8]
 _AHEAD = 4  # images decoded before they are needed
@@ -94,10 +96,36 @@ class Predictor:
         if size < 1:
             raise UsageError(f"a batch holds one image or more, not {size}")
         limit = choose_limit(self.calibration, false_alarm_rate, threshold) or self.limit
-        return self._results(input, size, limit)
+        return self._results(expand(input, self.limits), size, limit)
 
-    def _results(self, inputs: object, size: int, limit: Limit) -> Iterator[Result]:
-        items = work_ahead(self.prepare, expand(inputs, self.limits), depth=_AHEAD)
+    def predict_refs(self, refs: Iterable[ImageRef]) -> Iterator[Result]:
+        """Results of images that `blemish.images.expand` has found, as `predict` gives them."""
+        return self._results(refs, self.batch_size, self.limit)
+
+    def stream(
+        self,
+        source: object,
+        *,
+        policy: Policy | None = None,
+        max_latency: float | None = None,
+        batch_size: int | None = None,
+        false_alarm_rate: float | None = None,
+        threshold: float | None = None,
+    ) -> Stream:
+        """Results of a camera, a video or anything that `predict` takes, as they come, until the stream is closed.
+
+        `policy` says what happens when frames come faster than they are scored: `latest` drops the oldest and counts
+        them (the default for cameras and network streams), `every` lets the source wait. Under `max_latency`, in
+        milliseconds from a frame's coming to its result, batches grow while the target holds; without it they hold at
+        most `batch_size`. Raises `UsageError` for settings that make no sense.
+        """
+        from blemish.pipeline.streaming import Stream
+
+        limit = choose_limit(self.calibration, false_alarm_rate, threshold) or self.limit
+        return Stream(self, source, limit, policy=policy, max_latency=max_latency, batch_size=batch_size)
+
+    def _results(self, refs: Iterable[ImageRef], size: int, limit: Limit) -> Iterator[Result]:
+        items = work_ahead(self.prepare, refs, depth=_AHEAD)
         yield from self.judge(iter(lambda: list(islice(items, size)), []), limit)
 
     def judge(self, batches: Iterator[list[Item]], limit: Limit) -> Iterator[Result]:
