@@ -127,7 +127,7 @@ def _decode_rgb(data: bytes, kind: str, name: str, limits: Limits, bit_depth: in
         return _to_rgb(_decode(data, kind, name, limits), bit_depth)
     pixels = _to_8_bit(samples, bit_depth).reshape(samples.shape)  # (H, W, 1 or 3 or 4)
     codes = {1: cv2.COLOR_GRAY2RGB, 4: cv2.COLOR_RGBA2RGB}
-    channels = pixels.shape[2]
+    channels = samples.shape[-1]
     return pixels if channels == 3 else np.asarray(cv2.cvtColor(pixels, codes[channels]), np.uint8)
 
 

@@ -139,7 +139,7 @@ def _opened(text: str, address: str | int, reader: int, limits: Limits) -> Itera
     timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS]
     with quiet_opencv():
         try:
-            capture = cv2.VideoCapture(address, reader, timeouts if reader == cv2.CAP_FFMPEG else [])  # type: ignore[call-overload]
+            capture = cv2.VideoCapture(address, reader, timeouts if reader == cv2.CAP_FFMPEG else [])
         except cv2.error as error:
             raise refusal(text, "cannot be opened") from error
     try:

@@ -70,8 +70,7 @@ class Journal:
 
     def knows(self, version: Version) -> bool:
         """Whether this content of this file has been answered."""
-        found = self._base.execute("SELECT size, changed FROM answers WHERE path = ?", version[:1]).fetchone()
-        return found == version[1:]
+        return self.answer_of(version) is not None
 
     def record(self, answer: Answer) -> None:
         """Keep an answer that is about to be said; it takes the place of that of an earlier version."""
@@ -93,7 +92,6 @@ class Journal:
 
     def answer_of(self, version: Version) -> Answer | None:
         """What was said of exactly this version."""
-        row = self._base.execute(
-            "SELECT size, changed, text, failed FROM answers WHERE path = ?", version[:1]
-        ).fetchone()
-        return Answer(version, row[2], bool(row[3])) if row and row[:2] == version[1:] else None
+        query = "SELECT text, failed FROM answers WHERE path = ? AND size = ? AND changed = ?"
+        row = self._base.execute(query, version).fetchone()
+        return None if row is None else Answer(version, row[0], bool(row[1]))

@@ -1,4 +1,4 @@
-"""A model at work on cameras, videos and folders for as long as they last: bounded queues, and an age for each result."""
+"""A model at work on cameras, videos and folders, as long as they last: bounded queues, an age for each result."""
 
 from __future__ import annotations
 
