@@ -1,6 +1,6 @@
 """From a file to its result, measured: CPU time by stage, throughput of `stream`, and a soak; as a table and JSON.
 
-    python benchmarks/prediction.py MODEL --output figures.json [--image FILE] [--folder DIR] [--only stages stream soak]
+    python benchmarks/prediction.py MODEL --output figures.json [--image FILE] [--folder DIR] [--only stages stream]
     python benchmarks/prediction.py MODEL --output soak.json --only soak --minutes 60
 
 `--image` is one file for the stages, `--folder` images for the throughput; without them 900x900 pictures are generated,

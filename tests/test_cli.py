@@ -68,7 +68,7 @@ def test_no_colour_codes_in_a_pipe():
         (["trian", "x"], "Unknown verb trian. Did you mean `train`?"),
         (
             ["frobnicate"],
-            "Unknown verb frobnicate. There are quickstart, check, train, evaluate, predict, models, bench, run, "
+            "Unknown verb frobnicate. There are quickstart, check, train, evaluate, predict, watch, models, bench, run, "
             "convert, split, import.",
         ),
         (["train"], "Missing argument 'DIR'. See blemish train --help."),

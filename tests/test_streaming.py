@@ -237,7 +237,7 @@ class TestEnd:
         "setting", [{"policy": "lastest"}, {"max_latency": 0}, {"max_latency": float("nan")}, {"batch_size": 0}]
     )
     def test_senseless_settings_are_refused_at_once(self, predictor: Predictor, setting: dict[str, Any]) -> None:
-        with pytest.raises(UsageError, match="policy|max_latency|batch"):
+        with pytest.raises(UsageError, match=r"policy|max_latency|batch"):
             predictor.stream([], **setting)
 
     def test_nothing_at_all(self, predictor: Predictor) -> None:

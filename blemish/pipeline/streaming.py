@@ -17,6 +17,7 @@ from blemish.images.video import is_live, video_frames
 from blemish.pipeline.frame_queue import Frame, FrameQueue
 from blemish.pipeline.predictor import Item, Limit, Predictor
 from blemish.pipeline.result import Result
+from blemish.pipeline.saving import ResultNamer
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -94,7 +95,8 @@ class Stream:
             raise UsageError(f"a batch holds one image or more, not {batch_size}")
         usual = predictor.batch_size if max_latency is None else max(predictor.batch_size, _LARGEST_BATCH)
         self._most, self._target = batch_size or usual, max_latency
-        self._latest = (policy or ("latest" if is_live(source) else "every")) == "latest"
+        self._live = is_live(source)
+        self._latest = (policy or ("latest" if self._live else "every")) == "latest"
         self._predictor = predictor
         self._pace = _Pace()
         self._taken: deque[Frame] = deque()
@@ -130,6 +132,8 @@ class Stream:
         if network is not None:
             self._pace.add(network)
         known = {field.name: getattr(result, field.name) for field in fields(Result)}
+        if self._live:
+            known["namer"] = ResultNamer()  # frames have numbers; one namer would remember all that ever came
         return StreamResult(**known, frame_index=frame.index, time_stamp=frame.time_stamp, age=frame.age)
 
     def __enter__(self) -> Stream:

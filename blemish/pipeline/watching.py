@@ -17,6 +17,7 @@ from blemish.images import ImageRef, expand, list_images
 from blemish.pipeline.journal import Answer, Journal, Version
 from blemish.pipeline.predictor import Predictor
 from blemish.pipeline.result import Result
+from blemish.pipeline.saving import ResultNamer
 
 log = logging.getLogger("blemish")
 
@@ -122,26 +123,31 @@ class HotFolder:
 
     def _scored(self, ready: list[Version]) -> Iterator[Answer]:
         """Answers of what can be decoded, or has been broken for too long; pages of one file are one answer."""
-        by_path = {version.path: version for version in ready}
+        by_path = {str(self._watch.folder / self._inside(version.path)): version for version in ready}
         refs = (self._named(ref) for path in by_path for ref in expand(path, self._predictor.limits))
         for path, pages in groupby(self._predictor.predict_refs(refs), lambda result: str(result.input_path)):
             version, results = by_path[path], list(pages)
-            if _version(Path(path)) != version:
+            if _version(Path(version.path)) != version:
                 continue  # changed or gone while it was read; the next look finds it as it is
             failed = any(result.error is not None for result in results)
-            if failed and time.monotonic() - self._seen[path][1] < self._watch.patience:
+            if failed and time.monotonic() - self._seen[version.path][1] < self._watch.patience:
                 continue
             yield self._recorded(version, results, failed)
 
+    def _inside(self, path: str) -> Path:
+        """A file's place in the folder."""
+        return Path(path).relative_to(self._folder)
+
     def _named(self, ref: ImageRef) -> ImageRef:
         """With a name that keeps the suffix in its stem: `a.png` and `a.jpg` stay apart through restarts."""
-        path = Path(str(ref.input_path)).relative_to(self._folder)
+        path = Path(str(ref.input_path)).relative_to(self._watch.folder)
         return replace(ref, name=PurePosixPath(path.with_name(path.name + path.suffix).as_posix()))
 
     def _recorded(self, version: Version, results: list[Result], failed: bool) -> Answer:
         if self._watch.save_path is not None:
             for result in results:
-                result.save_all(self._watch.save_path)
+                # its name is its own already, and one namer would remember all that ever came
+                replace(result, namer=ResultNamer()).save_all(self._watch.save_path)
         answer = Answer(version, self._text_of(results), failed)
         self._journal.record(answer)
         self._seen.pop(version.path, None)
@@ -158,7 +164,7 @@ class HotFolder:
             return
         source = Path(answer.version.path)
         place = self._watch.move / _BROKEN if answer.failed else self._watch.move
-        target = _free(place / os.path.relpath(source, self._folder))
+        target = _free(place / self._inside(answer.version.path))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(source, target)
