@@ -68,8 +68,8 @@ def test_no_colour_codes_in_a_pipe():
         (["trian", "x"], "Unknown verb trian. Did you mean `train`?"),
         (
             ["frobnicate"],
-            "Unknown verb frobnicate. There are quickstart, check, train, evaluate, predict, watch, models, bench, run, "
-            "convert, split, import.",
+            "Unknown verb frobnicate. There are quickstart, check, train, evaluate, predict, watch, models, bench, "
+            "run, convert, split, import.",
         ),
         (["train"], "Missing argument 'DIR'. See blemish train --help."),
         (["convert", "x"], "Missing option '--from'. See blemish convert --help."),
