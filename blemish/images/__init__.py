@@ -5,9 +5,10 @@ from blemish.images.decode import decode_image, decode_samples
 from blemish.images.frame import Frame, Inputs, Scored
 from blemish.images.geometry import InputGeometry
 from blemish.images.limits import Limits, refusal
-from blemish.images.reading import read_ahead
+from blemish.images.reading import read, read_ahead, work_ahead
 from blemish.images.sources import ImageRef, expand, is_image_name, list_images
 from blemish.images.tiling import Tiling
+from blemish.images.video import is_live
 
 __all__ = [
     "Area",
@@ -24,7 +25,10 @@ __all__ = [
     "draw_polygons",
     "expand",
     "is_image_name",
+    "is_live",
     "list_images",
+    "read",
     "read_ahead",
     "refusal",
+    "work_ahead",
 ]
