@@ -161,6 +161,8 @@ assert openvino.convert_model
 def test_nothing_is_left_behind_and_nobody_is_told(tmp_path: Path) -> None:
     """OpenVINO reports its own import over the network and keeps an identity in the home folder."""
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    done = subprocess.run([sys.executable, "-c", CODE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert list(tmp_path.rglob("*")) == []
