@@ -89,4 +89,5 @@ def _cross_checked(calibration: Calibration) -> tuple[int, float]:
 def _rank_correlation(one: Floats, other: Floats) -> float:
     """Spearman's; ties keep their order, which float32 scores hardly have."""
     ranks = np.stack([np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (one, other)])
-    return float(np.corrcoef(ranks)[0, 1])
+    centred = ranks - ranks.mean(axis=1, keepdims=True)  # (2, n)
+    return float(centred[0] @ centred[1] / np.sqrt((centred**2).sum(axis=1).prod(dtype=np.float64)))

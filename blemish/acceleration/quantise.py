@@ -51,7 +51,7 @@ def quantised(model: bytes, images: Collection[Image]) -> bytes:
     standard = [entry for entry in made.opset_import if entry.domain in used]
     del made.opset_import[:]
     made.opset_import.extend(standard)
-    return made.SerializeToString()
+    return bytes(made.SerializeToString())
 
 
 def _quantise(proto: onnx.ModelProto, place: Path, names: list[str], images: Iterable[Image]) -> None:

@@ -89,8 +89,8 @@ def _good_images(model: LoadedModel, hpi: HpiConfig) -> tuple[GoodImages, RunCon
     if place is None or not Path(place).expanduser().is_dir():
         lost = "there is no folder" if place is not None else "the training images are not known"
         raise UsageError(
-            f"{hpi.precision} needs good images to calibrate with again, and {lost} {place or ''}; name one: --good DIR, "
-            "or good: DIR in hpi_config"
+            f"{hpi.precision} needs good images to calibrate with again, and {lost} {place or ''}; name one: "
+            "--good DIR, or good: DIR in hpi_config"
         )
     return find_good_images(Path(place).expanduser()), config
 

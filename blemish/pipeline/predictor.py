@@ -164,8 +164,9 @@ def open_model(
 ) -> Predictor:
     """A predictor of the model in a folder, or in a run's output folder.
 
-    `engine` is an engine's name, or how to choose one; `say` then gets the choice. Raises `ModelError` for a folder that is refused, `DeviceError` for a device that is not there, `UsageError` for a
-    rate or threshold that makes no sense.
+    `engine` is an engine's name, or how to choose one; `say` then gets the choice. Raises `ModelError` for a folder
+    that is refused, `DeviceError` for a device or engine that is not there, `UsageError` for a rate or threshold that
+    makes no sense.
     """
     model, engines = _opened(load_model(model_dir), device, engine, say)
     limit = choose_limit(Calibration.from_json(model.info.calibration.model_dump()), false_alarm_rate, threshold)
