@@ -241,7 +241,7 @@ class TestBounds:
         assert "rank correlation" in faults and "AUROC" in faults
 
     def test_lost_defects(self) -> None:
-        weak = self.held_out(lambda s, _: Scores(s.good, s.peaks, np.where(s.planted > 12, 11.9, s.planted)))
+        weak = self.held_out(lambda s, _: Scores(s.good, s.peaks, np.where(s.planted > 12, 11.0, s.planted)))
         assert any("planted defects are lost" in fault for fault in figures(weak, 0.05).faults)
 
     def test_false_alarms_that_come_in_one_half(self) -> None:
