@@ -49,12 +49,10 @@ Engine = Annotated[
     str | None,
     typer.Option(help="onnxruntime, openvino, tensorrt, or auto for the fastest.", metavar="NAME"),
 ]
-Precision = Annotated[
-    str | None, typer.Option(help="fp32, bf16 or int8; below fp32 the model is calibrated again.", metavar="P")
-]
+Precision = Annotated[str | None, typer.Option(help="fp32, or bf16 or int8, which calibrate again.", metavar="P")]
 Good = Annotated[
     Path | None,
-    typer.Option(help="Good images to calibrate with again, instead of the training images.", metavar="DIR"),
+    typer.Option(help="Good images to calibrate with again.", metavar="DIR"),
 ]
 
 
