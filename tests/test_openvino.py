@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -166,3 +167,14 @@ def test_nothing_is_left_behind_and_nobody_is_told(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_openvino_is_imported_in_one_place() -> None:
+    """Any other import of it would report to its makers."""
+    importing = re.compile(r"^\s+(import openvino|from openvino\b)", re.MULTILINE)
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "blemish").rglob("*.py")
+        if importing.search(path.read_text("utf-8").replace("if TYPE_CHECKING:\n    import openvino as ov", ""))
+    ]
+    assert found == ["blemish/engines/openvino.py"]

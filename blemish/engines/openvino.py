@@ -64,7 +64,7 @@ def open_compiled(model: bytes, device: Device, num_threads: int, precision: str
 
     Nothing is sent anywhere, and nothing is written to a cache.
     """
-    ov = _openvino()
+    ov = load_openvino()
     core = ov.Core()
     place = _place(core, device)
     network = _read(ov, model)
@@ -77,8 +77,8 @@ def open_compiled(model: bytes, device: Device, num_threads: int, precision: str
     return OpenVinoEngine(network, compiled, str(_concrete(device)), input_shape)
 
 
-def _openvino() -> Any:
-    """The library; `DeviceError` where it is missing."""
+def load_openvino() -> Any:
+    """The library, without its telemetry; `DeviceError` where it is missing. Nothing else may import it."""
     try:
         with _without_telemetry():
             import openvino
