@@ -17,8 +17,7 @@ from tiny_model import tiny_info
 from blemish.calibration import LeftOut
 from blemish.config import load_config
 from blemish.detectors import Detector, Setting, detector_class, list_models
-from blemish.engines import engine as engines
-from blemish.engines import open_engine
+from blemish.engines import installed_engines, open_engine
 from blemish.errors import BlemishError
 from blemish.models import OutputInfo, load_model, save_model
 from blemish.training import Plan
@@ -31,6 +30,7 @@ NEW = [plate(seed, SIZE) for seed in range(100, 106)]
 DEFECTIVE = [plate(seed, SIZE, defect=True) for seed in range(100, 106)]
 
 Outputs = dict[str, npt.NDArray[np.float32]]
+on_every_engine = pytest.mark.parametrize("engine", installed_engines())
 
 
 def _usable(extra: str) -> bool:
@@ -91,9 +91,10 @@ def test_the_name_finds_the_class(name: str) -> None:
     assert detector_class(name).card.summary and detector_class(name).card.reference
 
 
-def test_the_graph_keeps_the_contract(model: bytes) -> None:
+@on_every_engine
+def test_the_graph_keeps_the_contract(model: bytes, engine: str) -> None:
     onnx.checker.check_model(model, full_check=True)
-    outputs = run(model, NEW)
+    outputs = run(model, NEW, engine)
     assert set(outputs) == {"anomaly_map", "score"}
     count, height, width = outputs["anomaly_map"].shape
     assert count == len(NEW) == len(outputs["score"]) and outputs["score"].ndim == 1
@@ -124,10 +125,11 @@ def test_the_images_are_left_alone(name: str) -> None:
         np.testing.assert_array_equal(image, before)
 
 
-def test_a_batch_equals_single_images(model: bytes) -> None:
-    together = run(model, NEW + DEFECTIVE)
+@on_every_engine
+def test_a_batch_equals_single_images(model: bytes, engine: str) -> None:
+    together = run(model, NEW + DEFECTIVE, engine)
     for number, image in enumerate(NEW + DEFECTIVE):
-        alone = run(model, [image])
+        alone = run(model, [image], engine)
         assert_close(alone, {key: value[number : number + 1] for key, value in together.items()})
 
 
@@ -142,13 +144,14 @@ def test_save_and_load_equal(model: bytes, tmp_path: Path) -> None:
         np.testing.assert_array_equal(value, outputs[key])
 
 
-@pytest.mark.parametrize("engine", sorted(engines._ENGINES))
+@on_every_engine
 def test_all_engines_agree(model: bytes, engine: str) -> None:
     assert_close(run(model, NEW + DEFECTIVE, engine), run(model, NEW + DEFECTIVE))
 
 
-def test_a_defect_raises_the_score_and_the_map_peaks_on_it(model: bytes) -> None:
-    good, bad = run(model, NEW), run(model, DEFECTIVE)
+@on_every_engine
+def test_a_defect_raises_the_score_and_the_map_peaks_on_it(model: bytes, engine: str) -> None:
+    good, bad = run(model, NEW, engine), run(model, DEFECTIVE, engine)
     assert bad["score"].min() > good["score"].max()
     _, height, width = bad["anomaly_map"].shape
     for anomaly_map in bad["anomaly_map"]:

@@ -108,10 +108,23 @@ def root(
         typer.Option(
             "--use_hpip",
             "--enable_hpi",
-            help="Accepted, without effect: there is one engine.",
+            help="Take the fastest engine on this machine.",
             rich_help_panel=_PADDLEX,
         ),
     ] = False,
+    hpi_config: Annotated[
+        str | None,
+        typer.Option(
+            "--hpi_config",
+            help="backend, precision, num_threads, good; as JSON.",
+            metavar="X",
+            rich_help_panel=_PADDLEX,
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="onnxruntime, openvino, tensorrt or auto.", metavar="NAME", rich_help_panel=_PADDLEX),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -122,7 +135,16 @@ def root(
     Start with: blemish quickstart. On your own images: blemish train DIR, then blemish predict MODEL INPUT.
     """
     flags = paddlex.Flags(
-        pipeline, inputs or [], model, model_dir, device, config_save_path or save_path, get_pipeline_config, use_hpip
+        pipeline,
+        inputs or [],
+        model,
+        model_dir,
+        device,
+        config_save_path or save_path,
+        get_pipeline_config,
+        use_hpip,
+        hpi_config,
+        engine,
     )
     if context.invoked_subcommand is not None:
         flags.refuse_before_verb(context.invoked_subcommand)

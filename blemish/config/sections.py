@@ -164,7 +164,7 @@ class EvaluateSection(Section):
 
 
 class KernelOption(Section):
-    """PaddleX's inference options; ONNX Runtime is the engine whatever the run mode says."""
+    """PaddleX's inference options, which are read and have no effect."""
 
     run_mode: Text = "paddle"
 

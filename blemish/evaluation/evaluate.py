@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from blemish.config import HpiConfig
 from blemish.datasets import Dataset, Sample
 from blemish.errors import DatasetError
 from blemish.evaluation.figures import alternatives, figures, kinds, pro, rate, roc
@@ -20,6 +22,8 @@ from blemish.report.words import counted
 
 Progress = Callable[[str, int, int], None]
 
+log = logging.getLogger("blemish")
+
 
 def evaluate(
     model_dir: str | Path,
@@ -31,6 +35,8 @@ def evaluate(
     batch_size: int = 1,
     false_alarm_rate: float | None = None,
     threshold: float | None = None,
+    engine: str | HpiConfig | None = None,
+    say: Callable[[str], None] = log.info,
 ) -> EvaluationReport:
     """Judge every test image of a data set, or every image of a folder of good ones, and write what came of it.
 
@@ -40,7 +46,7 @@ def evaluate(
 
     Raises `BlemishError` for a model, data set or device that is refused, and where no image at all can be read.
     """
-    predictor = open_model(model_dir, device, batch_size, false_alarm_rate, threshold)
+    predictor = open_model(model_dir, device, batch_size, false_alarm_rate, threshold, engine=engine, say=say)
     dataset, samples = samples_to_judge(data)
     clear(output)
     tally = _judge(predictor, samples, progress)
@@ -141,6 +147,7 @@ def _model_identity(predictor: Predictor) -> dict[str, str]:
         "Training data": info.data.fingerprint,
         "Calibration": info.calibration.kind,
         "Threshold": f"{predictor.limit.score:.6g} (pixels {predictor.limit.pixel:.6g})",
+        "Engine": f"{predictor.engines[0].name} on {predictor.engines[0].device}",
         "Fitted": f"{info.created}, Blemish {info.blemish_version}",
         "Checksum": info.checksum,
     }

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.datasets.sample import render_part
+from blemish.engines.openvino import load_openvino
 from blemish.errors import ModelError, UsageError
 from blemish.exporting.onnx_runtime import required_operators, save_optimised
 from blemish.models import LoadedModel, describe_export, save_model
@@ -30,8 +31,7 @@ def export_openvino(model: LoadedModel, folder: Path) -> Path:
     """`model.xml` and `model.bin`, weights in float32, with `model.json`; needs `blemish[openvino]`."""
     if find_spec("openvino") is None:
         raise UsageError('the format openvino needs OpenVINO: pip install "blemish[openvino]"')
-    import openvino
-
+    openvino = load_openvino()
     core = openvino.Core()
     try:
         openvino.save_model(core.read_model(model.model), folder / "model.xml", compress_to_fp16=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.calibration import Calibration
+from blemish.config import HpiConfig
 from blemish.engines import Engine, engines_for
 from blemish.errors import ImageError, UsageError
 from blemish.images import ImageRef, Limits, expand, read, refusal, work_ahead
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 _AHEAD = 4  # images decoded before they are needed
+
+log = logging.getLogger("blemish")
 
 
 @dataclass(frozen=True)
@@ -190,15 +194,31 @@ def open_model(
     batch_size: int = 1,
     false_alarm_rate: float | None = None,
     threshold: float | None = None,
+    *,
+    engine: str | HpiConfig | None = None,
+    say: Callable[[str], None] = log.info,
 ) -> Predictor:
     """A predictor of the model in a folder, or in a run's output folder.
 
-    Raises `ModelError` for a folder that is refused, `DeviceError` for a device that is not there, `UsageError` for a
-    rate or threshold that makes no sense.
+    `engine` is an engine's name, or how to choose one; `say` then gets the choice. Raises `ModelError` for a folder
+    that is refused, `DeviceError` for a device or engine that is not there, `UsageError` for a rate or threshold that
+    makes no sense.
     """
-    model = load_model(model_dir)
+    model, engines = _opened(load_model(model_dir), device, engine, say)
     limit = choose_limit(Calibration.from_json(model.info.calibration.model_dump()), false_alarm_rate, threshold)
-    return Predictor(model, engines_for(model.model, device), batch_size, limit)
+    return Predictor(model, engines, batch_size, limit)
+
+
+def _opened(
+    model: LoadedModel, device: str, engine: str | HpiConfig | None, say: Callable[[str], None]
+) -> tuple[LoadedModel, Sequence[Engine]]:
+    """The model, at its precision, and what runs it."""
+    if not isinstance(engine, HpiConfig):
+        return model, engines_for(model.model, device, name=engine)
+    from blemish.acceleration import accelerate  # what calibrates is not loaded where nothing is calibrated
+
+    accelerated = accelerate(model, device, engine, say)
+    return accelerated.model, accelerated.engines
 
 
 def limit_at(calibration: Calibration, rate: float | None = None) -> Limit:
