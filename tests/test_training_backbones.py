@@ -130,7 +130,7 @@ def test_what_does_not_fit_a_detector_is_refused_before_any_work() -> None:
 def test_patches_that_do_not_fill_the_image_are_refused() -> None:
     from blemish.training.networks import new_network
 
-    with pytest.raises(BackboneError, match="patches of 14 pixels: .* must be multiples of 224, not 64x96"):
+    with pytest.raises(BackboneError, match=r"patches of 14 pixels: .* must be multiples of 224, not 64x96"):
         new_network("vit_small_patch14_dinov2", (14,), (HEIGHT, WIDTH))
 
 
