@@ -11,7 +11,18 @@ import typer
 from typer.core import TyperGroup
 
 from blemish import __version__
-from blemish.cli import options, paddlex, verbs, verbs_check, verbs_data, verbs_import
+from blemish.cli import (
+    options,
+    paddlex,
+    verbs,
+    verbs_check,
+    verbs_data,
+    verbs_export,
+    verbs_import,
+    verbs_selftest,
+    verbs_tune,
+    verbs_watch,
+)
 from blemish.errors import UsageError, did_you_mean
 
 
@@ -128,9 +139,13 @@ app.command()(verbs_check.check)
 app.command()(verbs.train)
 app.command()(verbs.evaluate)
 app.command()(verbs.predict)
+app.command()(verbs_watch.watch)
+app.command()(verbs_export.export)
 app.command()(verbs.models)
 app.command()(verbs.bench)
+app.command()(verbs_tune.tune)
 app.command()(verbs.run)
 app.command()(verbs_data.convert)
 app.command()(verbs_data.split)
 app.command("import")(verbs_import.import_)
+app.command()(verbs_selftest.selftest)
