@@ -75,8 +75,9 @@ def fit(config: RunConfig, progress: Progress | None = None, good: GoodImages | 
     make_class = detector_class(config.Global.model)
     parameters = validate_section(make_class.Parameters, config.Model.detector_parameters(), "Model")
     good = good or find_good_images(Path(config.Global.dataset_dir))
-    fixed_size = make_class.fixed_size(config.Model.backbone)
+    config = config.model_copy(update={"Model": config.Model.model_copy(update=parameters.model_dump())})
     weight_file(config)
+    fixed_size = make_class.fixed_size(config.Model.backbone)
     output = Path(config.Global.output)
     folder = output / "best_model" / "inference"
     check_place(folder)

@@ -134,6 +134,7 @@ def write_records(config: RunConfig, learned: Learned, output: Path) -> dict[str
         raise UsageError("nothing was trained")
     criteria = outcome.state.criteria
     models: dict[str, Any] = {f"last_{place}": {} for place in range(1, 6)}
+    exported = dict.fromkeys(("inference_config", "pdmodel", "pdiparams", "pdiparams.info"), "")  # the best one's alone
     for place, folder in enumerate(checkpoints(output), 1):
         step = int(folder.name.removeprefix("iter_"))
         models[f"last_{place}"] = {
@@ -141,14 +142,17 @@ def write_records(config: RunConfig, learned: Learned, output: Path) -> dict[str
             "pdparams": f"{folder.name}/model.safetensors",
             "pdopt": f"{folder.name}/optimiser.safetensors",
             "pdstates": f"{folder.name}/state.json",
+            **exported,
         }
     models["best"] = {
         "score": criteria.get(outcome.kept_step),
         "pdparams": "best_model/model.safetensors",
+        "pdstates": "",
         "inference": "best_model/inference",
         "inference_config": "best_model/inference/inference.yml",
         "pdmodel": "best_model/inference/model.onnx",
         "pdiparams": "best_model/inference/model.onnx",
+        "pdiparams.info": "",
     }
     return {
         "label_dict": "",
