@@ -1,6 +1,6 @@
 """Draw the pictures of the documentation, from the generated sample alone: `python scripts/make_pictures.py`.
 
-Those of the tutorials come from the tutorials' own commands. With `--work DIR` the models stay there and are used again.
+The tutorials' come from the tutorials' own commands. With `--work DIR` the models stay there and are used again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from blemish.pipeline.overview import Entry, draw_overview
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("good", "crack", "hole", "print", "scratch")
-RATES, SCHEDULES = "0.01,0.1,0.4", "30,100"  # of the study in docs/tutorials/food-inspection.md
+STUDY = "Train.learning_rate=0.01,0.1,0.4", "Train.epochs_iters=30,100"  # of docs/tutorials/food-inspection.md
 CRACK = "crack/004.png"  # the nut of docs/tutorials/pipeline.md
 WIDTH = 1000  # pixels of a tutorial's picture
 
@@ -35,12 +35,12 @@ def make_pictures(folder: Path, work: Path, sample: dict[str, int], iterations: 
         picture.save(folder / "overview.jpg", quality=90, subsampling=0, optimize=True)
     save(side_by_side(work / "model", data / "test" / CRACK), folder / "tutorial-pipeline.jpg")
     shorter = [] if iterations is None else ["-o", f"Train.epochs_iters={iterations}"]
+    study = ["-o", STUDY[0], "-o", STUDY[1]] if iterations is None else ["-o", "Train.learning_rate=0.1,0.4", *shorter]
     for name, page in (("STFPM", "module"), ("FastFlow", "fastflow")):
         if not (work / name / "best_model").exists():
             run("train", data, "--model", name, "--output", work / name, *shorter)
         save(overview(name, work / name, data / "test"), folder / f"tutorial-{page}.jpg")
-    study = f"Train.epochs_iters={SCHEDULES if iterations is None else iterations}"
-    run("tune", data, "--model", "STFPM", "-o", f"Train.learning_rate={RATES}", "-o", study, "--output", work / "tune")
+    run("tune", data, "--model", "STFPM", *study, "--output", work / "tune")
     for name in ("tune", "planted"):
         with Image.open(work / "tune" / f"{name}.png") as picture:
             save(np.asarray(picture.convert("RGB")), folder / f"tutorial-{name}.jpg")
@@ -63,7 +63,8 @@ def side_by_side(model: Path, image: Path) -> npt.NDArray[np.uint8]:
 def overview(name: str, model: Path, test: Path) -> npt.NDArray[np.uint8]:
     """The first test image of each kind, unselected."""
     entries, threshold = [], 0.0
-    for kind, result in zip(KINDS, create_model(model).predict([test / kind / "000.png" for kind in KINDS]), strict=True):
+    images = [test / kind / "000.png" for kind in KINDS]
+    for kind, result in zip(KINDS, create_model(model).predict(images), strict=True):
         assert result.image is not None and result.anomaly_map is not None
         caption = f"{result.name.name}, score {result.score:.1f}"
         entries.append(Entry(kind, caption, bool(result.is_anomalous), result.image, result.anomaly_map))
