@@ -64,8 +64,8 @@ class FitReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def fit(config: RunConfig, progress: Progress | None = None) -> FitReport:
-    """Fit, calibrate and save the detector that a run file describes.
+def fit(config: RunConfig, progress: Progress | None = None, good: GoodImages | None = None) -> FitReport:
+    """Fit, calibrate and save the detector that a run file describes, from all good images or from those given.
 
     Writes `best_model/inference/`, `config.yaml`, `train_result.json` and `train.log` into `Global.output`.
     `train_result.json` is removed first and written last: where it is, the fit ran to its end.
@@ -75,7 +75,7 @@ def fit(config: RunConfig, progress: Progress | None = None) -> FitReport:
         raise UsageError("Global.dataset_dir is missing: a folder of good images.")
     make_class = detector_class(config.Global.model)
     parameters = validate_section(make_class.Parameters, config.Model.detector_parameters(), "Model")
-    good = find_good_images(Path(config.Global.dataset_dir))
+    good = good or find_good_images(Path(config.Global.dataset_dir))
     fixed_size = make_class.fixed_size(config.Model.backbone)
     weight_file(config)
     output = Path(config.Global.output)

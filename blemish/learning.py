@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -107,7 +107,7 @@ def plan_of(config: RunConfig, images: TrainingImages) -> Plan:
         weights=weight_file(config),
         folder=Path(config.Global.output),
         resume=None if section.resume_path is None else Path(section.resume_path),
-        identity=_identity(config, images),
+        identity=identity(config, images.hashes),
     )
 
 
@@ -189,13 +189,13 @@ def _roles(
     return chooses, held & ~chooses
 
 
-def _identity(config: RunConfig, images: TrainingImages) -> dict[str, Any]:
-    """All that must be the same for a training to go on, by dotted key."""
+def identity(config: RunConfig, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """All that must be the same for a training to go on, by dotted key; `hashes` are the images' by their names."""
     flat: dict[str, Any] = {}
     for section, keys in config.model_dump(mode="json").items():
         if section not in _FREE_SECTIONS:
             flat |= {f"{section}.{key}": value for key, value in keys.items()}
     weights = weight_file(config)
     flat["Train.pretrain_weight_path"] = weights and hashlib.sha256(weights.read_bytes()).hexdigest()
-    data = data_fingerprint(images.hashes)
+    data = data_fingerprint(hashes)
     return {key: value for key, value in flat.items() if key not in _FREE_KEYS} | {"the training images": data}

@@ -11,7 +11,17 @@ import typer
 from typer.core import TyperGroup
 
 from blemish import __version__
-from blemish.cli import options, paddlex, verbs, verbs_check, verbs_data, verbs_import
+from blemish.cli import (
+    options,
+    paddlex,
+    verbs,
+    verbs_check,
+    verbs_data,
+    verbs_export,
+    verbs_import,
+    verbs_selftest,
+    verbs_tune,
+)
 from blemish.errors import UsageError, did_you_mean
 
 
@@ -128,9 +138,12 @@ app.command()(verbs_check.check)
 app.command()(verbs.train)
 app.command()(verbs.evaluate)
 app.command()(verbs.predict)
+app.command()(verbs_export.export)
 app.command()(verbs.models)
 app.command()(verbs.bench)
+app.command()(verbs_tune.tune)
 app.command()(verbs.run)
 app.command()(verbs_data.convert)
 app.command()(verbs_data.split)
 app.command("import")(verbs_import.import_)
+app.command()(verbs_selftest.selftest)

@@ -165,8 +165,6 @@ def run(config: options.RunFile = None, override: options.Overrides = None, _ver
 
     settings = load_config(config, override or [])
     mode = settings.Global.mode
-    if mode not in _MODES:
-        raise UsageError(f"This version does not have Global.mode={mode} yet; it has {', '.join(_MODES)}.")
     with failure_recorded(settings):
         _MODES[mode](settings)
 
@@ -228,7 +226,13 @@ def _check(config: RunConfig) -> None:
     check_as_configured(config)
 
 
-_MODES = {"check_dataset": _check, "train": _fit, "evaluate": _evaluate, "predict": _predict}
+def _export(config: RunConfig) -> None:
+    from blemish.cli.verbs_export import export_as_configured
+
+    export_as_configured(config)
+
+
+_MODES = {"check_dataset": _check, "train": _fit, "evaluate": _evaluate, "export": _export, "predict": _predict}
 
 
 def _packaged(model: str) -> str | None:

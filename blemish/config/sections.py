@@ -195,13 +195,20 @@ class RunConfig(Section):
         return Path(self.Predict.model_dir or Path(self.Global.output) / "best_model" / "inference")
 
     def evaluated_model(self) -> Path:
-        """The model to evaluate: `Evaluate.weight_path`, or the one this run's output holds.
+        """The model to evaluate: `Evaluate.weight_path`, or the one this run's output holds."""
+        return self._model_at(self.Evaluate.weight_path)
+
+    def exported_model(self) -> Path:
+        """The model to export: `Export.weight_path`, or the one this run's output holds."""
+        return self._model_at(self.Export.weight_path)
+
+    def _model_at(self, weight_path: str | None) -> Path:
+        """A model folder or a run's output folder.
 
         A path to a weights file of a training (`best_model/model.safetensors`, PaddleX's `model.pdparams`) means the
         model that lies in the folder `inference` beside it.
         """
-        given = self.Evaluate.weight_path
-        if given is None:
+        if weight_path is None:
             return Path(self.Global.output) / "best_model" / "inference"
-        path = Path(given).expanduser()
+        path = Path(weight_path).expanduser()
         return path.parent / "inference" if path.suffix in _WEIGHTS else path
