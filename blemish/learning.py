@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from blemish.calibration import (
     Calibration,
-    Chosen,
     cross_fitted,
     find_parts,
     held_out_images,
@@ -55,21 +54,21 @@ def learn(
     progress: Progress,
 ) -> Learned:
     """Train on all images but the held-out ones, which calibrate; with `Calibrate.folds`, train on all."""
-    plan = plan_of(config, images)
-    parts = image_parts(config, images, lambda: embeddings_of(images, EMBEDDED, setting))
+    plan, inputs = plan_of(config, images), images.inputs
+    parts = image_parts(config, images, lambda: embeddings_of(inputs, EMBEDDED, setting))
     settled = replace(setting, plan=plan)
     rate, device = config.Calibrate.false_alarm_rate, config.Global.device
     if config.Calibrate.folds is not None or len(np.unique(parts)) == 1:
         folds = config.Calibrate.folds or 1
-        detector = _trained(make(settled), images, None, progress)
+        detector = _trained(make(settled), inputs, None, progress)
         without_files = replace(setting, plan=plan.without_files())
-        left_out = cross_fitted(lambda: make(without_files), images, parts, device, progress, folds)
+        left_out = cross_fitted(lambda: make(without_files), inputs, parts, device, progress, folds)
         kind = f"cross-fitted, {min(folds, len(np.unique(parts)))} folds" if len(np.unique(parts)) > 1 else "one part"
         return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts, rate, kind))
     held = held_out_images(parts, config.Calibrate.held_out, config.Global.seed)
     chooses, calibrates = _roles(held, parts, plan)
-    detector = _trained(make(settled), Chosen(images, ~held), Chosen(images, chooses), progress)
-    left_out = scores_of(detector, Chosen(images, calibrates), device)
+    detector = _trained(make(settled), inputs.chosen(~held), inputs.chosen(chooses), progress)
+    left_out = scores_of(detector, inputs.chosen(calibrates), device)
     kind = f"held out: {calibrates.sum()} of {len(images)} images"
     return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts[calibrates], rate, kind))
 
@@ -77,11 +76,16 @@ def learn(
 def image_parts(
     config: RunConfig, images: TrainingImages, embeddings: Callable[[], npt.NDArray[np.float32] | None]
 ) -> npt.NDArray[np.int64]:
-    """The part that each image shows, `(n,)`: from the names, else from near-duplicates, else every image its own."""
+    """The part that each image shows, `(n,)`: from the names, else from near-duplicates, else every image its own.
+
+    `embeddings` are those of the network's inputs; an image has the mean of its tiles'.
+    """
     if config.Calibrate.group_by is not None:
         return parts_from_names(images.names, config.Calibrate.group_by)
     found = embeddings() if config.Calibrate.near_duplicates else None
-    return np.arange(len(images)) if found is None else find_parts(found)
+    if found is None:
+        return np.arange(len(images))
+    return find_parts(found.reshape(len(images), -1, found.shape[1]).mean(axis=1))
 
 
 def plan_of(config: RunConfig, images: TrainingImages) -> Plan:

@@ -13,7 +13,7 @@ from blemish.evaluation.files import clear, write
 from blemish.evaluation.remarks import Findings, remarks, unsure
 from blemish.evaluation.samples import samples_to_judge
 from blemish.evaluation.tally import Tally
-from blemish.models import data_fingerprint, short_hash
+from blemish.models import InputInfo, data_fingerprint, short_hash
 from blemish.pipeline import Predictor, open_model
 from blemish.report import EvaluationReport, Threshold
 from blemish.report.words import counted
@@ -135,7 +135,7 @@ def _model_identity(predictor: Predictor) -> dict[str, str]:
             f"{key} {value}" for key, value in info.detector.parameters.items() if value is not None
         ),
         "Backbone": f"{backbone.name} ({backbone.licence})" if backbone else "none",
-        "Input": f"{info.input.width} x {info.input.height} pixels",
+        "Input": _input(info.input),
         "Learned from": f"{counted(info.data.images, 'image')} of {counted(info.data.parts, 'part')}, "
         f"folder {info.data.folder}",
         "Training data": info.data.fingerprint,
@@ -144,6 +144,11 @@ def _model_identity(predictor: Predictor) -> dict[str, str]:
         "Fitted": f"{info.created}, Blemish {info.blemish_version}",
         "Checksum": info.checksum,
     }
+
+
+def _input(seen: InputInfo) -> str:
+    tiles = "" if seen.tiles is None else f", {seen.tiles.columns} x {seen.tiles.rows} tiles"
+    return f"{seen.width} x {seen.height} pixels{tiles}{', region of interest' if seen.area is not None else ''}"
 
 
 def _data_identity(dataset: Dataset, tally: Tally) -> dict[str, str]:

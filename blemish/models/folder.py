@@ -224,9 +224,9 @@ def _inference_yml(info: ModelInfo) -> bytes:
     """What the folder tells readers that know PaddleX's `inference.yml`; Blemish itself reads only `model.json`."""
     import yaml
 
-    size = info.input
+    size, whole = info.input, info.input.frame.geometry
     transforms: list[dict[str, Any]] = [
-        {"Resize": {"target_size": [size.width, size.height], "keep_ratio": True, "interp": size.resize.upper()}}
+        {"Resize": {"target_size": [whole.width, whole.height], "keep_ratio": True, "interp": size.resize.upper()}}
     ]
     if info.backbone is not None:
         statistics = {"mean": info.backbone.mean, "std": info.backbone.std}

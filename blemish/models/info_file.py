@@ -13,13 +13,15 @@ from blemish.errors import ModelError
 from blemish.models.info import NO_CHECKSUM, FileInfo, ModelInfo
 
 FORMAT = "blemish-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
     """`model.json` as bytes, one line for each top-level key, with these files by name, and with its checksum."""
     listed = {name: file.model_dump() for name, file in files}
     record = {**info.model_dump(), "files": listed, "checksum": NO_CHECKSUM}
+    # a reader of version 1 refuses keys that it does not know
+    record["input"] = {key: value for key, value in record["input"].items() if value is not None}
     lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in record.items())
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     head, _, tail = text.rpartition(NO_CHECKSUM)

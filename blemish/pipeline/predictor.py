@@ -17,7 +17,7 @@ import numpy.typing as npt
 from blemish.calibration import Calibration
 from blemish.engines import Engine, engines_for
 from blemish.errors import ImageError, UsageError
-from blemish.images import ImageRef, InputGeometry, Limits, expand, read_ahead
+from blemish.images import ImageRef, Limits, expand, read_ahead, refusal
 from blemish.models import LoadedModel, load_model
 from blemish.pipeline.result import Result
 from blemish.pipeline.saving import ResultNamer
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class _Item:
 
     ref: ImageRef
     image: Image | ImageError
-    fitted: Image | None  # at the model's input size
+    inputs: Image | None  # what the network takes of it, (tiles, height, width, 3)
     timings: dict[str, float]  # ms
 
 
@@ -62,7 +63,7 @@ class Predictor:
             raise UsageError(f"a batch holds one image or more, not {batch_size}")
         info = model.info
         self.model, self.engines, self.batch_size = model, engines, batch_size
-        self.geometry = InputGeometry(info.input.width, info.input.height, info.input.aspect)
+        self.frame = info.input.frame
         self.calibration = Calibration.from_json(info.calibration.model_dump())
         self.limit = limit or limit_at(self.calibration)
         self.limits = limits or Limits()
@@ -96,25 +97,30 @@ class Predictor:
         return self._results(input, size, limit)
 
     def _results(self, inputs: object, size: int, limit: Limit) -> Iterator[Result]:
-        items = map(self._fitted, read_ahead(expand(inputs, self.limits), self.model.info.input.bit_depth))
+        items = map(self._prepared, read_ahead(expand(inputs, self.limits), self.model.info.input.bit_depth))
         batches = iter(lambda: list(islice(items, size)), [])
-        for batch, outputs, ms in _in_turn(self.engines, batches):
-            scored = iter(zip(outputs["anomaly_map"], outputs["score"], strict=True)) if outputs else iter(())
+        for batch, outputs, ms in _in_turn(self.engines, batches, size):
+            first = 0
             for item in batch:
-                yield self._result(item, next(scored), ms, limit) if item.fitted is not None else self._failure(item)
+                if item.inputs is None:
+                    yield self._failure(item)
+                else:
+                    own = slice(first, first := first + len(item.inputs))
+                    yield self._result(item, outputs["score"][own], outputs["anomaly_map"][own], ms, limit)
 
-    def _fitted(self, read: tuple[ImageRef, Image | ImageError, float]) -> _Item:
+    def _prepared(self, read: tuple[ImageRef, Image | ImageError, float]) -> _Item:
         ref, image, seconds = read
         start = time.perf_counter()
-        fitted = None if isinstance(image, ImageError) else self.geometry.fit(image)
-        return _Item(ref, image, fitted, {"read": 1e3 * seconds, "resize": 1e3 * (time.perf_counter() - start)})
+        if not isinstance(image, ImageError):
+            reason = self.frame.refusal(image.shape[1], image.shape[0])
+            image = image if reason is None else refusal(ref.input_path or str(ref.name), reason)
+        inputs = None if isinstance(image, ImageError) else self.frame.inputs(image)
+        return _Item(ref, image, inputs, {"read": 1e3 * seconds, "resize": 1e3 * (time.perf_counter() - start)})
 
-    def _result(
-        self, item: _Item, output: tuple[npt.NDArray[np.float32], np.float32], ms: float, limit: Limit
-    ) -> Result:
+    def _result(self, item: _Item, scores: Floats, maps: Floats, ms: float, limit: Limit) -> Result:
         assert not isinstance(item.image, ImageError)
-        grid_map, score = output[0], float(output[1])
         height, width = item.image.shape[:2]
+        score, grid_map = self.frame.judge(scores, maps, width, height)
         return Result(
             name=item.ref.name,
             input_path=item.ref.input_path,
@@ -128,7 +134,7 @@ class Predictor:
             size=(width, height),
             timings={**item.timings, "network": ms},
             grid_map=grid_map,
-            full_map=partial(self._full_map, width=width, height=height),
+            full_map=partial(self.frame.full_map, width=width, height=height, limit=limit.pixel),
             image=item.image,
             namer=self.namer,
         )
@@ -143,9 +149,6 @@ class Predictor:
             timings=item.timings,
             namer=self.namer,
         )
-
-    def _full_map(self, grid_map: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float32]:
-        return self.geometry.map_to_image(grid_map, width, height)
 
 
 def open_model(
@@ -190,25 +193,28 @@ _Outputs = dict[str, npt.NDArray[np.float32]]
 _Done = tuple[list[_Item], _Outputs, float]
 
 
-def _in_turn(engines: Sequence[Engine], batches: Iterator[list[_Item]]) -> Iterator[_Done]:
+def _in_turn(engines: Sequence[Engine], batches: Iterator[list[_Item]], size: int) -> Iterator[_Done]:
     """Every batch with its outputs and the milliseconds per image, in order; several engines work at the same time."""
     if len(engines) == 1:
-        yield from (_run(engines[0], batch) for batch in batches)
+        yield from (_run(engines[0], batch, size) for batch in batches)
         return
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(len(engines)) as pool:
-        tasks = (pool.submit(_run, engines[i % len(engines)], batch) for i, batch in enumerate(batches))
+        tasks = (pool.submit(_run, engines[i % len(engines)], batch, size) for i, batch in enumerate(batches))
         waiting: deque[Future[_Done]] = deque(islice(tasks, len(engines)))
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(islice(tasks, 1))
 
 
-def _run(engine: Engine, batch: list[_Item]) -> _Done:
-    fitted = [item.fitted for item in batch if item.fitted is not None]
-    if not fitted:
+def _run(engine: Engine, batch: list[_Item], size: int) -> _Done:
+    """The network's outputs for all inputs of a batch of images, `size` at a time, however many tiles an image has."""
+    inputs = [tile for item in batch if item.inputs is not None for tile in item.inputs]
+    if not inputs:
         return batch, {}, 0.0
     start = time.perf_counter()
-    outputs = engine.run(np.stack(fitted))
-    return batch, outputs, 1e3 * (time.perf_counter() - start) / len(fitted)
+    done = [engine.run(np.stack(inputs[first : first + size])) for first in range(0, len(inputs), size)]
+    outputs = {name: np.concatenate([values[name] for values in done]) for name in ("score", "anomaly_map")}
+    images = sum(item.inputs is not None for item in batch)
+    return batch, outputs, 1e3 * (time.perf_counter() - start) / images

@@ -20,7 +20,7 @@ from blemish.detectors import Progress, Setting
 from blemish.detectors.patch_features import EMBEDDED, embeddings_of
 from blemish.errors import DatasetError
 from blemish.evaluation.samples import samples_to_judge
-from blemish.images import InputGeometry
+from blemish.images import Frame, InputGeometry
 from blemish.learning import image_parts
 from blemish.metrics import auroc, bootstrap_interval
 from blemish.pipeline import Predictor
@@ -143,15 +143,15 @@ def _scores_of(predictor: Predictor, inputs: list[object]) -> npt.NDArray[np.flo
 
 def _read(good: GoodImages, config: RunConfig, progress: Progress) -> TrainingImages:
     bit_depth = config.Model.bit_depth
-    geometry = InputGeometry.for_images(typical_sizes(good, bit_depth), PIXELS)
+    frame = Frame.whole(InputGeometry.for_images(typical_sizes(good, bit_depth), PIXELS))
     return TrainingImages(
-        good, geometry, bit_depth, config.Model.memory_bytes() // 4, lambda done, total: progress("images", done, total)
+        good, frame, bit_depth, config.Model.memory_bytes() // 4, lambda done, total: progress("images", done, total)
     )
 
 
 def _held_out(images: TrainingImages, config: RunConfig) -> npt.NDArray[np.bool_]:
     """Whole parts, drawn by chance: which images (n,) the trials do not learn from."""
-    setting = Setting(images.geometry.width, images.geometry.height, device=config.Global.device)
+    setting = Setting(images.frame.tiling.width, images.frame.tiling.height, device=config.Global.device)
     parts = image_parts(config, images, lambda: embeddings_of(images, EMBEDDED, setting))
     if len(np.unique(parts)) < 2:
         raise DatasetError(

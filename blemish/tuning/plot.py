@@ -39,7 +39,8 @@ def save_plot(table: Table, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     draw(axes, table)
-    axes.set_title(MEANING[table.criterion], loc="left", fontsize=12, fontweight="bold", color=INK, pad=14)
+    title = f"{MEANING[table.criterion][0].upper()}{MEANING[table.criterion][1:]}"
+    figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold", color=INK)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(RULE)
@@ -112,6 +113,8 @@ def _draw_curve(axes: Axes, table: Table) -> None:
 
 
 def _draw_grid(axes: Axes, table: Table) -> None:
+    from matplotlib.patches import Rectangle
+
     rows, columns = (_ordered(table, key) for key in table.keys)
     values = np.full((len(rows), len(columns)), np.nan)
     for trial in table.finished:
@@ -122,7 +125,7 @@ def _draw_grid(axes: Axes, table: Table) -> None:
         values,
         cmap="Blues",
         vmin=low - 0.15 * (high - low) - 1e-9,
-        vmax=high + 0.5 * (high - low) + 1e-9,
+        vmax=high + 1.2 * (high - low) + 1e-9,
         aspect="auto",
     )
     failed = {tuple(trial.values[key] for key in table.keys) for trial in table.failed}
@@ -132,7 +135,10 @@ def _draw_grid(axes: Axes, table: Table) -> None:
             rows[row],
             columns[column],
         )
-        text, colour = (missing, MUTED) if np.isnan(value) else (f"{value:.3f}", BEST if is_best else INK)
+        text, colour = (missing, MUTED) if np.isnan(value) else (f"{value:.3f}", INK)
+        if is_best:  # a frame, since red letters do not read on blue
+            corner = (column - 0.48, row - 0.48)
+            axes.add_patch(Rectangle(corner, 0.96, 0.96, fill=False, edgecolor=BEST, linewidth=2.5))
         axes.text(column, row, text, ha="center", va="center", color=colour, fontweight="bold" if is_best else None)
     axes.set_xticks(range(len(columns)), [_label(text) for text in columns])
     axes.set_yticks(range(len(rows)), [_label(text) for text in rows])
