@@ -20,7 +20,7 @@ from blemish.training import require_torch
 
 TOLERANCE = 1e-4  # of a score, or of one where it is smaller
 # Each engine with the options of `predict` that choose it.
-ENGINES: dict[str, tuple[str, ...]] = {"onnxruntime": ()}
+ENGINES: dict[str, tuple[str, ...]] = {"onnxruntime": (), "openvino": ("--engine", "openvino")}
 NEEDED = ("train", "export")  # without which the steps after it have nothing to work on
 
 Scores = dict[str, float]  # by input

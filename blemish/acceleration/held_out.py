@@ -22,12 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.acceleration.planted import planted
-from blemish.calibration import Calibration, Chosen, find_parts
+from blemish.calibration import Calibration, LeftOut, find_parts
+from blemish.calibration.folds import scored_by
 from blemish.config import validate_section
-from blemish.detectors import Detector, Images, Setting, detector_class
+from blemish.detectors import Detector, Setting, detector_class
 from blemish.detectors.patch_features import EMBEDDED, embeddings_of
 from blemish.engines import Engine, open_engine
 from blemish.errors import UsageError
+from blemish.images import Inputs
 from blemish.models import LoadedModel, short_hash
 from blemish.training_images import TrainingImages
 
@@ -39,7 +41,7 @@ SAME_SCORE = 1e-4  # relative
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 # From a float32 network and images for the ranges of its activations to the engine of lower precision.
-Lower = Callable[[bytes, Images], Engine]
+Lower = Callable[[bytes, Inputs], Engine]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ class HeldOut:
         return Calibration(self.scores + scores, self.peaks + peaks, self.parts, rate, self.kind)
 
 
-def judge_held_out(model: LoadedModel, images: TrainingImages, backbone: str, lower: Lower) -> tuple[HeldOut, Images]:
+def judge_held_out(model: LoadedModel, images: TrainingImages, backbone: str, lower: Lower) -> tuple[HeldOut, Inputs]:
     """Judge the good images as described above; also gives the images for the ranges of the final network.
 
     Raises `UsageError` where too few of the images are new to the model, and none of the ways is open.
@@ -89,9 +91,9 @@ def _file(name: str, images: TrainingImages) -> str:
 
 def _of_new_images(
     model: LoadedModel, images: TrainingImages, seen: npt.NDArray[np.bool_], lower: Lower
-) -> tuple[HeldOut, Images]:
-    setting = Setting(model.info.input.width, model.info.input.height, device="cpu")
-    parts = find_parts(embeddings_of(Chosen(images, ~seen), EMBEDDED, setting)) if not seen.all() else np.empty(0, int)
+) -> tuple[HeldOut, Inputs]:
+    inputs = images.inputs
+    parts = np.empty(0, int) if seen.all() else _parts(model, inputs.chosen(~seen))
     ranges = seen.copy()
     if seen.sum() < LEAST_SEEN:
         ranges[np.flatnonzero(~seen)[parts % RANGE_SHARE == 0]] = True
@@ -103,15 +105,21 @@ def _of_new_images(
             f"{images.root} has good images of {count} parts that the model has not learned from and that can "
             f"calibrate; {LEAST_PARTS} or more are needed, or all of its training images unchanged"
         )
-    chosen = Chosen(images, ranges)
+    chosen = inputs.chosen(ranges)
     engines = open_engine(model.model, "cpu"), lower(model.model, chosen)
-    exact, low = (_scores(engine, Chosen(images, judged)) for engine in engines)
+    exact, low = (_scores(engine, inputs.chosen(judged)) for engine in engines)
     return HeldOut(exact, low, exact.good, exact.peaks, parts, "new good images"), chosen
+
+
+def _parts(model: LoadedModel, inputs: Inputs) -> Ints:
+    """The part that each image shows, `(n,)`; an image has the mean of its tiles' embeddings."""
+    found = embeddings_of(inputs, EMBEDDED, Setting(model.info.input.width, model.info.input.height, device="cpu"))
+    return find_parts(found.reshape(len(inputs.sizes), -1, found.shape[1]).mean(axis=1))
 
 
 def _of_training_images(
     model: LoadedModel, images: TrainingImages, backbone: str, lower: Lower
-) -> tuple[HeldOut, Images]:
+) -> tuple[HeldOut, Inputs]:
     calibration = Calibration.from_json(model.info.calibration.model_dump())
     cls = detector_class(model.info.detector.name)
     if calibration.part_count < 2:
@@ -123,8 +131,9 @@ def _of_training_images(
     if len(calibration.scores) != len(images):
         raise UsageError("the model's calibration is not of its training images; name a folder of new good images")
 
-    exact, low = _two_fold(partial(_anew, model, backbone), images, calibration.parts, lower)
-    return HeldOut(exact, low, calibration.scores, calibration.peaks, calibration.parts, calibration.kind), images
+    inputs = images.inputs
+    exact, low = _two_fold(partial(_anew, model, backbone), inputs, calibration.parts, lower)
+    return HeldOut(exact, low, calibration.scores, calibration.peaks, calibration.parts, calibration.kind), inputs
 
 
 def _anew(model: LoadedModel, backbone: str) -> Detector:
@@ -136,24 +145,24 @@ def _anew(model: LoadedModel, backbone: str) -> Detector:
     return cls(setting, validate_section(cls.Parameters, own, "Model"))
 
 
-def _two_fold(make: Callable[[], Detector], images: Images, parts: Ints, lower: Lower) -> tuple[Scores, Scores]:
+def _two_fold(make: Callable[[], Detector], inputs: Inputs, parts: Ints, lower: Lower) -> tuple[Scores, Scores]:
     """Every image judged by a detector that was computed from the half of the parts that it is not of."""
     half = np.unique(parts, return_inverse=True)[1] % 2 == 0  # (n,)
     exact, low = (Scores(*(np.empty(len(parts)) for _ in range(3))) for _ in range(2))
     for held in (half, ~half):
-        network = make().fit(Chosen(images, ~held)).graph().SerializeToString()
-        engines = open_engine(network, "cpu"), lower(network, Chosen(images, ~held))
+        network = make().fit(inputs.chosen(~held)).graph().SerializeToString()
+        engines = open_engine(network, "cpu"), lower(network, inputs.chosen(~held))
         for all_of, engine in zip((exact, low), engines, strict=True):
-            some = _scores(engine, Chosen(images, held))
+            some = _scores(engine, inputs.chosen(held))
             all_of.good[held], all_of.peaks[held], all_of.planted[held] = some.good, some.peaks, some.planted
     return exact, low
 
 
 def _of_images_held_out(
     model: LoadedModel, images: TrainingImages, calibration: Calibration, lower: Lower
-) -> tuple[HeldOut, Images]:
-    engine = open_engine(model.model, "cpu")
-    scores = np.array([engine.run(image[None])["score"][0] for image in images], np.float64)
+) -> tuple[HeldOut, Inputs]:
+    engine, inputs = open_engine(model.model, "cpu"), images.inputs
+    scores = np.array([score for score, _ in inputs.judged(scored_by(engine, inputs))])
     held = np.zeros(len(scores), np.bool_)
     place = 0
     for score in calibration.scores:  # they are in the order of the images
@@ -165,16 +174,14 @@ def _of_images_held_out(
             )
         held[place] = True
         place += 1
-    engines = engine, lower(model.model, Chosen(images, ~held))
-    exact, low = (_scores(one, Chosen(images, held)) for one in engines)
-    return HeldOut(exact, low, exact.good, exact.peaks, calibration.parts, calibration.kind), Chosen(images, ~held)
+    ranges = inputs.chosen(~held)
+    engines = engine, lower(model.model, ranges)
+    exact, low = (_scores(one, inputs.chosen(held)) for one in engines)
+    return HeldOut(exact, low, exact.good, exact.peaks, calibration.parts, calibration.kind), ranges
 
 
-def _scores(engine: Engine, images: Images) -> Scores:
-    good, peaks, bad = [], [], []
-    for number, image in enumerate(images):
-        outputs = engine.run(image[None])
-        good.append(float(outputs["score"][0]))
-        peaks.append(float(outputs["anomaly_map"].max()))
-        bad.append(float(engine.run(planted(image, number)[None])["score"][0]))
-    return Scores(np.array(good), np.array(peaks), np.array(bad))
+def _scores(engine: Engine, inputs: Inputs) -> Scores:
+    spoilt = (planted(image, number) for number, image in enumerate(inputs.images))
+    good = LeftOut.of(inputs.judged(scored_by(engine, inputs)))
+    bad = LeftOut.of(inputs.judged(scored_by(engine, Inputs(spoilt, inputs.frame, inputs.sizes))))
+    return Scores(good.scores, good.peaks, bad.scores)

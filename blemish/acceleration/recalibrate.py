@@ -16,7 +16,6 @@ from blemish.datasets import GoodImages, find_good_images
 from blemish.detectors import Images
 from blemish.engines import Engine, open_engine
 from blemish.errors import BlemishError, ModelError, UsageError
-from blemish.images import InputGeometry
 from blemish.models import CalibrationInfo, LoadedModel, load_model, save_model
 from blemish.training_images import TrainingImages
 
@@ -55,8 +54,7 @@ def _made(model: LoadedModel, hpi: HpiConfig, say: Say) -> LoadedModel:
     good, config = _good_images(model, hpi)
     say(f"Calibrating again for {hpi.precision}, once, with the {len(good.paths)} good images in {good.root} ...")
     info = model.info.input
-    geometry = InputGeometry(info.width, info.height, info.aspect)
-    images = TrainingImages(good, geometry, info.bit_depth, MEMORY, _quietly)
+    images = TrainingImages(good, info.frame, info.bit_depth, MEMORY, _quietly)
     held_out, ranges = judge_held_out(model, images, _backbone(model, config), _lower(hpi))
     found = figures(held_out, rate)
     if found.faults:
