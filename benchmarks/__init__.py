@@ -1,0 +1,1 @@
+"""How fast, how small and how steady Blemish is: `python -m benchmarks list`."""
