@@ -30,16 +30,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Measure what was asked for; a benchmark that fails does not keep the others from it."""
+    unknown = [name for name in options.names if name not in benchmarks()]
+    if unknown:
+        raise SystemExit(f"no such benchmark: {', '.join(unknown)}; there are: {', '.join(benchmarks())}")
     names, failed = options.names or list(benchmarks()), 0
-    given = dict.fromkeys(names, {}) | settings_given(options.set)
+    given = settings_given(options.set)
     with tempfile.TemporaryDirectory() as temporary:
-        work = options.work or Path(temporary)
+        work = (options.work or Path(temporary)).resolve()
+        work.mkdir(parents=True, exist_ok=True)
         world = World(options.data or sample(work), work, options.repeats, options.image, options.peers)
         for name in names:
             print(f"measuring {name} ...", file=sys.stderr)
             try:
-                found = run_benchmark(name, world, given[name])
-            except Exception as error:  # noqa: BLE001 - whatever it is, the figures of the others are kept
+                found = run_benchmark(name, world, given.get(name, {}))
+            except Exception as error:
                 print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
                 failed = 1
                 continue

@@ -24,11 +24,11 @@ def prepared(data: Path, work: Path) -> tuple[Path, str]:
     target = work / "png"
     files = [path for path in sorted(data.rglob("*")) if path.is_file() and "ground_truth" not in path.parts]
     images = [path for path in files if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp")]
-    first = cv2.imread(str(images[0]))
+    first = read(images[0])
     for path in images:
         made = target / path.relative_to(data).with_suffix(".png")
         made.parent.mkdir(parents=True, exist_ok=True)
-        image = cv2.imread(str(path))
+        image = read(path)
         if path.suffix == ".png" and image.shape[:2] == (SIZE, SIZE):
             shutil.copy(path, made)
         else:
@@ -40,7 +40,8 @@ def prepared(data: Path, work: Path) -> tuple[Path, str]:
 
 def _in_words(name: str, target: Path, suffix: str, first: Image) -> str:
     train = [path.stat().st_size for path in (target / "train" / "good").iterdir()]
-    text = f"{name}: {len(train)} good images to learn from, PNG of {SIZE}x{SIZE} of {np.mean(train) / 1e3:.0f} KB on average"
+    size = f"{np.mean(train) / 1e3:.0f} KB on average"
+    text = f"{name}: {len(train)} good images to learn from, PNG of {SIZE}x{SIZE}, {size}"
     if first.shape[:2] == (SIZE, SIZE) and suffix == ".png":
         return text
     return f"{text}, made from {suffix[1:].upper()} files of {first.shape[1]}x{first.shape[0]}"
@@ -51,11 +52,20 @@ def as_jpeg(files: Iterable[Path], folder: Path, count: int) -> Path:
     import cv2
 
     folder.mkdir()
-    pictures = [cv2.imread(str(path)) for path in files]
+    pictures = [read(path) for path in files]
     for number in range(count):
         written = pictures[number % len(pictures)]
         cv2.imwrite(str(folder / f"{number:04}.jpg"), written, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return folder
+
+
+def read(path: Path) -> Image:
+    """A file as OpenCV reads it, BGR (height, width, 3)."""
+    import cv2
+
+    image = cv2.imread(str(path))
+    assert image is not None, path
+    return image.astype(np.uint8, copy=False)
 
 
 def picture(seed: int) -> Image:
@@ -66,7 +76,7 @@ def picture(seed: int) -> Image:
     ground = cv2.GaussianBlur(random.normal(0, 40, (SIZE, SIZE)).astype(np.float32), (31, 1), 0)
     cv2.circle(ground, (SIZE // 2, SIZE // 2), SIZE // 3, 80.0, SIZE // 12)
     noisy = 140 + ground[..., None] + random.normal(0, 2, (SIZE, SIZE, 3))
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(noisy, 0, 255), np.uint8)
 
 
 def brushed_plate(seed: int, size: int = 256) -> Image:
@@ -76,7 +86,7 @@ def brushed_plate(seed: int, size: int = 256) -> Image:
     random = np.random.default_rng(seed)
     grain = random.normal(0, 60, (size, size // 16)).astype(np.float32)
     grey = 140 + cv2.resize(grain, (size, size), interpolation=cv2.INTER_CUBIC) + random.normal(0, 8)
-    return np.clip(grey, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(grey, 0, 255), np.uint8)
 
 
 def surface(random: np.random.Generator, width: int, height: int) -> Image:

@@ -14,7 +14,7 @@ PAGE = ROOT / "docs" / "performance.md"
 README = ROOT / "README.md"
 MARKS = "<!-- made by: python -m benchmarks table -->", "<!-- end of what is made -->"
 
-# What the README shows: its words, the benchmark, and the keys of the figures, whose medians are written into the words.
+# What the README shows: its words, the benchmark, and the figures whose medians are written into the words.
 README_ROWS = (
     (
         "prediction of a 900x900 PNG file, batch 1, decoding to full-size map",
@@ -46,14 +46,14 @@ README_ROWS = (
 INTRODUCTION = """\
 # Performance
 
-This page is made by `python -m benchmarks table` from the files in `benchmarks/results`, one for each run of a benchmark;
+This page is made by `python -m benchmarks table` from the files in `benchmarks/results`, one for each benchmark;
 [benchmarks/README.md](../benchmarks/README.md) says how to repeat them and what the files hold. Nothing is left out:
 bounds that were missed and comparisons that were lost stand beside the others.
 
-Each figure is the median of its runs, with the quartiles and the number of values. *CPU* seconds and milliseconds are user and system
-time of all threads; where the machine has other work, they are steadier than the clock, which `s` and `ms` show. They are not
-untouched by it: caches and memory are shared. So each run states the load average before and after it; on these cores, a load
-above their number means that others were at work.
+Each figure is the median of its runs, with the quartiles and the number of values. *CPU* seconds and milliseconds are
+user and system time of all threads; where the machine has other work, they are steadier than the clock, which `s` and
+`ms` show. They are not untouched by it: caches and memory are shared. So each run states the load average before and
+after it; a load above the number of cores means that others were at work.
 """
 
 
@@ -123,8 +123,9 @@ def _circumstances(run: Run) -> Iterator[str]:
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     settings = "".join(f", {key} {value}" for key, value in run.settings.items())
     cores = "one core" if run.cores == 1 else f"{run.cores} cores"
-    yield f"Images: {run.data}. {run.date[:10]}, {run.repeats} repeats{settings}; {cores} of {machine.cores}, threads {run.threads};"
-    yield f"load {machine.load_before} before, {machine.load_after} after; {machine.cpu}, {machine.memory_gb:g} GB, {machine.system};"
+    yield f"Images: {run.data}. {run.date[:10]}, {run.repeats} repeats{settings}; {cores} of {machine.cores},"
+    yield f"threads {run.threads}; load {machine.load_before} before, {machine.load_after} after;"
+    yield f"{machine.cpu}, {machine.memory_gb:g} GB, {machine.system};"
     yield f"Python {machine.python}, {packages}."
 
 

@@ -58,9 +58,7 @@ def pinned(cores: int) -> Iterator[list[int]]:
                 os.environ[name] = value
 
 
-def fresh(
-    cores: int, function: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs
-) -> Value:
+def fresh(cores: int, function: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
     """The function's value, computed in a new process."""
     with pinned(cores), ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(function, *args, **kwargs).result()

@@ -34,7 +34,9 @@ class Figure(_Record):
     """One figure: all its values, and what is made of them."""
 
     name: str = Field(description="what was measured")
-    unit: str = Field(description="CPU s and CPU ms are user and system time of all threads; s and ms pass on the clock")
+    unit: str = Field(
+        description="CPU s and CPU ms are user and system time of all threads; s and ms pass on the clock"
+    )
     values: list[float] = Field(min_length=1, description="in the order in which they were measured")
     median: float = Field(description="of the values")
     q1: float = Field(description="the quartile below the median")

@@ -3,7 +3,7 @@
     anomalib_job.py fit DATA OUTPUT RATIO IMAGES       DATA/train/good, the first IMAGES of them; 0 is all
     anomalib_job.py predict MODEL IMAGE REPEATS        MODEL is OUTPUT/model.xml
     anomalib_job.py first MODEL IMAGE                  the first result, and no more
-    anomalib_job.py network MODEL REPEATS              the network alone, parts by torch: OUTPUT/model.pt beside the model
+    anomalib_job.py network MODEL REPEATS              the network alone, parts of it by torch, beside it model.pt
 
 The backbone is EfficientNet-Lite0 with the weights that Blemish has too; the layers are those at strides 8 and 16.
 """
@@ -11,13 +11,17 @@ The backbone is EfficientNet-Lite0 with the weights that Blemish has too; the la
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 BACKBONE, LAYERS = "tf_efficientnet_lite0", ("blocks.2", "blocks.4")
+# The default export takes two images at once and no other number: the network fixes it while it is traced.
+SIZES = {"input": {2: "height", 3: "width"}}
 WARM_UP = 5
 
 
@@ -48,8 +52,8 @@ def fit(data: str, output: str, ratio: str, images: str) -> dict[str, float]:
     spent["wall"] = time.perf_counter() - wall
     del model.fit  # the class's own again, or it cannot be saved
     spent["rows"] = float(len(model.model.memory_bank))
-    for kind in (ExportType.OPENVINO, ExportType.TORCH):
-        engine.export(model, kind, export_root=output)
+    engine.export(model, ExportType.OPENVINO, export_root=output, onnx_kwargs={"dynamic_axes": SIZES})
+    engine.export(model, ExportType.TORCH, export_root=output)
     for file in Path(output).rglob("model.*"):
         if file.parent != Path(output):
             shutil.copy(file, output)
@@ -99,6 +103,7 @@ def predict(model: str, image: str, repeats: str) -> dict[str, list[float]]:
 def first(model: str, image: str) -> dict[str, float]:
     from anomalib.deploy import OpenVINOInferencer
 
+    os.chdir(Path(model).parent)  # it leaves a cache where it runs
     return {"score": float(OpenVINOInferencer(model, device="CPU").predict(image).pred_score.item())}
 
 
@@ -130,5 +135,5 @@ def network(model: str, repeats: str) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    job = {"fit": fit, "predict": predict, "first": first, "network": network}[sys.argv[1]]
-    print(json.dumps(job(*sys.argv[2:])))
+    jobs: dict[str, Callable[..., Any]] = {"fit": fit, "predict": predict, "first": first, "network": network}
+    print(json.dumps(jobs[sys.argv[1]](*sys.argv[2:])))

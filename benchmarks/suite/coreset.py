@@ -1,4 +1,4 @@
-"""Greedy selection of 2,140 of 214,016 patches: in blocks as it is done, and one product a choice as it is usually written.
+"""Greedy selection of 2,140 of 214,016 patches: in blocks as it is done, and with one product a choice as is usual.
 
 Rotated copies of the images make up what is missing.
 """

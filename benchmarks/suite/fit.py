@@ -42,7 +42,7 @@ def fit_by_stage(name: str, data: Path, output: Path, overrides: tuple[str, ...]
 
     config = load_config("PatchCore", [f"Global.dataset_dir={data}", f"Global.output={output}", *overrides])
     watch = Stopwatch()
-    fit(config, lambda stage, _done, _total: add(stage))
+    fit(config, lambda stage, *_: add(stage))
     add("save")
     cpu, wall = (sum(times) for times in zip(*spent.values(), strict=True))
     figures = {f"{name}: {stage}, CPU s": times[0] for stage, times in spent.items()}

@@ -1,7 +1,8 @@
 """One PNG file of 900x900 pixels to its score and full-size map, batch 1, in a warm process, by stage.
 
-For every detector, with every engine that is installed, at float32. PatchCore with each preset; the others learned for
-a moment only, which their speed does not show. `whole` is one call from the file to the map; the stages are measured apart.
+For every detector, with every engine that is installed, at float32. PatchCore with two presets; the others learned for
+a moment only, which their speed does not show. `whole` is one call from the file to the map; the stages are measured
+apart.
 """
 
 from __future__ import annotations

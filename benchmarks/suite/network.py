@@ -1,7 +1,7 @@
-"""The network part alone, batch 1, CPU time: every detector, every engine that is installed, every precision that is accepted.
+"""The network part alone, batch 1: every detector, engine that is installed, and precision that is accepted.
 
-Engines run in turns. Below float32 a model is calibrated again first; where its judgement suffers it is refused, and then
-there is no time but a note with the reason.
+Engines run in turns. Below float32 a model is calibrated again first; where its judgement suffers it is refused, and
+then there is no time but a note with the reason.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.process import Stopwatch, fresh
 from benchmarks.record import Figures
 from benchmarks.suite.latency import WARM_UP, variants
 from benchmarks.world import World
 
+LOWER: tuple[tuple[Literal["bf16", "int8"], str], ...] = (("bf16", "openvino"), ("int8", "onnxruntime"))
 BOUNDS = {f"PatchCore fast, {engine} fp32, CPU ms": 14.0 for engine in ("onnxruntime", "openvino")}
 
 
@@ -56,7 +57,7 @@ def opened(name: str, model: Path) -> tuple[dict[str, Any], list[str]]:
 
     engines = {f"{engine} fp32": open_model(model, "cpu", engine=engine) for engine in installed_engines()}
     refused = []
-    for precision, engine in (("bf16", "openvino"), ("int8", "onnxruntime")):
+    for precision, engine in LOWER:
         if engine not in installed_engines():
             continue
         try:

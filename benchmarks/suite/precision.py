@@ -1,6 +1,7 @@
-"""Less than float32 on good test images: false alarms at the 1 % threshold, with the calibration that belongs to the precision.
+"""Less than float32 on good test images: false alarms at the 1 % threshold, each precision calibrated for itself.
 
-A precision is accepted or refused before any test image is seen. The test images are good ones that no model has learned from.
+A precision is accepted or refused before any test image is seen. The test images are good ones that no model has
+learned from.
 """
 
 from __future__ import annotations

@@ -20,5 +20,7 @@ def measure(world: World) -> Iterator[Figures]:
     for _ in range(2 * world.repeats):
         yield blemish(FIRST, "predict", model, world.image)
         for engine in others:
-            yield blemish(f"PatchCore fast with {engine}, first result", "predict", model, world.image, "--engine", engine)
+            yield blemish(
+                f"PatchCore fast with {engine}, first result", "predict", model, world.image, "--engine", engine
+            )
         yield blemish("--help", "--help")

@@ -29,7 +29,7 @@ def one_training(detector: str, data: Path, output: Path, iterations: int, image
     config = load_config(detector, paths + ([f"Train.epochs_iters={iterations}"] if iterations else []))
     marks: dict[str, list[tuple[float, int]]] = {}
     watch = Stopwatch()
-    fit(config, lambda stage, done, _total: marks.setdefault(stage, []).append((time.process_time(), done)))
+    fit(config, lambda stage, done, *_: marks.setdefault(stage, []).append((time.process_time(), done)))
     cpu, wall = watch.lap()
     longest = max(marks.values(), key=lambda times: times[-1][0] - times[0][0])
     (first, start), (last, end) = longest[0], longest[-1]
