@@ -31,8 +31,7 @@ def one_training(detector: str, data: Path, output: Path, iterations: int, image
     watch = Stopwatch()
     fit(config, lambda stage, done, *_: marks.setdefault(stage, []).append((time.process_time(), done)))
     cpu, wall = watch.lap()
-    longest = max(marks.values(), key=lambda times: times[-1][0] - times[0][0])
-    (first, start), (last, end) = longest[0], longest[-1]
+    (first, start), (last, end) = marks["training"][0], marks["training"][-1]
     per_iteration = (last - first) / (end - start)
     figures = {f"{detector}: one round, CPU s": per_iteration * images / config.Train.batch_size}
     if iterations:
