@@ -61,7 +61,7 @@ def opened(name: str, model: Path, lower: Lower) -> tuple[dict[str, Any], dict[s
     from blemish.pipeline import open_model
 
     engines = {f"{engine} fp32": open_model(model, "cpu", engine=engine) for engine in installed_engines()}
-    refused = {}
+    refused: dict[str, str] = {}
     for precision, engine in lower:
         if engine not in installed_engines():
             continue
