@@ -5,6 +5,8 @@ set -eu
 missing=
 "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"  # the virtual environments
 command -v openssl >/dev/null || missing="$missing openssl"  # the certificate of the HTTPS test
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"  # the tests start a cluster of their own
+PATH="$PATH:/usr/sbin" command -v mosquitto >/dev/null || missing="$missing mosquitto"  # and a broker
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ]; then

@@ -93,11 +93,12 @@ class Mosquitto:
     def __init__(self, folder: Path, lines: str = "") -> None:
         self.port = free_port()
         self._file = folder / "mosquitto.conf"
+        anonymous = "false" if "password_file" in lines else "true"
         self._file.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+            f"listener {self.port} 127.0.0.1\nallow_anonymous {anonymous}\npersistence true\n"
             f"persistence_location {folder}/\nautosave_interval 1\nautosave_on_changes true\n{lines}"
+            + ("user root\n" if os.getuid() == 0 else "")  # it would give up its rights to this folder
         )
-        folder.chmod(0o777)  # as root it gives up its rights
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
