@@ -73,22 +73,25 @@ def main() -> None:
             seen[kind] = [
                 (next(iter(model.predict(one))).score, said) for one, said in zip(changed, statistics, strict=True)
             ]
-    print(f"{options.data.name}: {len(learned)} learned, {len(new)} others")
-    for kind, changed in seen.items():
-        delays, moments, causes = [], [], collections.Counter()
-        length = QUIET if kind == "none" else AFTER
-        for order in range(options.orders):
-            draw = np.random.default_rng(order)
-            alarm = DriftAlarm(calibration.scores, seed=order)
-            stream = [seen["none"][i] for i in draw.integers(len(new), size=BEFORE)]
-            stream += [changed[i] for i in draw.integers(len(new), size=length)]
-            found = next((a for a in (alarm.observe(*one) for one in stream) if a), None)
-            delays.append(np.inf if found is None else found.raised + 1 - BEFORE)
-            moments.append(np.nan if found is None else found.began - BEFORE)
-            causes[found.cause if found else "no alarm"] += 1
-        median, late = np.quantile(delays, [0.5, 0.9], method="inverted_cdf")
-        moment = np.nanmedian(moments) if np.isfinite(delays).any() else np.nan
-        print(f"{kind:18} delay {median:4g} (90 %: {late:4g}), moment {moment:+g}, {dict(causes)}", flush=True)
+    p_values = [calibration.p_value(score) for score, _ in seen["none"]]
+    print(f"{options.data.name}: {len(learned)} learned, {len(new)} others, mean p-value {np.mean(p_values):.3f}")
+    for name, known in (("the stream alone", ()), ("with the scores of the training", calibration.scores)):
+        print(name)
+        for kind, changed in seen.items():
+            delays, moments, causes = [], [], collections.Counter()
+            length = QUIET if kind == "none" else AFTER
+            for order in range(options.orders):
+                draw = np.random.default_rng(order)
+                alarm = DriftAlarm(known, seed=order)
+                stream = [seen["none"][i] for i in draw.integers(len(new), size=BEFORE)]
+                stream += [changed[i] for i in draw.integers(len(new), size=length)]
+                found = next((a for a in (alarm.observe(*one) for one in stream) if a), None)
+                delays.append(np.inf if found is None else found.raised + 1 - BEFORE)
+                moments.append(np.nan if found is None else found.began - BEFORE)
+                causes[str(found.cause) if found else "no alarm"] += 1
+            median, late = np.quantile(delays, [0.5, 0.9], method="inverted_cdf")
+            moment = np.nanmedian(moments) if np.isfinite(delays).any() else np.nan
+            print(f"{kind:18} delay {median:4g} (90 %: {late:4g}), moment {moment:+g}, {dict(causes)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def _values(statistics: Sequence[ImageStatistics], name: str) -> npt.NDArray[np.
         rows = [[math.log(one.focus)] for one in statistics if one.focus > 0]
     else:
         rows = [[one.shift_x, one.shift_y] for one in statistics if one.shift_x is not None and one.shift_y is not None]
-    return np.array(rows, np.float64).reshape(len(rows), -1)
+    return np.array(rows, np.float64).reshape(len(rows), 2 if name == "position" else 1)
 
 
 def _sentence(cause: Cause, reference: Sequence[ImageStatistics], recent: Sequence[ImageStatistics]) -> str:
