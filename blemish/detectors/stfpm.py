@@ -39,8 +39,8 @@ class STFPMParameters(Section):
     """The keys of the run file's `Model` section that are STFPM's own."""
 
     fusion: Literal["sum", "product"] = Field("sum", description="How the three levels' maps become one.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Of stochastic gradient descent.")
-    weight_decay: float = Field(1e-4, ge=0, le=1, description="Of stochastic gradient descent.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of gradient descent.")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="Of gradient descent.")
 
 
 class STFPM(Trained):
@@ -91,14 +91,15 @@ class STFPM(Trained):
     def layers(self) -> onnx.ModelProto:
         """Teacher, student, distance of each level, fusion, Gaussian blur, largest value."""
         from blemish.training.networks import append_network
+        from blemish.training.student import append_student
 
         height, width = self.setting.height, self.setting.width
         graph = GraphBuilder()
         pixels = graph.input("image", np.uint8, ["N", height, width, 3])
-        both = [
-            append_network(graph, module, self.teacher.record, pixels, (height, width))
-            for module in (self.teacher.module, self.network)
-        ]
+        both = (
+            append_network(graph, self.teacher.module, self.teacher.record, pixels, (height, width)),
+            append_student(graph, self.network, self.teacher.record, pixels),
+        )
         levels = [
             _append_level(graph, pair, usual, weight, stride / self.strides[0])
             for *pair, usual, weight, stride in zip(*both, self._usual, self._weights, self.strides, strict=True)
@@ -143,14 +144,15 @@ class Imitation:
         import torch
 
         from blemish.training.devices import training_device
-        from blemish.training.networks import new_network
+        from blemish.training.networks import channels_of
         from blemish.training.several import distributed_network, synchronised
+        from blemish.training.student import new_student
 
         self.parameters, self.teacher = detector.parameters, detector.teacher
         self.device = training_device(detector.plan.device)
         self.count = len(images)
         torch.manual_seed(detector.plan.seed)
-        student = new_network(detector.setting.backbone, detector.strides)
+        student = new_student(channels_of(self.teacher.module))
         self.network = student.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._imitate: nn.Module = self.network
         if detector.plan.processes > 1:
@@ -163,12 +165,9 @@ class Imitation:
         self.ignorance = self._images.ignorance
 
     def optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
-        import torch
+        from blemish.training.orthogonal import orthogonal_descent
 
-        p = self.parameters
-        return torch.optim.SGD(
-            self.network.parameters(), learning_rate, momentum=p.momentum, weight_decay=p.weight_decay
-        )
+        return orthogonal_descent(self.network, learning_rate, self.parameters.momentum, self.parameters.weight_decay)
 
     def batch(self, rows: npt.NDArray[np.int64]) -> tuple[Tensor, list[Tensor]]:
         return self._images.take(rows)

@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +14,6 @@ import numpy.typing as npt
 
 from blemish.errors import BlemishError
 from blemish.training.checkpoints import State, read_checkpoint, write_checkpoint
-from blemish.training.depthwise import depthwise_gradients_in_float32
 from blemish.training.plan import Plan
 from blemish.training.scalars import scalar_writer
 
@@ -82,9 +80,7 @@ def train(learner: Learner, plan: Plan, advance: Advance) -> Outcome:
         run.resume()
     if plan.batch_size > learner.count:
         log.warning("Train.batch_size %d: there are %d images to learn from", plan.batch_size, learner.count)
-    on_cpu = run.device.type == "cpu" and plan.mixed_precision
-    with depthwise_gradients_in_float32(learner.network) if on_cpu else nullcontext():
-        run.learn(advance)
+    run.learn(advance)
     return Outcome(run.state, run.finish())
 
 
