@@ -30,9 +30,10 @@ Floats = npt.NDArray[np.float32]
 
 CHUNK = 8  # images that the teacher takes at once
 SMALLEST_NORM = 1e-12
-# Of a distance from 0 to 4: dividing by less would show the rounding of float32, as after learning a single image.
+# Of a distance from 0 to 4: dividing by less would show the rounding of float32.
 SMALLEST_DEVIATION = 0.005
-LEAST_DEVIATION = 0.1  # of the mean distance: one image alone does not deviate from itself
+LEAST_DEVIATION = 0.1  # of the mean distance
+FEW = 10  # fewer different images do not show how much good ones deviate: one does not deviate from itself at all
 
 
 class STFPMParameters(Section):
@@ -79,7 +80,8 @@ class STFPM(Trained):
         usual, deviations = learner.statistics()
         means = [max(float(level.mean()), SMALLEST_NORM) for level in usual]
         if self.parameters.fusion == "sum":
-            floors = [max(LEAST_DEVIATION * mean, SMALLEST_DEVIATION) for mean in means]
+            doubt = max(1.0, FEW / learner.different)
+            floors = [doubt * max(LEAST_DEVIATION * mean, SMALLEST_DEVIATION) for mean in means]
             self._weights = [1 / max(pair) for pair in zip(deviations, floors, strict=True)]
             self._usual = usual
         else:
@@ -163,6 +165,7 @@ class Imitation:
         self._images = _Taught(self.teacher, images, self.device, room, progress)
         self._watched = _Taught(self.teacher, detector.watched, self.device, room, None)
         self.ignorance = self._images.ignorance
+        self.different = self._images.different
 
     def optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
         from blemish.training.orthogonal import orthogonal_descent
@@ -209,6 +212,7 @@ class _Taught:
 
         self._teacher, self._device = teacher, device
         self._pixels = torch.from_numpy(np.stack(list(images)) if len(images) else np.empty((0, 1, 1, 3), np.uint8))
+        self.different = len({hash(image.numpy().tobytes()) for image in self._pixels})
         self._kept: list[Tensor] | None = None
         self.ignorance = 0.0
         self._teach(room, progress)

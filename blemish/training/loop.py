@@ -26,7 +26,8 @@ log = logging.getLogger("blemish")
 Advance = Callable[[int, int, str], None]  # done, total, detail
 
 CLIP = 1.0  # largest norm of the gradient; a rate of 0.4 diverges now and then without
-PATIENT_STEPS = 200  # a network that has learned nothing after so many batches will not
+PATIENT_STEPS = 200  # a network that has learned nothing after so many batches will not,
+FALLING = 0.98  # unless its criterion still falls at least to this share of the best before
 
 
 class TrainingError(BlemishError):
@@ -200,7 +201,8 @@ class _Run:
         if not math.isfinite(criterion):
             raise TrainingError(f"the loss on held-out images is {criterion} after {done} iterations: {_GENTLER}")
         learned = criterion < self.learner.ignorance
-        if not learned and done >= self.plan.warmup + PATIENT_STEPS:
+        learns = criterion < FALLING * min(self.state.criteria.values(), default=0.0)  # slowly, but it does
+        if not learned and not learns and done >= self.plan.warmup + PATIENT_STEPS:
             raise TrainingError(
                 f"the network has collapsed: after {done} iterations it tells images no better than one answer to "
                 f"everything would (loss {criterion:.4f}, that answer {self.learner.ignorance:.4f}): {_GENTLER}"

@@ -57,7 +57,7 @@ def orthogonal_descent(
 def orthogonalised(matrix: Tensor) -> Tensor:
     """About the nearest matrix `(m, n)` with singular values that are all alike, some 0.7 to 1.2."""
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
-    x = wide / wide.norm().clamp_min(SMALLEST_NORM)
+    x: Tensor = wide / wide.norm().clamp_min(SMALLEST_NORM)
     a, b, c = COEFFICIENTS
     for _ in range(ROUNDS):
         gram = x @ x.T

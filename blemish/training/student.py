@@ -36,7 +36,7 @@ def new_student(channels: Sequence[int]) -> nn.Module:
             first = WIDTHS[0]
             self.stem = nn.ModuleList([_new_convolution(3, first, 3, 2), _new_convolution(first, first, 3, 2)])
             before = (first, *WIDTHS)
-            self.blocks = nn.ModuleList(_new_block(*shape) for shape in zip(before, WIDTHS, STRIDES, strict=False))
+            self.blocks: Any = nn.ModuleList(_new_block(*shape) for shape in zip(before, WIDTHS, STRIDES, strict=False))
             self.heads = nn.ModuleList(nn.Conv2d(*ends, 1) for ends in zip(WIDTHS, channels, strict=True))
 
         def forward(self, planes: Tensor) -> list[Tensor]:
