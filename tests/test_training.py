@@ -137,6 +137,14 @@ def test_a_collapsed_network_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert "too few to learn anything" in caplog.text
 
 
+def test_a_network_that_learns_slowly_has_not_collapsed() -> None:
+    learner = Tiny()
+    learner.ignorance = 0.0
+    fallen = iter(0.97**turn for turn in range(100))
+    learner.criterion = lambda: next(fallen)  # type: ignore[method-assign]
+    assert run(learner, tiny_plan(None, iterations=300)).state.step == 300
+
+
 def test_a_batch_larger_than_the_set_takes_all_of_it(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "blemish"):
         assert run(Tiny(), tiny_plan(None, batch_size=100)).state.step == 40

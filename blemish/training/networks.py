@@ -1,4 +1,4 @@
-"""Backbones as torch networks: the teacher with its weights, and students of the same kind without.
+"""Backbones as torch networks with their weights: the frozen teachers of detectors that learn.
 
 A network takes normalised planes `(n, 3, H, W)` and gives the feature maps of its taps, finest first; nothing behind
 the last tap is computed.
