@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blemish import __version__
+from blemish.cache import cache_home
 from blemish.checking import check_dataset
 from blemish.config import RunConfig, load_config
 from blemish.datasets import generate_sample
@@ -83,7 +84,7 @@ def demo_model(say: Callable[[str], None] = log.warning) -> Path:
     `say` gets the warning that this model knows nothing but the sample. `BLEMISH_CACHE_HOME` moves the cache.
     """
     say(DEMO_WARNING)
-    home = _cache_home() / f"demo-{__version__}"
+    home = cache_home() / f"demo-{__version__}"
     try:
         return load_model(home / "model").folder
     except ModelError:
@@ -138,11 +139,6 @@ def _put(building: Path, home: Path) -> None:
     except OSError:
         if not home.is_dir():
             raise
-
-
-def _cache_home() -> Path:
-    own = os.environ.get("BLEMISH_CACHE_HOME")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "blemish"
 
 
 class _Overview:

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from blemish.backbones import Backbone
-from blemish.calibration import Calibration, cross_fitted
+from blemish.calibration import Calibration, cross_fitted, left_out
 from blemish.config import RunConfig, dump_config, validate_section
 from blemish.datasets import GoodImages, find_good_images
 from blemish.detectors import Detector, Progress, Setting, detector_class
 from blemish.engines import open_engine
 from blemish.errors import ModelError, UsageError
-from blemish.images import InputGeometry
+from blemish.framing import frame_of
+from blemish.images import Frame
 from blemish.learning import image_parts, learn, weight_file, write_records, write_train_results
 from blemish.models import (
     BackboneInfo,
@@ -40,9 +41,7 @@ from blemish.training_images import TrainingImages, typical_sizes
 log = logging.getLogger("blemish")
 
 RESULT = "train_result.json"
-LONGEST_SIDE = 4096
 ODDEST, SHOWN = 20, 3  # good images with the highest scores: in the result file, and told
-PIXELS = {"fast": 256 * 256, "balanced": 320 * 320, "accurate": 448 * 448}
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ class FitReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def fit(config: RunConfig, progress: Progress | None = None) -> FitReport:
-    """Fit, calibrate and save the detector that a run file describes.
+def fit(config: RunConfig, progress: Progress | None = None, good: GoodImages | None = None) -> FitReport:
+    """Fit, calibrate and save the detector that a run file describes, from all good images or from those given.
 
     Writes `best_model/inference/`, `config.yaml`, `train_result.json` and `train.log` into `Global.output`.
     `train_result.json` is removed first and written last: where it is, the fit ran to its end.
@@ -75,16 +74,17 @@ def fit(config: RunConfig, progress: Progress | None = None) -> FitReport:
         raise UsageError("Global.dataset_dir is missing: a folder of good images.")
     make_class = detector_class(config.Global.model)
     parameters = validate_section(make_class.Parameters, config.Model.detector_parameters(), "Model")
-    good = find_good_images(Path(config.Global.dataset_dir))
-    fixed_size = make_class.fixed_size(config.Model.backbone)
+    good = good or find_good_images(Path(config.Global.dataset_dir))
+    config = config.model_copy(update={"Model": config.Model.model_copy(update=parameters.model_dump())})
     weight_file(config)
+    fixed_size = make_class.fixed_size(config.Model.backbone)
     output = Path(config.Global.output)
     folder = output / "best_model" / "inference"
     check_place(folder)
     with _log_file(output, going_on=config.Train.resume_path is not None), _writing(output):
         clock = _Clock(progress)
         images = _read(config, good, fixed_size, clock)
-        setting = _setting(config, images.geometry)
+        setting = _setting(config, images.frame)
 
         def make(setting: Setting = setting) -> Detector:
             return make_class(setting, parameters)
@@ -96,7 +96,7 @@ def fit(config: RunConfig, progress: Progress | None = None) -> FitReport:
             calibration = learned.calibration
             record = write_records(config, learned, output)
         else:
-            detector = make().fit(images, clock)
+            detector = make().fit(images.inputs, clock)
             calibration = _calibrate(config, detector, make, images, clock)
         model = detector.graph().SerializeToString()
         map_size = _check(model, images, config.Global.device)
@@ -108,47 +108,19 @@ def _read(
     config: RunConfig, good: GoodImages, fixed_size: tuple[int, int] | None, progress: Progress
 ) -> TrainingImages:
     """The good images at the model's input size; a quarter of the memory budget may hold them."""
-    geometry = _geometry(config, typical_sizes(good, config.Model.bit_depth), fixed_size)
+    frame = frame_of(config.Model, typical_sizes(good, config.Model.bit_depth), fixed_size)
     memory = config.Model.memory_bytes() // 4
 
     def advance(done: int, total: int) -> None:
         progress("images", done, total)
 
-    return TrainingImages(good, geometry, config.Model.bit_depth, memory, advance)
+    return TrainingImages(good, frame, config.Model.bit_depth, memory, advance)
 
 
-def _geometry(config: RunConfig, sizes: list[tuple[int, int]], fixed_size: tuple[int, int] | None) -> InputGeometry:
-    """The input size that was asked for, the backbone's only one, or the preset's."""
-    typical = InputGeometry.for_images(sizes, PIXELS[config.Model.preset])
-    width, height = config.Model.width, config.Model.height
-    if fixed_size is not None:
-        return InputGeometry(*_only_size(fixed_size, width, height), typical.aspect)
-    if width is not None and height is None:
-        height = _side(width / typical.aspect)
-    elif height is not None and width is None:
-        width = _side(height * typical.aspect)
-    return InputGeometry(width or typical.width, height or typical.height, typical.aspect)
-
-
-def _only_size(size: tuple[int, int], width: int | None, height: int | None) -> tuple[int, int]:
-    """Width and height of a backbone that takes one size only; `UsageError` if another was asked for."""
-    if width not in (None, size[1]) or height not in (None, size[0]):
-        raise UsageError(
-            f"this backbone takes images of {size[1]}x{size[0]} only (width x height); leave out Model.width and "
-            "Model.height, or export it with a dynamic size"
-        )
-    return size[1], size[0]
-
-
-def _side(length: float) -> int:
-    """The nearest side that a model may have."""
-    return min(max(32, round(length / 32) * 32), LONGEST_SIDE)
-
-
-def _setting(config: RunConfig, geometry: InputGeometry) -> Setting:
+def _setting(config: RunConfig, frame: Frame) -> Setting:
     return Setting(
-        geometry.width,
-        geometry.height,
+        frame.tiling.width,
+        frame.tiling.height,
         preset=config.Model.preset,
         backbone=config.Model.backbone,
         memory_budget=config.Model.memory_bytes(),
@@ -161,14 +133,16 @@ def _calibrate(
     config: RunConfig, detector: Detector, make: Callable[[], Detector], images: TrainingImages, progress: Progress
 ) -> Calibration:
     parts = image_parts(config, images, lambda: detector.embeddings)
-    left_out = detector.left_out(parts, progress) or cross_fitted(make, images, parts, config.Global.device, progress)
+    inputs = images.inputs
+    found = left_out(detector, inputs, parts, progress)
+    found = found or cross_fitted(make, inputs, parts, config.Global.device, progress)
     kind = "leave-one-part-out" if len(np.unique(parts)) > 1 else "one part"
-    return Calibration(left_out.scores, left_out.peaks, parts, config.Calibrate.false_alarm_rate, kind)
+    return Calibration(found.scores, found.peaks, parts, config.Calibrate.false_alarm_rate, kind)
 
 
 def _check(model: bytes, images: TrainingImages, device: str) -> tuple[int, int]:
     """Run the graph once; gives the size of its map (h, w)."""
-    outputs = open_engine(model, device).run(next(iter(images))[None])
+    outputs = open_engine(model, device).run(next(iter(images.inputs))[None])
     if not all(np.isfinite(values).all() for values in outputs.values()):
         raise ModelError("the fitted model gives values that are not finite; this should not happen, please report it")
     height, width = outputs["anomaly_map"].shape[1:]
@@ -182,12 +156,11 @@ def _describe(
     calibration: Calibration,
     map_size: tuple[int, int],
 ) -> ModelInfo:
-    geometry, backbone = images.geometry, detector.backbone
+    backbone, described = detector.backbone, InputInfo.of(images.frame, config.Model.bit_depth)
     return ModelInfo(
+        format_version=described.least_version,
         detector=DetectorInfo(name=detector.card.name, parameters=_parameters(config, detector)),
-        input=InputInfo(
-            width=geometry.width, height=geometry.height, aspect=geometry.aspect, bit_depth=config.Model.bit_depth
-        ),
+        input=described,
         output=OutputInfo(map_height=map_size[0], map_width=map_size[1]),
         backbone=None if backbone is None else _backbone_info(backbone),
         calibration=CalibrationInfo(**calibration.to_json()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from blemish.calibration import (
     Calibration,
-    Chosen,
     cross_fitted,
     find_parts,
     held_out_images,
@@ -55,21 +54,21 @@ def learn(
     progress: Progress,
 ) -> Learned:
     """Train on all images but the held-out ones, which calibrate; with `Calibrate.folds`, train on all."""
-    plan = plan_of(config, images)
-    parts = image_parts(config, images, lambda: embeddings_of(images, EMBEDDED, setting))
+    plan, inputs = plan_of(config, images), images.inputs
+    parts = image_parts(config, images, lambda: embeddings_of(inputs, EMBEDDED, setting))
     settled = replace(setting, plan=plan)
     rate, device = config.Calibrate.false_alarm_rate, config.Global.device
     if config.Calibrate.folds is not None or len(np.unique(parts)) == 1:
         folds = config.Calibrate.folds or 1
-        detector = _trained(make(settled), images, None, progress)
+        detector = _trained(make(settled), inputs, None, progress)
         without_files = replace(setting, plan=plan.without_files())
-        left_out = cross_fitted(lambda: make(without_files), images, parts, device, progress, folds)
+        left_out = cross_fitted(lambda: make(without_files), inputs, parts, device, progress, folds)
         kind = f"cross-fitted, {min(folds, len(np.unique(parts)))} folds" if len(np.unique(parts)) > 1 else "one part"
         return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts, rate, kind))
     held = held_out_images(parts, config.Calibrate.held_out, config.Global.seed)
     chooses, calibrates = _roles(held, parts, plan)
-    detector = _trained(make(settled), Chosen(images, ~held), Chosen(images, chooses), progress)
-    left_out = scores_of(detector, Chosen(images, calibrates), device)
+    detector = _trained(make(settled), inputs.chosen(~held), inputs.chosen(chooses), progress)
+    left_out = scores_of(detector, inputs.chosen(calibrates), device)
     kind = f"held out: {calibrates.sum()} of {len(images)} images"
     return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts[calibrates], rate, kind))
 
@@ -77,11 +76,16 @@ def learn(
 def image_parts(
     config: RunConfig, images: TrainingImages, embeddings: Callable[[], npt.NDArray[np.float32] | None]
 ) -> npt.NDArray[np.int64]:
-    """The part that each image shows, `(n,)`: from the names, else from near-duplicates, else every image its own."""
+    """The part that each image shows, `(n,)`: from the names, else from near-duplicates, else every image its own.
+
+    `embeddings` are those of the network's inputs; an image has the mean of its tiles'.
+    """
     if config.Calibrate.group_by is not None:
         return parts_from_names(images.names, config.Calibrate.group_by)
     found = embeddings() if config.Calibrate.near_duplicates else None
-    return np.arange(len(images)) if found is None else find_parts(found)
+    if found is None:
+        return np.arange(len(images))
+    return find_parts(found.reshape(len(images), -1, found.shape[1]).mean(axis=1))
 
 
 def plan_of(config: RunConfig, images: TrainingImages) -> Plan:
@@ -107,7 +111,7 @@ def plan_of(config: RunConfig, images: TrainingImages) -> Plan:
         weights=weight_file(config),
         folder=Path(config.Global.output),
         resume=None if section.resume_path is None else Path(section.resume_path),
-        identity=_identity(config, images),
+        identity=identity(config, images.hashes),
     )
 
 
@@ -130,6 +134,7 @@ def write_records(config: RunConfig, learned: Learned, output: Path) -> dict[str
         raise UsageError("nothing was trained")
     criteria = outcome.state.criteria
     models: dict[str, Any] = {f"last_{place}": {} for place in range(1, 6)}
+    exported = dict.fromkeys(("inference_config", "pdmodel", "pdiparams", "pdiparams.info"), "")  # the best one's alone
     for place, folder in enumerate(checkpoints(output), 1):
         step = int(folder.name.removeprefix("iter_"))
         models[f"last_{place}"] = {
@@ -137,14 +142,17 @@ def write_records(config: RunConfig, learned: Learned, output: Path) -> dict[str
             "pdparams": f"{folder.name}/model.safetensors",
             "pdopt": f"{folder.name}/optimiser.safetensors",
             "pdstates": f"{folder.name}/state.json",
+            **exported,
         }
     models["best"] = {
         "score": criteria.get(outcome.kept_step),
         "pdparams": "best_model/model.safetensors",
+        "pdstates": "",
         "inference": "best_model/inference",
         "inference_config": "best_model/inference/inference.yml",
         "pdmodel": "best_model/inference/model.onnx",
         "pdiparams": "best_model/inference/model.onnx",
+        "pdiparams.info": "",
     }
     return {
         "label_dict": "",
@@ -189,13 +197,13 @@ def _roles(
     return chooses, held & ~chooses
 
 
-def _identity(config: RunConfig, images: TrainingImages) -> dict[str, Any]:
-    """All that must be the same for a training to go on, by dotted key."""
+def identity(config: RunConfig, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """All that must be the same for a training to go on, by dotted key; `hashes` are the images' by their names."""
     flat: dict[str, Any] = {}
     for section, keys in config.model_dump(mode="json").items():
         if section not in _FREE_SECTIONS:
             flat |= {f"{section}.{key}": value for key, value in keys.items()}
     weights = weight_file(config)
     flat["Train.pretrain_weight_path"] = weights and hashlib.sha256(weights.read_bytes()).hexdigest()
-    data = data_fingerprint(images.hashes)
+    data = data_fingerprint(hashes)
     return {key: value for key, value in flat.items() if key not in _FREE_KEYS} | {"the training images": data}

@@ -1,4 +1,4 @@
-"""The good images at a model's input size: read, checked and described once, then gone through as often as needed."""
+"""The good images as a model sees them: read, checked and described once, then gone through as often as needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from blemish.datasets import GoodImages
 from blemish.errors import DatasetError, ImageError
-from blemish.images import ImageRef, InputGeometry, expand, read_ahead
+from blemish.images import Frame, ImageRef, Inputs, expand, read_ahead
 
 Image = npt.NDArray[np.uint8]
 
@@ -23,7 +23,7 @@ SIZE_SAMPLE = 16  # images whose sizes decide the model's aspect
 
 
 class TrainingImages(Collection[Image]):
-    """RGB images `(height, width, 3)` at the model's input size, without those that cannot be read.
+    """RGB images `(height, width, 3)` as `Frame.fit` gives them, without those that cannot be read.
 
     Attributes:
         root: the data set.
@@ -36,20 +36,21 @@ class TrainingImages(Collection[Image]):
     def __init__(
         self,
         good: GoodImages,
-        geometry: InputGeometry,
+        frame: Frame,
         bit_depth: int,
         memory: int,
         advance: Callable[[int, int], None],
     ) -> None:
-        self.root, self.geometry, self.bit_depth = good.root, geometry, bit_depth
+        self.root, self.frame, self.bit_depth = good.root, frame, bit_depth
         self.names: list[str] = []
         self.failed: list[str] = []
         self.hashes: dict[str, str] = {}
         self.sizes: Counter[str] = Counter()
         self._refs: list[ImageRef] = []
+        self._sizes: list[tuple[int, int]] = []  # width and height of each image
         # None once the images do not fit into memory; they are then read again for every pass.
         self._held: list[Image] | None = []
-        room = memory // (geometry.width * geometry.height * 3)
+        room = memory // (frame.geometry.width * frame.geometry.height * 3)
         self._read_all(good, room, advance)
         if not self._refs:
             raise DatasetError(
@@ -69,7 +70,12 @@ class TrainingImages(Collection[Image]):
         for _, image, _ in read_ahead(self._refs, self.bit_depth):
             if isinstance(image, ImageError):
                 raise DatasetError(f"{image}; it was readable before. Do not change the images during training")
-            yield self.geometry.fit(image)
+            yield self.frame.fit(image)
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the network takes of them."""
+        return Inputs(self, self.frame, self._sizes)
 
     def original(self, index: int) -> Image:
         """An image `(H, W, 3)` in its own size, read again; `ImageError` if it can no longer be read."""
@@ -88,9 +94,14 @@ class TrainingImages(Collection[Image]):
             if name not in self.hashes:  # all pages of a document are one file
                 self.hashes[name] = _sha256(str(ref.input_path))
             self.names.append(name if ref.page_index is None else f"{name}[{ref.page_index}]")
-            self.sizes[f"{image.shape[1]}x{image.shape[0]}"] += 1
+            height, width = image.shape[:2]
+            reason = self.frame.refusal(width, height)
+            if reason is not None:
+                raise DatasetError(f"{ref.input_path} {reason}")
+            self.sizes[f"{width}x{height}"] += 1
+            self._sizes.append((width, height))
             self._refs.append(ref)
-            self._hold(self.geometry.fit(image), room)
+            self._hold(self.frame.fit(image), room)
 
     def _hold(self, image: Image, room: int) -> None:
         """Keep an image in memory, or give up keeping any."""

@@ -12,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from blemish.calibration import Calibration, cross_fitted
-from blemish.detectors import Detector, LeftOut
+from blemish.calibration import Calibration, LeftOut, cross_fitted
+from blemish.detectors import Detector
 from blemish.errors import UsageError
+from blemish.images import Frame, InputGeometry, Inputs, Tiling
 
 Floats = npt.NDArray[np.float64]
 
@@ -248,12 +249,22 @@ class Brightness(Detector):
 class TestCrossFitting:
     def scores(self, levels: list[int], parts: list[int]) -> LeftOut:
         grey = [np.full((4, 4, 3), level, np.uint8) for level in levels]
-        return cross_fitted(lambda: Brightness(None), grey, np.array(parts), "cpu")  # type: ignore[arg-type]
+        inputs = Inputs(grey, Frame.whole(InputGeometry(4, 4, 1.0)), [(4, 4)] * len(grey))
+        return cross_fitted(lambda: Brightness(None), inputs, np.array(parts), "cpu")  # type: ignore[arg-type]
 
     def test_a_part_is_judged_by_the_others(self) -> None:
         found = self.scores([10, 10, 40, 40, 100, 102], [5, 5, 0, 0, 9, 9])
         assert found.scores.tolist() == [30, 30, 30, 30, 60, 62]
         np.testing.assert_array_equal(found.scores, found.peaks)
+
+    def test_the_tiles_of_an_image_are_one_part(self) -> None:
+        """The right half of the odd image is odd; its left half, like all others, says nothing against that."""
+        images = [np.full((4, 8, 3), 10, np.uint8) for _ in range(6)]
+        images[3][:, 4:] = 90
+        frame = Frame(InputGeometry(8, 4, 2.0), Tiling(4, 4, 2, 1, 4, 4))
+        inputs = Inputs(images, frame, [(8, 4)] * 6)
+        found = cross_fitted(lambda: Brightness(None), inputs, np.arange(6), "cpu")  # type: ignore[arg-type]
+        assert found.scores.tolist() == found.peaks.tolist() == [0, 0, 0, 80, 0, 0]
 
     def test_folds_hold_whole_parts(self) -> None:
         """12 parts in 5 folds: no image is scored by its twin, in whatever order they come."""

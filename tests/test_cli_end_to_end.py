@@ -178,11 +178,26 @@ class TestPaddleXFlags:
         found = [blemish("--pipeline", tmp_path / name, "--input", data / "test") for name in ("new.yaml", "old.yaml")]
         assert found[0].code == 0 and found[0].stdout == found[1].stdout and len(found[0].stdout.splitlines()) == 6
 
-    def test_use_hpip_says_that_it_changes_nothing(self, model, data):
+    def test_use_hpip_says_what_it_chose(self, model, data, tmp_path, monkeypatch):
+        monkeypatch.setenv("BLEMISH_CACHE_HOME", str(tmp_path))
         image = data / "test" / "good" / "000.png"
         arguments = ("--pipeline", "anomaly_detection", "--model_dir", model, "--input", image, "--device", "cpu")
-        plain, fast = blemish(*arguments), blemish(*arguments, "--use_hpip")
-        assert fast.code == 0 and fast.stdout == plain.stdout and "only engine" in fast.stderr
+        plain, fast = blemish(*arguments), blemish(*arguments, "--use_hpip", "--hpi_config", "{num_threads: 1}")
+        assert fast.code == 0 and fast.stdout == plain.stdout and len(fast.stderr.splitlines()) == 1
+        assert re.search(r"inference: \w+ at fp32 on cpu; an image takes .*onnxruntime [\d.]+ ms", fast.stderr)
+        assert "(remembered)" in blemish(*arguments, "--use_hpip", "--hpi_config", "{num_threads: 1}").stderr
+
+    def test_an_engine_by_name(self, model, data):
+        image = data / "test" / "good" / "000.png"
+        found = {blemish("predict", model, image, "--engine", name).stdout for name in ("onnxruntime", "openvino")}
+        assert len(found) == 1 and "score:" in found.pop()
+        assert "Did you mean `openvino`?" in refused("predict", model, image, "--engine", "openvin")
+        assert "add --precision" in refused("predict", model, image, "--good", data)
+        assert "not by openvino" in refused("predict", model, image, "--precision", "int8", "--engine", "openvino")
+        assert "hpi_config.backend" in refused(
+            "--pipeline", "anomaly_detection", "--model_dir", model, "--input", image, "--use_hpip",
+            "--hpi_config", "{backend: paddle}",
+        )  # fmt: skip
 
     def test_a_misspelt_model(self, data):
         assert "Did you mean `PatchCore`?" in refused(

@@ -49,7 +49,7 @@ def test_logs_go_to_stderr_once_and_verbose_says_more(capsys):
     assert captured.err == "blemish: look\n"
     main(["models", "-v", "--nonsense"])
     capsys.readouterr()
-    main(["run", "-v", "-o", "Global.mode=export"])
+    main(["run", "-v", "-o", "Global.mode=exprot"])
     logging.getLogger("blemish").info("detail")
     assert capsys.readouterr().err.endswith("blemish: detail\n")
 

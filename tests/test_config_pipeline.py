@@ -55,9 +55,9 @@ def test_a_detectors_name_is_a_name_whatever_lies_in_the_folder(tmp_path, monkey
 
 def test_keys_without_effect_are_said(caplog):
     with caplog.at_level(logging.WARNING, logger="blemish"):
-        load_pipeline_config(new(engine="paddle") | {"engine": "paddle", "Serving": {"visualize": False}})
+        load_pipeline_config(new(engine_config={"a": 1}) | {"engine_config": {"a": 1}, "Serving": {"visualize": False}})
         load_pipeline_config(old(pp_option={"run_mode": "paddle"}))
-    assert [record.getMessage().split("`")[1] for record in caplog.records] == ["engine", "pp_option"]
+    assert [record.getMessage().split("`")[1] for record in caplog.records] == ["engine_config", "pp_option"]
 
 
 @pytest.mark.parametrize(

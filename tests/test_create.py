@@ -93,22 +93,18 @@ class TestCreatePipeline:
 
     def test_arguments_without_effect_are_noted(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
         quiet = {"use_hpip": False, "hpi_config": None}
-        loud = {"enable_hpi": True, "engine_config": {"a": 1}, "pp_option": object()}
+        loud = {"engine_config": {"a": 1}, "pp_option": object()}
         with caplog.at_level(logging.WARNING, "blemish"):
             create_pipeline("anomaly_detection", model_dir=folder, **quiet)
             create_model("PatchCore", model_dir=folder, **quiet)
             assert caplog.messages == []
             create_pipeline("anomaly_detection", model_dir=folder, **loud)
             create_model("PatchCore", model_dir=folder, **loud)
+            create_model("PatchCore", model_dir=folder, engine="paddle_static", hpi_config={"backend": "openvino"})
         assert len(caplog.messages) == 6
         for name in loud:
             assert sum(f"`{name}` has no effect" in message for message in caplog.messages) == 2
-
-    def test_the_files_own_hpip_is_noted_too(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-        pipeline = {"model": str(folder), "use_hpip": True}
-        with caplog.at_level(logging.WARNING, "blemish"):
-            create_pipeline({"Global": {"pipeline_name": "anomaly_detection"}, "Pipeline": pipeline})
-        assert any("use_hpip" in message for message in caplog.messages)
+        assert "without use_hpip" in caplog.messages[4] and "paddle_static" in caplog.messages[5]
 
     def test_printing_and_saving_as_in_the_tutorial(
         self, folder: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

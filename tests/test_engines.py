@@ -23,9 +23,9 @@ ABSENT = {
     "gpu": ("CUDAExecutionProvider", "onnxruntime-gpu"),
     "gpu:0": ("CUDAExecutionProvider", "onnxruntime-gpu"),
     "gpu:0,1": ("CUDAExecutionProvider", "onnxruntime-gpu"),
-    "xpu": ("OpenVINOExecutionProvider", "onnxruntime-openvino"),
+    "tensorrt:0": ("TensorrtExecutionProvider", "onnxruntime-gpu tensorrt"),
     "npu:1": ("CANNExecutionProvider", "onnxruntime-cann"),
-    "intel_npu": ("OpenVINOExecutionProvider", "onnxruntime-openvino"),
+    "qnn": ("QNNExecutionProvider", "onnxruntime-qnn"),
     "dml": ("DmlExecutionProvider", "onnxruntime-directml"),
     "coreml": ("CoreMLExecutionProvider", "onnxruntime"),
 }
@@ -42,8 +42,11 @@ ABSENT = {
         ("gpu:0,1", Device("gpu", (0, 1)), "gpu:0,1"),
         ("gpu:2, 0", Device("gpu", (2, 0)), "gpu:2,0"),
         ("cuda:1", Device("gpu", (1,)), "gpu:1"),
-        ("xpu", Device("xpu"), "xpu"),
-        ("intel_gpu:0", Device("xpu", (0,)), "xpu:0"),
+        ("xpu", Device("intel_gpu"), "intel_gpu"),
+        ("intel_gpu:0", Device("intel_gpu", (0,)), "intel_gpu:0"),
+        ("Intel_NPU", Device("intel_npu"), "intel_npu"),
+        ("tensorrt:1", Device("tensorrt", (1,)), "tensorrt:1"),
+        ("qnn", Device("qnn"), "qnn"),
         ("npu:3", Device("npu", (3,)), "npu:3"),
         ("mlu:0", Device("mlu", (0,)), "mlu:0"),
     ],
@@ -66,6 +69,8 @@ def test_device_strings_parse(text: str, device: Device, printed: str) -> None:
         ("cpu:0", "write `cpu`"),
         ("auto:0", "write `auto`"),
         ("coreml:0", "write `coreml`"),
+        ("qnn:0", "write `qnn`"),
+        ("intel_npu:0", "write `intel_npu`"),
         ("tpu", "Did you mean `"),
         ("gpu0", "Did you mean `gpu`?"),
         ("", "Devices are: auto, cpu"),
@@ -106,7 +111,7 @@ def test_a_device_that_no_package_serves_says_so() -> None:
 
 def test_every_provider_is_known_to_onnx_runtime() -> None:
     known = onnxruntime.get_all_providers()
-    for kind in ("cpu", "gpu", "xpu", "npu", "intel_npu", "dml", "coreml"):
+    for kind in ("cpu", "gpu", "tensorrt", "npu", "dml", "coreml", "qnn"):
         assert find_provider(Device(kind)).name in known
 
 

@@ -272,6 +272,6 @@ class TestInputSize:
         assert np.isfinite(scores(report.folder, [plate(9, 128)[:64]])).all()
 
     def test_a_very_long_image_gives_a_side_that_a_model_may_have(self) -> None:
-        from blemish.fitting import LONGEST_SIDE, _side
+        from blemish.framing import LONGEST_SIDE, _side
 
         assert (_side(1e9), _side(0.1), _side(100)) == (LONGEST_SIDE, 32, 96)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -170,3 +171,57 @@ def test_patience_stops_a_training_that_grows_no_better() -> None:
     learner = Tiny()
     learner.criterion = lambda: 1.0  # type: ignore[method-assign]
     assert run(learner, tiny_plan(None, patience=3)).state.step == 16
+
+
+def test_a_gradient_of_any_size_moves_the_weights_by_no_more_than_the_rate() -> None:
+    learner = Tiny()
+    learner.data = learner.data * 1e4
+    before = {name: value.detach().clone() for name, value in learner.network.named_parameters()}
+    run(learner, tiny_plan(None, iterations=1, warmup=0, learning_rate=0.05))
+    moved = torch.cat([(value - before[name]).flatten() for name, value in learner.network.named_parameters()])
+    assert moved.norm().item() == pytest.approx(0.05, rel=1e-4)  # a gradient of the norm 1, times the rate
+
+
+def test_the_log_says_loss_speed_and_time_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "blemish"):
+        run(Tiny(), tiny_plan(None))
+    pattern = r"\[TRAIN\] iter: 10/40, loss: \d+\.\d{4}, lr: 0\.\d{6}, ips: \d+\.\d\d images/sec \| ETA \d\d:\d\d:\d\d"
+    assert re.search(pattern, caplog.text) and "[EVAL] iter: 40, loss on held-out good images:" in caplog.text
+
+
+def test_the_time_left_is_that_of_the_budget_if_it_ends_first(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "blemish"):
+        run(Tiny(pause=0.01), tiny_plan(None, iterations=10**9, time_budget=0.5))
+    left = re.findall(r"ETA (\d+):(\d\d):(\d\d)", caplog.text)
+    assert left and all(int(hours) == int(minutes) == 0 and int(seconds) <= 1 for hours, minutes, seconds in left)
+
+
+def test_tensorboard_has_the_scalars_of_the_state(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    state = run(Tiny(), tiny_plan(tmp_path)).state
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()  # type: ignore[no-untyped-call]
+
+    def scalars(name: str) -> dict[int, float]:
+        return {event.step: event.value for event in events.Scalars(name)}
+
+    assert scalars("Train/loss") == pytest.approx(state.losses) and sorted(state.losses) == [10, 20, 30, 40]
+    assert scalars("Evaluate/loss") == pytest.approx(state.criteria)
+    assert scalars("Train/lr")[40] == pytest.approx(tiny_plan(None).rate(39))
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_mixed_precision_is_on_for_the_loss_alone(enabled: bool) -> None:
+    seen: dict[str, set[bool]] = {"loss": set(), "criterion": set()}
+
+    class Watched(Tiny):
+        def loss(self, batch: torch.Tensor) -> torch.Tensor:
+            seen["loss"].add(torch.is_autocast_enabled("cpu"))
+            return super().loss(batch)
+
+        def criterion(self) -> float:
+            seen["criterion"].add(torch.is_autocast_enabled("cpu"))
+            return super().criterion()
+
+    run(Watched(), tiny_plan(None, iterations=4, mixed_precision=enabled))
+    assert seen == {"loss": {enabled}, "criterion": {False}}

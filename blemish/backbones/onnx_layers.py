@@ -123,12 +123,20 @@ def converted(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         if not any(changed(op) for op in {node.op_type for node in model.graph.node}):
             return model
-        return version_converter.convert_version(model, OPSET)
+        return _without_no_op(version_converter.convert_version(model, OPSET))
     except Exception as error:  # the converter and the schema table have no common base for their refusals
         raise BackboneError(
             f"the network is in operator set {version} and cannot be converted to {OPSET}: export it with "
             f"opset_version={OPSET} ({str(error).strip()[:200]})"
         ) from None
+
+
+def _without_no_op(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The converter leaves an attribute of newer reductions behind; false, it says what older ones do anyway."""
+    for node in model.graph.node:
+        for attribute in [each for each in node.attribute if each.name == "noop_with_empty_axes" and not each.i]:
+            node.attribute.remove(attribute)
+    return model
 
 
 def append(graph: GraphBuilder, model: onnx.ModelProto, image: ImageInput, value: str) -> dict[str, str]:

@@ -39,7 +39,7 @@ def resnet18(weights: Weights, *, name: str, source: str, sha256: str, licence: 
 
 def checked_weights(weights: Weights) -> dict[str, npt.NDArray[np.float64]]:
     """The tensors of the first three groups by torchvision's names, in float64; errors as `resnet18`."""
-    by_name = {_torchvision_name(name): values for name, values in weights.items()}
+    by_name = {torchvision_name(name): values for name, values in weights.items()}
     known: dict[str, npt.NDArray[np.float64]] = {}
     for name, shape in _expected_shapes():
         if name not in by_name:
@@ -111,7 +111,8 @@ def _relu(graph: GraphBuilder, x: str) -> str:
     return graph.node("Relu", x, hint="relu")
 
 
-def _torchvision_name(name: str) -> str:
+def torchvision_name(name: str) -> str:
+    """A tensor's name in torch for its name in Paddle, which calls the statistics of a normalisation otherwise."""
     head, _, suffix = name.rpartition(".")
     return f"{head}.{_PADDLE_SUFFIXES[suffix]}" if suffix in _PADDLE_SUFFIXES else name
 

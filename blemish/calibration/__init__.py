@@ -1,16 +1,18 @@
 """Thresholds and p-values from good images alone."""
 
 from blemish.calibration.conformal import Calibration
-from blemish.calibration.folds import Chosen, cross_fitted, scores_of
+from blemish.calibration.folds import LeftOut, cross_fitted, left_out, scored_by, scores_of
 from blemish.calibration.held_out import held_out_images
 from blemish.calibration.parts import find_parts, parts_from_names
 
 __all__ = [
     "Calibration",
-    "Chosen",
+    "LeftOut",
     "cross_fitted",
     "find_parts",
     "held_out_images",
+    "left_out",
     "parts_from_names",
+    "scored_by",
     "scores_of",
 ]

@@ -1,38 +1,43 @@
-"""Leave-parts-out scores by refitting, for detectors that cannot leave out a part cheaply."""
+"""Leave-parts-out scores: those that a detector gives cheaply, or else by refitting."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from itertools import compress
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from blemish.detectors import Detector, Image, Images, LeftOut, Progress
-from blemish.engines import open_engine
+from blemish.detectors import Detector, Progress
+from blemish.engines import Engine, open_engine
+from blemish.images import Inputs, Scored
 
 FOLDS = 5
 
 
-class Chosen(Collection[Image]):
-    """Some of the images, without a copy."""
+@dataclass(frozen=True)
+class LeftOut:
+    """What each good image scores when all images of its part are left out; both float64 `(n,)`."""
 
-    def __init__(self, images: Images, mask: npt.NDArray[np.bool_]) -> None:
-        self._images, self._mask = images, mask
+    scores: npt.NDArray[np.float64]
+    peaks: npt.NDArray[np.float64]
 
-    def __len__(self) -> int:
-        return int(self._mask.sum())
+    @classmethod
+    def of(cls, images: Iterable[Scored]) -> LeftOut:
+        """From the score and the map of every image."""
+        pairs = [(score, float(anomaly_map.max())) for score, anomaly_map in images]
+        return cls(*np.array(pairs, np.float64).reshape(-1, 2).T)
 
-    def __iter__(self) -> Iterator[Image]:
-        return compress(self._images, self._mask)
 
-    def __contains__(self, image: object) -> bool:
-        return any(image is chosen for chosen in self)
+def left_out(detector: Detector, inputs: Inputs, parts: npt.NDArray[np.int64], progress: Progress) -> LeftOut | None:
+    """What a fitted detector says cheaply of the images it was fitted to, or None; `parts` is of the images `(n,)`."""
+    scored = detector.left_out(inputs.of_each(parts), progress)
+    return None if scored is None else LeftOut.of(inputs.judged(scored))
 
 
 def cross_fitted(  # noqa: PLR0917
     make: Callable[[], Detector],
-    images: Images,
+    inputs: Inputs,
     parts: npt.NDArray[np.int64],
     device: str,
     progress: Progress | None = None,
@@ -49,18 +54,22 @@ def cross_fitted(  # noqa: PLR0917
     count = int(fold_of.max()) + 1
     for fold in range(count):
         held = fold_of == fold
-        detector = make().fit(Chosen(images, ~held if count > 1 else held))
-        left_out = scores_of(detector, Chosen(images, held), device)
-        scores[held], peaks[held] = left_out.scores, left_out.peaks
+        detector = make().fit(inputs.chosen(~held if count > 1 else held))
+        found = scores_of(detector, inputs.chosen(held), device)
+        scores[held], peaks[held] = found.scores, found.peaks
         if progress is not None:
             progress("calibration", fold + 1, count)
     return LeftOut(scores, peaks)
 
 
-def scores_of(detector: Detector, images: Images, device: str) -> LeftOut:
+def scores_of(detector: Detector, inputs: Inputs, device: str) -> LeftOut:
     """What a fitted detector says of images that it has not seen."""
     engine = open_engine(detector.graph().SerializeToString(), device)
-    outputs = [engine.run(image[None]) for image in images]
-    scores = np.array([output["score"][0] for output in outputs], np.float64)
-    peaks = np.array([output["anomaly_map"].max() for output in outputs], np.float64)
-    return LeftOut(scores, peaks)
+    return LeftOut.of(inputs.judged(scored_by(engine, inputs)))
+
+
+def scored_by(engine: Engine, inputs: Inputs) -> Iterator[Scored]:
+    """Score and map of each of the network's inputs, one at a time."""
+    for pixels in inputs:
+        outputs = engine.run(pixels[None])
+        yield float(outputs["score"][0]), outputs["anomaly_map"][0]

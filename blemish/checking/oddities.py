@@ -20,8 +20,8 @@ from blemish.detectors import Progress, Setting
 from blemish.detectors.patchcore import PatchCore
 from blemish.engines import open_engine
 from blemish.errors import DatasetError, ImageError
-from blemish.fitting import PIXELS
-from blemish.images import InputGeometry, expand, read_ahead
+from blemish.framing import PIXELS
+from blemish.images import Frame, InputGeometry, expand, read_ahead
 from blemish.training_images import TrainingImages, typical_sizes
 
 LEAST = 10  # images; fewer do not tell what is usual
@@ -58,9 +58,11 @@ class Look:
         self.good = GoodImages(good.root, *(tuple(column) for column in zip(*chosen, strict=True)))
         self.bit_depth, self.progress = bit_depth, progress
         self.geometry = InputGeometry.for_images(typical_sizes(self.good, bit_depth), PIXELS["fast"])
-        self.images = TrainingImages(self.good, self.geometry, bit_depth, 1 << 30, lambda _done, _total: None)
+        self.images = TrainingImages(
+            self.good, Frame.whole(self.geometry), bit_depth, 1 << 30, lambda _done, _total: None
+        )
         setting = Setting(self.geometry.width, self.geometry.height, preset="fast")
-        self.detector = PatchCore(setting).fit(self.images, progress)
+        self.detector = PatchCore(setting).fit(self.images.inputs, progress)
 
     def odd_images(self) -> list[Oddity]:
         """Good images beyond the median by `DEVIATIONS` of the logarithm of the leave-one-part-out score; worst first.

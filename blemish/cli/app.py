@@ -11,7 +11,18 @@ import typer
 from typer.core import TyperGroup
 
 from blemish import __version__
-from blemish.cli import options, paddlex, verbs, verbs_check, verbs_data, verbs_import
+from blemish.cli import (
+    options,
+    paddlex,
+    verbs,
+    verbs_check,
+    verbs_data,
+    verbs_export,
+    verbs_import,
+    verbs_selftest,
+    verbs_tune,
+    verbs_watch,
+)
 from blemish.errors import UsageError, did_you_mean
 
 
@@ -97,10 +108,23 @@ def root(
         typer.Option(
             "--use_hpip",
             "--enable_hpi",
-            help="Accepted, without effect: there is one engine.",
+            help="Take the fastest engine on this machine.",
             rich_help_panel=_PADDLEX,
         ),
     ] = False,
+    hpi_config: Annotated[
+        str | None,
+        typer.Option(
+            "--hpi_config",
+            help="backend, precision, num_threads, good; as JSON.",
+            metavar="X",
+            rich_help_panel=_PADDLEX,
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="onnxruntime, openvino, tensorrt or auto.", metavar="NAME", rich_help_panel=_PADDLEX),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -111,7 +135,16 @@ def root(
     Start with: blemish quickstart. On your own images: blemish train DIR, then blemish predict MODEL INPUT.
     """
     flags = paddlex.Flags(
-        pipeline, inputs or [], model, model_dir, device, config_save_path or save_path, get_pipeline_config, use_hpip
+        pipeline,
+        inputs or [],
+        model,
+        model_dir,
+        device,
+        config_save_path or save_path,
+        get_pipeline_config,
+        use_hpip,
+        hpi_config,
+        engine,
     )
     if context.invoked_subcommand is not None:
         flags.refuse_before_verb(context.invoked_subcommand)
@@ -128,9 +161,13 @@ app.command()(verbs_check.check)
 app.command()(verbs.train)
 app.command()(verbs.evaluate)
 app.command()(verbs.predict)
+app.command()(verbs_watch.watch)
+app.command()(verbs_export.export)
 app.command()(verbs.models)
 app.command()(verbs.bench)
+app.command()(verbs_tune.tune)
 app.command()(verbs.run)
 app.command()(verbs_data.convert)
 app.command()(verbs_data.split)
 app.command("import")(verbs_import.import_)
+app.command()(verbs_selftest.selftest)

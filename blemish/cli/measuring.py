@@ -13,7 +13,7 @@ from blemish.cli.progress import show_progress
 from blemish.cli.results import SOME_FAILED
 
 if TYPE_CHECKING:
-    from blemish.config import RunConfig
+    from blemish.config import HpiConfig, RunConfig
     from blemish.report import EvaluationReport
 
 
@@ -26,6 +26,7 @@ def measure(
     batch_size: int = 1,
     false_alarm_rate: float | None = None,
     threshold: float | None = None,
+    engine: str | HpiConfig | None = None,
 ) -> int:
     """Evaluate, print the figures and the place of the report; returns the exit code."""
     from blemish.evaluation import evaluate
@@ -41,6 +42,8 @@ def measure(
             batch_size=batch_size,
             false_alarm_rate=false_alarm_rate,
             threshold=threshold,
+            engine=engine,
+            say=say,
         )
     for remark in report.remarks:
         say(f"blemish: {'MIND: ' if remark.level == 'alarm' else ''}{remark.text}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from blemish.cli.logs import be_verbose
 from blemish.errors import UsageError
+
+if TYPE_CHECKING:
+    from blemish.config import HpiConfig
 
 
 def _rate(text: str) -> float:
@@ -42,3 +45,24 @@ FalseAlarmRate = Annotated[
 Model = Annotated[str, typer.Argument(help="A model folder, or the output folder of a training.", metavar="MODEL")]
 ScoreThreshold = Annotated[float | None, typer.Option(help="An anomaly has a score above this.", metavar="T")]
 BatchSize = Annotated[int, typer.Option(min=1, help="How many images are computed at once.", metavar="N")]
+Engine = Annotated[
+    str | None,
+    typer.Option(help="onnxruntime, openvino, tensorrt, or auto for the fastest.", metavar="NAME"),
+]
+Precision = Annotated[str | None, typer.Option(help="fp32, or bf16 or int8, which calibrate again.", metavar="P")]
+Good = Annotated[
+    Path | None,
+    typer.Option(help="Good images to calibrate with again.", metavar="DIR"),
+]
+
+
+def engine_of(engine: str | None, precision: str | None, good: Path | None) -> str | HpiConfig | None:
+    """What `--engine`, `--precision` and `--good` choose together."""
+    from blemish.config import choose_engine
+
+    if precision in (None, "fp32"):
+        if good is not None:
+            raise UsageError("--good is for calibrating again; add --precision bf16 or int8.")
+        return choose_engine(engine, False, None)
+    hpi = {"precision": precision, "backend": engine or "auto"}
+    return choose_engine("auto", True, hpi if good is None else {**hpi, "good": str(good)})

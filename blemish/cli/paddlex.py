@@ -8,8 +8,6 @@ from pathlib import Path
 from blemish.cli.logs import say
 from blemish.errors import UsageError, did_you_mean
 
-ONE_ENGINE = "--use_hpip changes nothing: ONNX Runtime is this version's only engine and is always used."
-
 
 @dataclass(frozen=True)
 class Flags:
@@ -23,6 +21,8 @@ class Flags:
     save_path: Path | None = None
     get_pipeline_config: str | None = None
     use_hpip: bool = False
+    hpi_config: str | None = None
+    engine: str | None = None
 
     def refuse_before_verb(self, verb: str) -> None:
         """The flags belong to the command without a verb; before a verb they would be lost without a word."""
@@ -48,10 +48,10 @@ class Flags:
         from blemish.cli.results import report_results
         from blemish.pipeline import open_model
 
-        if self.use_hpip or config.use_hpip:
-            say(f"blemish: {ONE_ENGINE}")
+        engine = config.chosen_engine(self.engine, self.use_hpip or None, self.hpi_config)
         folder = self._given_folder() or config.model_dir or _demo_folder(config.model_name)
-        predictor = open_model(folder, self.device or config.device or "auto", config.batch_size, None, None)
+        device = self.device or config.device or "auto"
+        predictor = open_model(folder, device, config.batch_size, engine=engine, say=say)
         return report_results(predictor.predict(list(self.inputs)), self.save_path, as_json=False)
 
     def _given_folder(self) -> str | None:

@@ -72,6 +72,9 @@ def predict(
     threshold: options.ScoreThreshold = None,
     device: options.Device = None,
     batch_size: options.BatchSize = 1,
+    engine: options.Engine = None,
+    precision: options.Precision = None,
+    good: options.Good = None,
     _verbose: options.Verbose = False,
 ) -> None:
     """Score images, one line each; exit code 1 if some could not be read."""
@@ -79,7 +82,8 @@ def predict(
     from blemish.cli.results import report_results
     from blemish.pipeline import open_model
 
-    predictor = open_model(model, device or "auto", batch_size, false_alarm_rate, threshold)
+    chosen = options.engine_of(engine, precision, good)
+    predictor = open_model(model, device or "auto", batch_size, false_alarm_rate, threshold, engine=chosen, say=say)
     if false_alarm_rate is not None and false_alarm_rate < predictor.calibration.best_rate:
         say(predictor.calibration.statement(false_alarm_rate))
     raise typer.Exit(report_results(predictor.predict(inputs), save_path, as_json))
@@ -94,6 +98,9 @@ def evaluate(
     threshold: options.ScoreThreshold = None,
     device: options.Device = None,
     batch_size: options.BatchSize = 1,
+    engine: options.Engine = None,
+    precision: options.Precision = None,
+    good: options.Good = None,
     _verbose: options.Verbose = False,
 ) -> None:
     """Measure a model on images whose truth is known; writes report.html, prints the figures."""
@@ -110,6 +117,7 @@ def evaluate(
             batch_size=batch_size,
             false_alarm_rate=false_alarm_rate,
             threshold=threshold,
+            engine=options.engine_of(engine, precision, good),
         )
     )
 
@@ -165,8 +173,6 @@ def run(config: options.RunFile = None, override: options.Overrides = None, _ver
 
     settings = load_config(config, override or [])
     mode = settings.Global.mode
-    if mode not in _MODES:
-        raise UsageError(f"This version does not have Global.mode={mode} yet; it has {', '.join(_MODES)}.")
     with failure_recorded(settings):
         _MODES[mode](settings)
 
@@ -228,7 +234,13 @@ def _check(config: RunConfig) -> None:
     check_as_configured(config)
 
 
-_MODES = {"check_dataset": _check, "train": _fit, "evaluate": _evaluate, "predict": _predict}
+def _export(config: RunConfig) -> None:
+    from blemish.cli.verbs_export import export_as_configured
+
+    export_as_configured(config)
+
+
+_MODES = {"check_dataset": _check, "train": _fit, "evaluate": _evaluate, "export": _export, "predict": _predict}
 
 
 def _packaged(model: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from blemish.config.hpi import HpiConfig, choose_engine
 from blemish.config.run_file import packaged_configs
 from blemish.config.sections import Section, Text
 from blemish.config.validation import validate_section
@@ -19,7 +20,7 @@ from blemish.errors import UsageError, did_you_mean
 
 PIPELINES = Path(str(files("blemish.configs"))) / "pipelines"
 # Keys of PaddleX that choose among its engines or belong to its service: read, and said to have no effect.
-_WITHOUT_EFFECT = ("engine", "engine_config", "pp_option")
+_WITHOUT_EFFECT = ("engine_config", "pp_option")
 
 log = logging.getLogger("blemish")
 
@@ -34,6 +35,17 @@ class PipelineConfig:
     device: str | None = None
     use_hpip: bool = False
     hpi_config: dict[str, Any] | None = None
+    engine: str | None = None
+
+    def chosen_engine(
+        self,
+        engine: str | None = None,
+        use_hpip: bool | None = None,
+        hpi_config: dict[str, Any] | str | None = None,
+    ) -> str | HpiConfig | None:
+        """What these arguments, and the file where they say nothing, choose: an engine's name, or how to choose."""
+        use = self.use_hpip if use_hpip is None else use_hpip
+        return choose_engine(engine or self.engine, use, self.hpi_config if hpi_config is None else hpi_config)
 
 
 class _Engine(Section):
@@ -121,6 +133,7 @@ def _from_new(file: _NewFile) -> PipelineConfig:
         device=file.device,
         use_hpip=bool(file.use_hpip if module.use_hpip is None else module.use_hpip),
         hpi_config=file.hpi_config if module.hpi_config is None else module.hpi_config,
+        engine=module.engine or file.engine,
     )
 
 
@@ -148,4 +161,4 @@ def _means_folder(model: str) -> bool:
 
 def _warn(keys: Iterator[str]) -> None:
     for key in sorted(set(keys)):
-        log.warning("The pipeline file's `%s` has no effect: ONNX Runtime is the only engine here.", key)
+        log.warning("The pipeline file's `%s` has no effect here.", key)

@@ -53,7 +53,45 @@ def _checked_pattern(value: str | None) -> str | None:
     return value
 
 
+def _checked_grid(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[1-9][0-9]?x[1-9][0-9]?", value):
+        raise ValueError("be columns x rows of tiles, each 1 to 99, for example 3x2")
+    return value
+
+
+def _checked_area(value: object) -> object:
+    """A path as it is; one polygon or several as several."""
+    if value is None or (isinstance(value, str) and value):
+        return value
+    polygons = value if _depth(value) == 3 else [value]
+    if not (isinstance(polygons, list) and polygons and all(map(_is_polygon, polygons))):
+        raise ValueError(
+            "be the path of a mask, or a polygon [[x, y], [x, y], [x, y], ...] or a list of such, with x and y as "
+            "shares of the image's width and height, 0 to 1"
+        )
+    return [[[float(x), float(y)] for x, y in polygon] for polygon in polygons]
+
+
+def _depth(value: object) -> int:
+    return 1 + _depth(value[0]) if isinstance(value, list) and value else 0
+
+
+def _is_polygon(points: object) -> bool:
+    """At least three points [x, y] inside the image."""
+    return isinstance(points, list) and len(points) >= 3 and all(map(_is_point, points))
+
+
+def _is_point(point: object) -> bool:
+    return (
+        isinstance(point, list)
+        and len(point) == 2
+        and all(isinstance(x, (int, float)) and not isinstance(x, bool) and 0 <= x <= 1 for x in point)
+    )
+
+
 Text = Annotated[str, Field(min_length=1)]
+Grid = Annotated[str | None, AfterValidator(_checked_grid)]
+AreaSource = Annotated[str | list[list[list[float]]] | None, BeforeValidator(_checked_area)]
 Percent = Annotated[float, Field(gt=0, lt=100)]
 Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
 Size = Annotated[str, BeforeValidator(_checked_size)]
@@ -126,7 +164,7 @@ class EvaluateSection(Section):
 
 
 class KernelOption(Section):
-    """PaddleX's inference options; ONNX Runtime is the engine whatever the run mode says."""
+    """PaddleX's inference options, which are read and have no effect."""
 
     run_mode: Text = "paddle"
 
@@ -158,10 +196,19 @@ class ModelSection(Section):
     height: Side | None = None
     bit_depth: int = Field(default=16, ge=10, le=16)
     memory_budget: Size = "2GB"
+    tiles: Grid = None
+    overlap: float = Field(default=0.1, ge=0, le=0.5)
+    roi: AreaSource = None
+    ignore: AreaSource = None
 
     def detector_parameters(self) -> dict[str, Any]:
         """The keys that belong to the detector itself, as given; the detector validates them."""
         return dict(self.model_extra or {})
+
+    def tile_grid(self) -> tuple[int, int]:
+        """Columns and rows of `tiles`; one of each where there are none."""
+        columns, rows = (self.tiles or "1x1").split("x")
+        return int(columns), int(rows)
 
     def memory_bytes(self) -> int:
         """`memory_budget` in bytes."""
@@ -195,13 +242,20 @@ class RunConfig(Section):
         return Path(self.Predict.model_dir or Path(self.Global.output) / "best_model" / "inference")
 
     def evaluated_model(self) -> Path:
-        """The model to evaluate: `Evaluate.weight_path`, or the one this run's output holds.
+        """The model to evaluate: `Evaluate.weight_path`, or the one this run's output holds."""
+        return self._model_at(self.Evaluate.weight_path)
+
+    def exported_model(self) -> Path:
+        """The model to export: `Export.weight_path`, or the one this run's output holds."""
+        return self._model_at(self.Export.weight_path)
+
+    def _model_at(self, weight_path: str | None) -> Path:
+        """A model folder or a run's output folder.
 
         A path to a weights file of a training (`best_model/model.safetensors`, PaddleX's `model.pdparams`) means the
         model that lies in the folder `inference` beside it.
         """
-        given = self.Evaluate.weight_path
-        if given is None:
+        if weight_path is None:
             return Path(self.Global.output) / "best_model" / "inference"
-        path = Path(given).expanduser()
+        path = Path(weight_path).expanduser()
         return path.parent / "inference" if path.suffix in _WEIGHTS else path

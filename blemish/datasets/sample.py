@@ -62,6 +62,18 @@ def render_defect(rng: np.random.Generator, size: int, defect: str) -> tuple[Ima
     The mask is where the picture before noise differs by more than `VISIBLE` levels from that of the unharmed nut. A
     defect that would hardly show, in deep shade say, is drawn anew.
     """
+    _, picture, mask, noise_rng = _harmed(rng, size, defect)
+    return sense(picture, noise_rng), mask
+
+
+def defect_change(rng: np.random.Generator, size: int, defect: str) -> Floats:
+    """What a defect changes in the photograph of a nut, before noise: grey levels (size, size, 3), mostly 0."""
+    good, picture, _, _ = _harmed(rng, size, defect)
+    return np.asarray(picture - good, np.float32)
+
+
+def _harmed(rng: np.random.Generator, size: int, defect: str) -> tuple[Floats, Floats, Image, np.random.Generator]:
+    """The pictures of the unharmed and the harmed nut, the mask of what differs, and the source of the noise."""
     part_rng, camera_seed, noise_rng, defect_rng = _streams(rng)
     part = grow_part(part_rng, size)
     good = expose(part, np.random.default_rng(camera_seed))
@@ -69,7 +81,7 @@ def render_defect(rng: np.random.Generator, size: int, defect: str) -> tuple[Ima
         picture = expose(DEFECTS[defect](part, defect_rng), np.random.default_rng(camera_seed))
         mask = _difference(good, picture)
         if np.count_nonzero(mask) >= VISIBLE_SHARE * mask.size:
-            return sense(picture, noise_rng), mask
+            return good, picture, mask, noise_rng
     raise RuntimeError(f"No visible {defect} in {TRIES} attempts at {size} pixels.")
 
 

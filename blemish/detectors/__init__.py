@@ -1,13 +1,12 @@
 """The detectors and their registry: one file per method, found through entry points."""
 
-from blemish.detectors.base import Detector, Image, Images, LeftOut, ModelCard, Progress, Setting
+from blemish.detectors.base import Detector, Image, Images, ModelCard, Progress, Setting
 from blemish.detectors.registry import detector_class, list_models
 
 __all__ = [
     "Detector",
     "Image",
     "Images",
-    "LeftOut",
     "ModelCard",
     "Progress",
     "Setting",

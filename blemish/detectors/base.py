@@ -8,12 +8,14 @@ detector, write one file with a subclass of `Detector` and name it as an entry p
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from blemish.images import Scored
 
 if TYPE_CHECKING:
     import onnx
@@ -65,14 +67,6 @@ class Setting:
     plan: Plan | None = None
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """What each good image scores when all images of its part are left out; both float64 `(n,)`."""
-
-    scores: npt.NDArray[np.float64]
-    peaks: npt.NDArray[np.float64]
-
-
 class Detector(ABC):
     """Learns from good images; becomes an ONNX graph.
 
@@ -119,9 +113,10 @@ class Detector(ABC):
         self,
         parts: npt.NDArray[np.int64],  # noqa: ARG002
         progress: Progress | None = None,  # noqa: ARG002
-    ) -> LeftOut | None:
-        """Leave-one-part-out scores of the training images, or None where they are not cheap.
+    ) -> Iterator[Scored] | None:
+        """Leave-one-part-out score and map (h, w) of every training image, or None where they are not cheap.
 
-        `parts` numbers the part that each image shows, `(n,)`, in the order of `fit`.
+        `parts` numbers the part that each image shows, `(n,)`, in the order of `fit`. The tiles of a large image are
+        images here, all of one part.
         """
         return None

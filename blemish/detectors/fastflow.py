@@ -7,7 +7,7 @@ that good images do not show end up far from zero. Written from the paper's desc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from blemish.training.networks import Teacher
+    from blemish.training.features import Features
 
 Floats = npt.NDArray[np.float32]
 
-CHUNK = 8  # images that the backbone takes at once
+GRID = 4  # pixels a cell of the map
 RATE = 1e-3  # the paper's, of Adam
 NOISE = 0.1  # of a channel's deviation; see `Likelihood.batch`
 SMALLEST_DEVIATION = 1e-6  # of a channel, or of a level's distances
@@ -65,8 +65,16 @@ class FastFlow(Trained):
             self.plan = Plan(learning_rate=RATE, seed=setting.seed, device=setting.device)
         self._flows: nn.Module | None = None
         self._typical: npt.NDArray[np.float64] = np.empty((0, 2))  # of each level: mean and deviation of distances
-        self._grid = setting.height // self.strides[0], setting.width // self.strides[0]
+        self._grid = setting.height // GRID, setting.width // GRID
         self._blurs = blurs(setting.height, setting.width, *self._grid)
+
+    @classmethod
+    def strides_of(cls, backbone: str) -> tuple[int, ...]:
+        """Several strides of a convolutional network, the only one of a vision transformer."""
+        from blemish.training.networks import patch_stride
+
+        stride = patch_stride(backbone)
+        return cls.strides if stride is None else (stride,)
 
     @property
     def network(self) -> nn.Module:
@@ -93,8 +101,8 @@ class FastFlow(Trained):
         taps = append_network(graph, self.teacher.module, self.teacher.record, pixels, (height, width))
         flows: Any = self.network
         levels = [
-            append_enlarged(graph, _append_level(graph, tap, flow, *typical), stride // self.strides[0])
-            for tap, flow, typical, stride in zip(taps, flows, self._typical, self.strides, strict=True)
+            append_enlarged(graph, _append_level(graph, tap, flow, *typical), stride / GRID)
+            for tap, flow, typical, stride in zip(taps, flows, self._typical, self.teacher.strides, strict=True)
         ]
         maps = graph.node("Squeeze", graph.node("Sum", *levels), graph.constant(np.array([1])), hint="map")
         append_outputs(graph, append_blur(graph, maps, *self._blurs), *self._grid)
@@ -129,6 +137,7 @@ class Likelihood:
         import torch
 
         from blemish.training.devices import training_device
+        from blemish.training.features import Features
         from blemish.training.several import distributed_network
 
         self.parameters, plan = detector.parameters, detector.plan
@@ -137,10 +146,11 @@ class Likelihood:
         self.ignorance = math.inf  # a flow is invertible: it cannot give the same answer to everything
         detector.teacher.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         room = detector.setting.memory_budget // 2
-        self._images = _Features(detector.teacher, images, device, room, progress)
-        self._watched = _Features(detector.teacher, detector.watched, device, room, None)
+        advance = None if progress is None else partial(progress, "features")
+        self._images = Features(detector.teacher, images, device, room, advance=advance)
+        self._watched = Features(detector.teacher, detector.watched, device, room)
         torch.manual_seed(plan.seed)
-        network = new_flows(self._images.moments(), self.parameters)
+        network = new_flows(_moments(self._images), self.parameters)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._flow = self.network if plan.processes == 1 else distributed_network(self.network, device)
 
@@ -180,69 +190,34 @@ class Likelihood:
         """Mean and deviation of the distances over all positions of the images learned from, `(levels, 2)`."""
         import torch
 
-        sums: npt.NDArray[np.float64] = np.zeros((2, len(self._images.strides)))
+        flows: Any = self.network
+        sums: npt.NDArray[np.float64] = np.zeros((2, len(flows)))
         with torch.inference_mode():
             for rows in self._images.chunks():
-                for level, (z, _) in enumerate(self.network(self._images.take(rows))):
+                for level, (z, _) in enumerate(flows(self._images.take(rows))):
                     found = distances(z).double()
                     sums[:, level] += len(rows) * found.mean().item(), len(rows) * found.square().mean().item()
         mean, square = sums / len(self._images)
         return np.stack([mean, np.sqrt(np.maximum(square - mean**2, SMALLEST_DEVIATION**2))], 1)
 
 
-class _Features:
-    """A frozen network's feature maps of images, kept in 16 bits if they fit into `room` bytes."""
+def _moments(features: Features) -> list[tuple[Tensor, Tensor]]:
+    """Mean and standard deviation of each channel, `(C,)` each, of every level."""
+    sums: list[Any] = []  # float64 (2, C) of each level: sums over the images of the mean and of the mean square
+    for rows in features.chunks():
+        own = [_sums(level) for level in features.take(rows)]
+        sums = [a + b for a, b in zip(sums, own, strict=True)] if sums else own
+    means = [total / len(features) for total in sums]
+    return [
+        (mean.float(), (square - mean**2).clamp(min=SMALLEST_DEVIATION**2).sqrt().float()) for mean, square in means
+    ]
 
-    def __init__(self, teacher: Teacher, images: Images, device: Any, room: int, progress: Progress | None) -> None:
-        import torch
 
-        self.strides = teacher.strides
-        self._teacher, self._device, self._count = teacher, device, len(images)
-        self._pixels = torch.from_numpy(np.stack(list(images)) if len(images) else np.empty((0, 1, 1, 3), np.uint8))
-        self._kept: list[Tensor] | None = None
-        self._sums: list[Tensor] = []  # float64 (3, C) of each level: count, sum and sum of squares
-        kept: list[list[Tensor]] = []
-        for rows in self.chunks():
-            features = self.take(rows)
-            own = [_sums(level) for level in features]
-            self._sums = [a + b for a, b in zip(self._sums, own, strict=True)] if self._sums else own
-            if 2 * sum(level[0].numel() for level in features) * len(self) <= room:
-                kept.append([level.half().cpu() for level in features])
-            if progress is not None:
-                progress("features", int(rows[-1]) + 1, len(self))
-        if kept:
-            self._kept = [torch.cat(level) for level in zip(*kept, strict=True)]
-            self._pixels = self._pixels[:0]
+def _sums(level: Tensor) -> Tensor:
+    import torch
 
-    def __len__(self) -> int:
-        return self._count
-
-    def chunks(self) -> Iterator[npt.NDArray[np.int64]]:
-        """The numbers of all images, a few at a time."""
-        for start in range(0, len(self), CHUNK):
-            yield np.arange(start, min(start + CHUNK, len(self)))
-
-    def take(self, rows: npt.NDArray[np.int64]) -> list[Tensor]:
-        """Feature maps `(n, C, h, w)` of these images, finest first."""
-        import torch
-
-        from blemish.training.networks import normalised_planes
-
-        if self._kept is not None:
-            kept = (level[rows].to(self._device).float() for level in self._kept)
-            return [level.contiguous(memory_format=torch.channels_last) for level in kept]
-        planes = normalised_planes(self._pixels[rows].to(self._device), self._teacher.record)
-        with torch.inference_mode():
-            features = self._teacher.module(planes.contiguous(memory_format=torch.channels_last))
-        # a tensor of the inference mode cannot enter a loss
-        return [level.float().clone(memory_format=torch.channels_last) for level in features]
-
-    def moments(self) -> list[tuple[Tensor, Tensor]]:
-        """Mean and standard deviation of each channel, `(C,)` each, of every level."""
-        means = [(total / count, square / count) for count, total, square in self._sums]
-        return [
-            (mean.float(), (square - mean**2).clamp(min=SMALLEST_DEVIATION**2).sqrt().float()) for mean, square in means
-        ]
+    values = level.double()
+    return torch.stack([values.mean((2, 3)).sum(0), values.square().mean((2, 3)).sum(0)])
 
 
 def _noise(rows: npt.NDArray[np.int64], shape: tuple[int, ...]) -> Tensor:
@@ -250,14 +225,6 @@ def _noise(rows: npt.NDArray[np.int64], shape: tuple[int, ...]) -> Tensor:
 
     made = [torch.randn(shape, generator=torch.Generator().manual_seed(int(row))) for row in rows]
     return torch.stack(made).contiguous(memory_format=torch.channels_last)
-
-
-def _sums(level: Tensor) -> Tensor:
-    import torch
-
-    values = level.double()
-    count = torch.full_like(values[0, :, 0, 0], values[:, 0].numel())
-    return torch.stack([count, values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
 
 
 def new_flows(moments: list[tuple[Tensor, Tensor]], parameters: FastFlowParameters) -> nn.Module:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from blemish.backbones import Backbone
 from blemish.config import Section
-from blemish.detectors.base import Detector, Images, LeftOut, ModelCard, Progress, Setting
+from blemish.detectors.base import Detector, Images, ModelCard, Progress, Setting
 from blemish.detectors.leave_out import left_out_distances
 from blemish.detectors.memory_bank import MemoryBank, Selection, bank_of, merged_bank
 from blemish.detectors.nearest_row import append_nearest
@@ -23,6 +23,7 @@ from blemish.detectors.patch_features import PatchFeatures, embedding
 from blemish.detectors.smoothing import append_blur, append_outputs, blurs
 from blemish.errors import UsageError
 from blemish.graph import GraphBuilder
+from blemish.images import Scored
 
 if TYPE_CHECKING:
     import onnx
@@ -102,11 +103,9 @@ class PatchCore(Detector):
             self._bank = merged_bank(self._chunks(self._chunk_size(), progress), patches, selection, advance)
         return self
 
-    def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> LeftOut:
-        """Scores against the bank that would have been selected without an image's own part."""
-        peaks = [float(anomaly_map.max()) for anomaly_map in self.left_out_maps(parts, progress)]
-        scores = np.array(peaks)
-        return LeftOut(scores, scores)
+    def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> Iterator[Scored]:
+        """Against the bank that would have been selected without an image's own part."""
+        return ((float(anomaly_map.max()), anomaly_map) for anomaly_map in self.left_out_maps(parts, progress))
 
     def left_out_maps(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> Iterator[Floats]:
         """The anomaly maps `(rows, columns)` behind `left_out` of all training images, in the order of `fit`."""
@@ -119,8 +118,9 @@ class PatchCore(Detector):
             yield from map(self._smoothed, left_out_distances(self._kept, self.bank, parts, advance))
         else:
             for i, patches in enumerate(self._all_features(), 1):  # (P, d)
-                yield self._smoothed(self._masked(patches, parts, i - 1))
-                advance(i)
+                smoothed = self._smoothed(self._masked(patches, parts, i - 1))
+                advance(i)  # before it is given away: nobody may ask for more after the last
+                yield smoothed
 
     def graph(self) -> onnx.ModelProto:
         """Features, nearest row of the bank, Gaussian blur, largest value."""

@@ -6,6 +6,7 @@ for what good images do not show: where the two disagree, something is odd. Writ
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from blemish.training.networks import Teacher
+    from blemish.training.features import Features
 
 Floats = npt.NDArray[np.float32]
 
-CHUNK = 8  # images that the teacher takes at once
 SMALLEST_NORM = 1e-12
 # Of a distance from 0 to 4: dividing by less would show the rounding of float32.
 SMALLEST_DEVIATION = 0.005
@@ -146,6 +146,7 @@ class Imitation:
         import torch
 
         from blemish.training.devices import training_device
+        from blemish.training.features import Features
         from blemish.training.networks import channels_of
         from blemish.training.several import distributed_network, synchronised
         from blemish.training.student import new_student
@@ -162,10 +163,11 @@ class Imitation:
             self._imitate = distributed_network(self.network, self.device)
         self.teacher.module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         room = detector.setting.memory_budget // 2
-        self._images = _Taught(self.teacher, images, self.device, room, progress)
-        self._watched = _Taught(self.teacher, detector.watched, self.device, room, None)
-        self.ignorance = self._images.ignorance
-        self.different = self._images.different
+        advance = None if progress is None else partial(progress, "features")
+        self._images = Features(self.teacher, images, self.device, room, advance=advance, form=unit_features)
+        self._watched = Features(self.teacher, detector.watched, self.device, room, form=unit_features)
+        self.ignorance = _ignorance(self._images)
+        self.different = len({hash(image.tobytes()) for image in images})
 
     def optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
         from blemish.training.orthogonal import orthogonal_descent
@@ -173,7 +175,7 @@ class Imitation:
         return orthogonal_descent(self.network, learning_rate, self.parameters.momentum, self.parameters.weight_decay)
 
     def batch(self, rows: npt.NDArray[np.int64]) -> tuple[Tensor, list[Tensor]]:
-        return self._images.take(rows)
+        return self._images.planes(rows), self._images.take(rows)
 
     def loss(self, batch: tuple[Tensor, list[Tensor]]) -> Tensor:
         planes, taught = batch
@@ -185,7 +187,7 @@ class Imitation:
         usual, _ = self.statistics(self._watched if len(self._watched) else self._images)
         return float(sum(level.mean() for level in usual))
 
-    def statistics(self, taught: _Taught | None = None) -> tuple[list[Floats], list[float]]:
+    def statistics(self, taught: Features | None = None) -> tuple[list[Floats], list[float]]:
         """Of each level, the images' mean distance at every position `(h, w)`, and the deviation from it over all."""
         import torch
 
@@ -194,9 +196,8 @@ class Imitation:
         squares = np.zeros(len(sums))
         self.network.eval()
         with torch.inference_mode():
-            for start in range(0, len(taught), CHUNK):
-                planes, features = taught.take(np.arange(start, min(start + CHUNK, len(taught))))
-                for level, d in enumerate(level_distances(features, self.network(planes))):
+            for rows in taught.chunks():
+                for level, d in enumerate(level_distances(taught.take(rows), self.network(taught.planes(rows)))):
                     sums[level] = sums[level] + d.double().sum(0).cpu().numpy()
                     squares[level] += len(d) * d.double().square().mean().item()
         usual = [total / len(taught) for total in sums]
@@ -204,59 +205,13 @@ class Imitation:
         return [mean.astype(np.float32) for mean in usual], [float(max(v, 0.0)) ** 0.5 for v in variances]
 
 
-class _Taught:
-    """Images, and the teacher's features of them as unit vectors."""
-
-    def __init__(self, teacher: Teacher, images: Images, device: Any, room: int, progress: Progress | None) -> None:
-        import torch
-
-        self._teacher, self._device = teacher, device
-        self._pixels = torch.from_numpy(np.stack(list(images)) if len(images) else np.empty((0, 1, 1, 3), np.uint8))
-        self.different = len({hash(image.numpy().tobytes()) for image in self._pixels})
-        self._kept: list[Tensor] | None = None
-        self.ignorance = 0.0
-        self._teach(room, progress)
-
-    def __len__(self) -> int:
-        return len(self._pixels)
-
-    def take(self, rows: npt.NDArray[np.int64]) -> tuple[Tensor, list[Tensor]]:
-        """Normalised planes and the teacher's unit features of these images."""
-        import torch
-
-        from blemish.training.networks import normalised_planes
-
-        planes = normalised_planes(self._pixels[rows].to(self._device), self._teacher.record)
-        planes = planes.contiguous(memory_format=torch.channels_last)
-        if self._kept is not None:
-            return planes, [level[rows].to(self._device).float() for level in self._kept]
-        return planes, self._features(planes)
-
-    def _features(self, planes: Tensor) -> list[Tensor]:
-        import torch
-
-        with torch.inference_mode():
-            features = unit_features(self._teacher.module(planes))
-        return [level.clone() for level in features]  # a tensor of the inference mode cannot enter a loss
-
-    def _teach(self, room: int, progress: Progress | None) -> None:
-        """The teacher's features of all images, kept in 16 bits if they fit, and the loss of the best one answer."""
-        kept: list[list[Tensor]] = []
-        sums: list[Any] = [0.0] * len(self._teacher.strides)
-        for start in range(0, len(self), CHUNK):
-            rows = np.arange(start, min(start + CHUNK, len(self)))
-            _, features = self.take(rows)
-            sums = [total + level.mean((2, 3)).sum(0).cpu() for total, level in zip(sums, features, strict=True)]
-            if 2 * sum(level[0].numel() for level in features) * len(self) <= room:
-                kept.append([level.half().cpu() for level in features])
-            if progress is not None:
-                progress("features", start + len(rows), len(self))
-        if len(self):
-            self.ignorance = sum(1 - float((total / len(self)).norm()) for total in sums)
-        if kept:
-            import torch
-
-            self._kept = [torch.cat(level) for level in zip(*kept, strict=True)]
+def _ignorance(taught: Features) -> float:
+    """The loss of the best one answer to everything."""
+    sums: list[Any] = []  # (C,) a level
+    for rows in taught.chunks():
+        own = [level.mean((2, 3)).sum(0) for level in taught.take(rows)]
+        sums = [a + b for a, b in zip(sums, own, strict=True)] if sums else own
+    return sum(1 - float((total / len(taught)).norm()) for total in sums)
 
 
 def unit_features(levels: list[Tensor]) -> list[Tensor]:

@@ -53,11 +53,18 @@ class Trained(Detector):
 
     @classmethod
     def fixed_size(cls, backbone: str) -> tuple[int, int] | None:
-        from blemish.training.networks import check_network
+        from blemish.training.networks import check_network, check_strides
 
         require_torch(cls.card.name)
         check_network(backbone, None)
+        check_strides(backbone, cls.strides_of(backbone))
         return None
+
+    @classmethod
+    def strides_of(cls, backbone: str) -> tuple[int, ...]:
+        """The strides of the feature maps that the detector reads off this backbone, finest first."""
+        del backbone
+        return cls.strides
 
     @property
     def backbone(self) -> Backbone:
@@ -70,7 +77,8 @@ class Trained(Detector):
             from blemish.training.networks import load_teacher
 
             require_torch(self.card.name)
-            self._teacher = load_teacher(self.setting.backbone, self.plan.weights, self.strides)
+            name, size = self.setting.backbone, (self.setting.height, self.setting.width)
+            self._teacher = load_teacher(name, self.plan.weights, self.strides_of(name), size)
         return self._teacher
 
     def fit(self, images: Images, progress: Progress | None = None) -> Detector:

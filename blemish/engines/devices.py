@@ -1,9 +1,9 @@
-"""Device strings (`auto`, `cpu`, `gpu:0,1` ...) and what ONNX Runtime needs to serve each of them."""
+"""Device strings (`auto`, `cpu`, `gpu:0,1` ...), which engine serves each, and what ONNX Runtime needs for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blemish.errors import DeviceError, did_you_mean
 
@@ -26,6 +26,11 @@ class Provider:
     name: str
     install: str
     options: Callable[[int], dict[str, str]] | None = None  # None: the device has no numbers
+    own_options: dict[str, str] = field(default_factory=dict)  # of a device without numbers
+
+    def options_for(self, device: Device) -> dict[str, str]:
+        """The provider's options for the first number of the device."""
+        return self.options(device.ids[0] if device.ids else 0) if self.options else dict(self.own_options)
 
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -36,27 +41,32 @@ _PROVIDERS: dict[str, Provider] = {
     "gpu": Provider(
         "CUDAExecutionProvider", "pip install onnxruntime-gpu", lambda n: {"device_id": str(n), "use_tf32": "0"}
     ),
-    "xpu": Provider(
-        "OpenVINOExecutionProvider",
-        "pip install onnxruntime-openvino",
-        lambda n: {"device_type": f"GPU.{n}", "precision": "FP32"},
+    "tensorrt": Provider(
+        "TensorrtExecutionProvider",
+        "pip install onnxruntime-gpu tensorrt",
+        lambda n: {"device_id": str(n), "trt_fp16_enable": "0", "trt_int8_enable": "0"},
     ),
     "npu": Provider("CANNExecutionProvider", "pip install onnxruntime-cann", lambda n: {"device_id": str(n)}),
-    "intel_npu": Provider(
-        "OpenVINOExecutionProvider", "pip install onnxruntime-openvino", lambda _: {"device_type": "NPU"}
-    ),
     "dml": Provider(
         "DmlExecutionProvider", "pip install onnxruntime-directml  # on Windows", lambda n: {"device_id": str(n)}
     ),
     "coreml": Provider("CoreMLExecutionProvider", "pip install onnxruntime  # on macOS"),
+    "qnn": Provider(
+        "QNNExecutionProvider",
+        "pip install onnxruntime-qnn  # on a Qualcomm device",
+        own_options={"backend_type": "htp", "enable_htp_fp16_precision": "0"},
+    ),
 }
-_ALIASES = {"cuda": "gpu", "intel_gpu": "xpu"}
+# What OpenVINO serves, by its own names; of these, ONNX Runtime serves the CPU alone.
+OPENVINO_DEVICES = {"cpu": "CPU", "intel_gpu": "GPU", "intel_npu": "NPU"}
+_ALIASES = {"cuda": "gpu", "xpu": "intel_gpu"}
 _WITHOUT_PROVIDER = {"mlu": "Cambricon MLU"}
-_TYPES = ("auto", *_PROVIDERS, *_ALIASES, *_WITHOUT_PROVIDER)
+_NUMBERED = {"intel_gpu", *_WITHOUT_PROVIDER, *(kind for kind, provider in _PROVIDERS.items() if provider.options)}
+_TYPES = ("auto", *_PROVIDERS, "intel_gpu", "intel_npu", *_ALIASES, *_WITHOUT_PROVIDER)
 
 
 def parse_device(text: str) -> Device:
-    """Read `type` or `type:id[,id...]`, whatever its case; `cuda` is `gpu` and `intel_gpu` is `xpu`.
+    """Read `type` or `type:id[,id...]`, whatever its case; `cuda` is `gpu` and `xpu` is `intel_gpu`.
 
     Raises `DeviceError` for an unknown type, a number that is none or comes twice, and a number where the type has
     none. Whether the device is there is seen only when an engine is opened.
@@ -70,23 +80,28 @@ def parse_device(text: str) -> Device:
     kind = _ALIASES.get(kind, kind)
     if not colon:
         return Device(kind)
-    if not _takes_numbers(kind):
+    if kind not in _NUMBERED:
         raise DeviceError(f"device `{text}`: {kind} takes no number, write `{kind}`")
     return Device(kind, _parse_ids(text, kind, numbers))
 
 
+def needs_openvino(device: Device) -> bool:
+    """Whether OpenVINO alone serves this device."""
+    return device.type in OPENVINO_DEVICES and device.type not in _PROVIDERS
+
+
 def find_provider(device: Device) -> Provider:
-    """What serves this device (not `auto`); `DeviceError` where ONNX Runtime has nothing for it."""
+    """What serves this device (not `auto`) in ONNX Runtime; `DeviceError` where it has nothing for it."""
     if device.type in _WITHOUT_PROVIDER:
         raise DeviceError(
             f"device `{device}`: ONNX Runtime has no execution provider for {_WITHOUT_PROVIDER[device.type]}, "
             "and no pip package brings one; use `cpu` or `gpu`"
         )
+    if needs_openvino(device):
+        raise DeviceError(
+            f"device `{device}` is served by the engine openvino, not by onnxruntime; leave out the engine"
+        )
     return _PROVIDERS[device.type]
-
-
-def _takes_numbers(kind: str) -> bool:
-    return kind in _WITHOUT_PROVIDER or (kind in _PROVIDERS and _PROVIDERS[kind].options is not None)
 
 
 def _parse_ids(text: str, kind: str, numbers: str) -> tuple[int, ...]:

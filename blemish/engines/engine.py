@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from blemish.engines import onnx_runtime
-from blemish.engines.devices import Device, parse_device
+from blemish.engines import onnx_runtime, openvino
+from blemish.engines.devices import Device, needs_openvino, parse_device
 from blemish.errors import DeviceError, UsageError, did_you_mean
 
 
@@ -38,36 +39,74 @@ class Engine(Protocol):
         ...
 
 
-# Opens the model on a device with at most one number, with so many threads.
-_Opener = Callable[[bytes, Device, int], Engine]
-_ENGINES: dict[str, _Opener] = {"onnxruntime": onnx_runtime.open_session}
+# Opens the model on a device with at most one number, with so many threads, at a precision.
+_Opener = Callable[[bytes, Device, int, str], Engine]
+PRECISIONS = ("fp32", "bf16")
 
 
 def open_engine(
-    model: bytes, device: str = "auto", *, num_threads: int | None = None, name: str = "onnxruntime"
+    model: bytes,
+    device: str = "auto",
+    *,
+    num_threads: int | None = None,
+    name: str | None = None,
+    precision: str = "fp32",
 ) -> Engine:
     """Load a network with one image input onto a device; of several device numbers the first is taken.
 
-    `num_threads` defaults to the CPU cores that this process may use. Raises `DeviceError` for a device or engine that
-    is not there (only `auto` falls back to the CPU), and `ModelError` for a network that cannot be loaded.
+    `name` is `onnxruntime`, `openvino` or `tensorrt`; None takes ONNX Runtime, or OpenVINO where only that serves the
+    device. `num_threads` defaults to the CPU cores that this process may use. `precision` is `fp32`, or `bf16` for
+    OpenVINO: arithmetic whose scores differ and need a calibration of their own. Raises `DeviceError` for a device or
+    engine that is not there (only `auto` falls back to the CPU), and `ModelError` for a network that cannot be loaded.
     """
-    return _open(model, _one_by_one(parse_device(device))[0], num_threads, name)
+    return _open(model, _one_by_one(parse_device(device))[0], num_threads, name, precision)
 
 
 def engines_for(
-    model: bytes, device: str = "auto", *, num_threads: int | None = None, name: str = "onnxruntime"
+    model: bytes,
+    device: str = "auto",
+    *,
+    num_threads: int | None = None,
+    name: str | None = None,
+    precision: str = "fp32",
 ) -> list[Engine]:
     """One engine for each device number (`gpu:0,1` gives two), else a single one; arguments as `open_engine`."""
-    return [_open(model, one, num_threads, name) for one in _one_by_one(parse_device(device))]
+    return [_open(model, one, num_threads, name, precision) for one in _one_by_one(parse_device(device))]
+
+
+def installed_engines() -> list[str]:
+    """The engines that can run on this machine's CPU, ONNX Runtime first."""
+    return ["onnxruntime", *(["openvino"] if find_spec("openvino") is not None else [])]
 
 
 def _one_by_one(device: Device) -> list[Device]:
     return [replace(device, ids=(number,)) for number in device.ids] or [device]
 
 
-def _open(model: bytes, device: Device, num_threads: int | None, name: str) -> Engine:
-    if name not in _ENGINES:
-        raise DeviceError(f"unknown engine `{name}`.{did_you_mean(name, _ENGINES)} Engines are: {', '.join(_ENGINES)}")
+def _open(model: bytes, device: Device, num_threads: int | None, name: str | None, precision: str) -> Engine:
+    name = name or ("openvino" if needs_openvino(device) else "onnxruntime")
+    if name not in ENGINES:
+        raise DeviceError(f"unknown engine `{name}`.{did_you_mean(name, ENGINES)} Engines are: {', '.join(ENGINES)}")
     if num_threads is not None and num_threads < 1:
         raise UsageError(f"num_threads is {num_threads}; it must be 1 or more")
-    return _ENGINES[name](model, device, num_threads or onnx_runtime.usable_cores())
+    return ENGINES[name](model, device, num_threads or onnx_runtime.usable_cores(), precision)
+
+
+def _onnx_runtime(model: bytes, device: Device, num_threads: int, precision: str) -> Engine:
+    if precision != "fp32":
+        raise UsageError(f"ONNX Runtime computes in fp32, not in {precision}; the engine openvino has bf16")
+    return onnx_runtime.open_session(model, device, num_threads)
+
+
+def _tensorrt(model: bytes, device: Device, num_threads: int, precision: str) -> Engine:
+    """ONNX Runtime's execution provider for it, on the GPU that was asked for."""
+    if device.type not in ("auto", "gpu", "tensorrt"):
+        raise DeviceError(f"device `{device}`: TensorRT runs on gpu; for {device.type} leave out the engine")
+    return _onnx_runtime(model, Device("tensorrt", device.ids), num_threads, precision)
+
+
+ENGINES: dict[str, _Opener] = {
+    "onnxruntime": _onnx_runtime,
+    "openvino": openvino.open_compiled,
+    "tensorrt": _tensorrt,
+}

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.engines.devices import CPU_PROVIDER, Device, Provider, find_provider
-from blemish.errors import DeviceError, ModelError, UsageError
+from blemish.engines.shapes import Shape, check_images, check_outputs
+from blemish.errors import DeviceError, ModelError
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -33,20 +34,10 @@ class OnnxRuntimeEngine:
 
     def run(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
         """Outputs by name for a batch `(N, H, W, 3)`, uint8 RGB; `UsageError` for another dtype or shape."""
-        if image.dtype != np.uint8:
-            raise UsageError(f"the network takes uint8 pixels, got {image.dtype}")
-        if not _fits(image.shape, self.input_shape):
-            raise UsageError(
-                f"the network takes images of shape {_describe(self.input_shape)}, got {_describe(image.shape)}"
-            )
-        values = self._session.run(self.outputs, {self._input: image})
-        for (name, declared), value in zip(self._output_shapes.items(), values, strict=True):
-            if not _fits(value.shape, (len(image), *declared[1:])):
-                raise ModelError(
-                    f"the network gave `{name}` of shape {_describe(value.shape)} for {len(image)} images, "
-                    f"not {_describe(declared)} as it declares"
-                )
-        return dict(zip(self.outputs, values, strict=True))
+        check_images(image, self.input_shape)
+        values = dict(zip(self.outputs, self._session.run(self.outputs, {self._input: image}), strict=True))
+        check_outputs(values, self._output_shapes, len(image))
+        return values
 
 
 def open_session(model: bytes, device: Device, num_threads: int) -> OnnxRuntimeEngine:
@@ -95,8 +86,7 @@ def _require(device: Device, provider: Provider) -> None:
 def _create(model: bytes, device: Device, provider: Provider, num_threads: int) -> ort.InferenceSession:
     import onnxruntime as ort
 
-    options = provider.options(device.ids[0] if device.ids else 0) if provider.options else {}
-    providers = [(provider.name, options)]
+    providers = [(provider.name, provider.options_for(device))]
     if provider.name != CPU_PROVIDER:
         providers.append((CPU_PROVIDER, {}))  # for single operators that the provider lacks
     try:
@@ -128,7 +118,7 @@ def _concrete(device: Device, provider: Provider) -> str:
     return str(device if device.ids or provider.options is None else Device(device.type, (0,)))
 
 
-def _image_shape(session: ort.InferenceSession) -> tuple[int | None, ...]:
+def _image_shape(session: ort.InferenceSession) -> Shape:
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 4:
         found = ", ".join(f"{i.name}: {i.type} {i.shape}" for i in inputs)
@@ -136,20 +126,12 @@ def _image_shape(session: ort.InferenceSession) -> tuple[int | None, ...]:
     return _dimensions(inputs[0].shape)
 
 
-def _float_outputs(session: ort.InferenceSession) -> dict[str, tuple[int | None, ...]]:
+def _float_outputs(session: ort.InferenceSession) -> dict[str, Shape]:
     for output in session.get_outputs():
         if output.type != "tensor(float)":
             raise ModelError(f"the network's output `{output.name}` is {output.type}; it must be tensor(float)")
     return {output.name: _dimensions(output.shape) for output in session.get_outputs()}
 
 
-def _dimensions(shape: Sequence[int | str | None]) -> tuple[int | None, ...]:
+def _dimensions(shape: Sequence[int | str | None]) -> Shape:
     return tuple(size if isinstance(size, int) else None for size in shape)
-
-
-def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
-    return len(shape) == len(expected) and all(e is None or s == e for s, e in zip(shape, expected, strict=True))
-
-
-def _describe(shape: Sequence[int | None]) -> str:
-    return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from blemish.config import HpiConfig
 from blemish.datasets import Dataset, Sample
 from blemish.errors import DatasetError
 from blemish.evaluation.figures import alternatives, figures, kinds, pro, rate, roc
@@ -13,12 +15,14 @@ from blemish.evaluation.files import clear, write
 from blemish.evaluation.remarks import Findings, remarks, unsure
 from blemish.evaluation.samples import samples_to_judge
 from blemish.evaluation.tally import Tally
-from blemish.models import data_fingerprint, short_hash
+from blemish.models import InputInfo, data_fingerprint, short_hash
 from blemish.pipeline import Predictor, open_model
 from blemish.report import EvaluationReport, Threshold
 from blemish.report.words import counted
 
 Progress = Callable[[str, int, int], None]
+
+log = logging.getLogger("blemish")
 
 
 def evaluate(
@@ -31,6 +35,8 @@ def evaluate(
     batch_size: int = 1,
     false_alarm_rate: float | None = None,
     threshold: float | None = None,
+    engine: str | HpiConfig | None = None,
+    say: Callable[[str], None] = log.info,
 ) -> EvaluationReport:
     """Judge every test image of a data set, or every image of a folder of good ones, and write what came of it.
 
@@ -40,7 +46,7 @@ def evaluate(
 
     Raises `BlemishError` for a model, data set or device that is refused, and where no image at all can be read.
     """
-    predictor = open_model(model_dir, device, batch_size, false_alarm_rate, threshold)
+    predictor = open_model(model_dir, device, batch_size, false_alarm_rate, threshold, engine=engine, say=say)
     dataset, samples = samples_to_judge(data)
     clear(output)
     tally = _judge(predictor, samples, progress)
@@ -135,15 +141,21 @@ def _model_identity(predictor: Predictor) -> dict[str, str]:
             f"{key} {value}" for key, value in info.detector.parameters.items() if value is not None
         ),
         "Backbone": f"{backbone.name} ({backbone.licence})" if backbone else "none",
-        "Input": f"{info.input.width} x {info.input.height} pixels",
+        "Input": _input(info.input),
         "Learned from": f"{counted(info.data.images, 'image')} of {counted(info.data.parts, 'part')}, "
         f"folder {info.data.folder}",
         "Training data": info.data.fingerprint,
         "Calibration": info.calibration.kind,
         "Threshold": f"{predictor.limit.score:.6g} (pixels {predictor.limit.pixel:.6g})",
+        "Engine": f"{predictor.engines[0].name} on {predictor.engines[0].device}",
         "Fitted": f"{info.created}, Blemish {info.blemish_version}",
         "Checksum": info.checksum,
     }
+
+
+def _input(seen: InputInfo) -> str:
+    tiles = "" if seen.tiles is None else f", {seen.tiles.columns} x {seen.tiles.rows} tiles"
+    return f"{seen.width} x {seen.height} pixels{tiles}{', region of interest' if seen.area is not None else ''}"
 
 
 def _data_identity(dataset: Dataset, tally: Tally) -> dict[str, str]:

@@ -1,19 +1,34 @@
 """From a path, folder, URL, array, list or dict to decoded images; the one resize; geometry back."""
 
+from blemish.images.area import Area, area_of, draw_polygons
 from blemish.images.decode import decode_image, decode_samples
+from blemish.images.frame import Frame, Inputs, Scored
 from blemish.images.geometry import InputGeometry
-from blemish.images.limits import Limits
-from blemish.images.reading import read_ahead
+from blemish.images.limits import Limits, refusal
+from blemish.images.reading import read, read_ahead, work_ahead
 from blemish.images.sources import ImageRef, expand, is_image_name, list_images
+from blemish.images.tiling import Tiling
+from blemish.images.video import is_live
 
 __all__ = [
+    "Area",
+    "Frame",
     "ImageRef",
     "InputGeometry",
+    "Inputs",
     "Limits",
+    "Scored",
+    "Tiling",
+    "area_of",
     "decode_image",
     "decode_samples",
+    "draw_polygons",
     "expand",
     "is_image_name",
+    "is_live",
     "list_images",
+    "read",
     "read_ahead",
+    "refusal",
+    "work_ahead",
 ]

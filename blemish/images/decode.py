@@ -23,8 +23,7 @@ from blemish.errors import UsageError
 from blemish.images import headers, tiff
 from blemish.images.limits import DEFAULT_LIMITS, Limits, check_pixels, refusal
 from blemish.images.pdf import render_page
-
-Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+from blemish.images.quick_decode import Samples, decode_quickly
 
 _SILENT = 0
 _quiet_lock = threading.Lock()
@@ -47,7 +46,7 @@ def decode_image(
         return _decode_tiff(data, name, limits, page, bit_depth)
     if page:
         raise refusal(name, f"has no page {page}, a {kind} file has one")
-    return _to_rgb(_decode(data, kind, name, limits), bit_depth)
+    return _decode_rgb(data, kind, name, limits, bit_depth)
 
 
 def decode_samples(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) -> Samples:
@@ -119,8 +118,21 @@ def _tiff_samples(data: bytes, name: str, limits: Limits, page: int) -> tuple[Sa
     return pixels, deep and frame.white_is_zero
 
 
-def _decode(data: bytes, kind: str, name: str, limits: Limits) -> Samples:
-    """BGR samples (H, W, 3), after every check that needs only the header."""
+def _decode_rgb(data: bytes, kind: str, name: str, limits: Limits, bit_depth: int) -> npt.NDArray[np.uint8]:
+    """RGB (H, W, 3), by the quicker decoder where there is one for such a file."""
+    import cv2
+
+    samples = decode_quickly(data, kind, *_checked_size(data, kind, name, limits))
+    if samples is None:
+        return _to_rgb(_decode(data, kind, name, limits), bit_depth)
+    pixels = _to_8_bit(samples, bit_depth).reshape(samples.shape)  # (H, W, 1 or 3 or 4)
+    codes = {1: cv2.COLOR_GRAY2RGB, 4: cv2.COLOR_RGBA2RGB}
+    channels = samples.shape[-1]
+    return pixels if channels == 3 else np.asarray(cv2.cvtColor(pixels, codes[channels]), np.uint8)
+
+
+def _checked_size(data: bytes, kind: str, name: str, limits: Limits) -> tuple[int, int]:
+    """Width and height as stored, after every check that needs only the header."""
     try:
         width, height = headers.image_size(data, kind)
         cut_short = headers.is_cut_short(data, kind)
@@ -129,6 +141,12 @@ def _decode(data: bytes, kind: str, name: str, limits: Limits) -> Samples:
     check_pixels(name, width, height, limits)
     if cut_short:
         raise refusal(name, f"is cut short: the end of the {kind} data is missing")
+    return width, height
+
+
+def _decode(data: bytes, kind: str, name: str, limits: Limits) -> Samples:
+    """BGR samples (H, W, 3) by OpenCV, checked before and after."""
+    width, height = _checked_size(data, kind, name, limits)
     pixels = _decode_pixels(data, name)
     if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
         raise refusal(
@@ -149,7 +167,7 @@ def _decode_pixels(data: bytes, name: str) -> Samples | None:
     """BGR samples (H, W, 3) by OpenCV, None where it gives up."""
     import cv2
 
-    with _quiet_opencv():
+    with quiet_opencv():
         try:
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         except MemoryError as error:
@@ -171,7 +189,7 @@ def _to_8_bit(samples: Samples, bit_depth: int) -> npt.NDArray[np.uint8]:
 
 
 @contextmanager
-def _quiet_opencv() -> Iterator[None]:
+def quiet_opencv() -> Iterator[None]:
     """Keep OpenCV's log off stderr while any thread decodes, and give the user's level back after the last."""
     import cv2
 

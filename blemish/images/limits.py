@@ -16,6 +16,7 @@ class Limits:
     `max_pixels` bounds the decoded width x height, read from the header before anything is decoded. `max_bytes`
     bounds a file, `url_max_bytes` a download, `url_timeout_s` its whole time in seconds, redirects included.
     Without `allow_private_urls` every address that a URL or a redirect leads to must be a public one.
+    Without `allow_streams` no camera and no network stream is opened.
     `pdf_scale` is pixels per PDF point: 2.0 renders at 144 dpi.
     """
 
@@ -26,6 +27,7 @@ class Limits:
     max_redirects: int = 5
     allow_urls: bool = True
     allow_private_urls: bool = True
+    allow_streams: bool = True
     pdf_scale: float = 2.0
 
 

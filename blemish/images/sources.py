@@ -38,13 +38,14 @@ class ImageRef:
     """One image that is not read yet.
 
     `input_path` is what the user named (None for arrays), `page_index` the page of a file with several, else None,
-    and `name` the relative path under which results of this image are kept.
+    and `name` the relative path under which results of this image are kept. `failed` says that `read` will raise.
     """
 
     input_path: str | None
     page_index: int | None
     name: PurePosixPath
     decode: Callable[[int], RGB] = field(repr=False, compare=False)
+    failed: bool = False
 
     def read(self, bit_depth: int = 16) -> RGB:
         """The image as RGB uint8 (H, W, 3); `bit_depth` (10..16) is the significant bits of 16-bit samples.
@@ -85,7 +86,7 @@ def is_image_name(name: str) -> bool:
 
 def _expand(item: object, limits: Limits, numbers: Iterator[int], depth: int) -> Iterator[ImageRef]:
     if depth > _DEEPEST_LIST:
-        yield _failing(None, "input", f"lists are nested more than {_DEEPEST_LIST} deep")
+        yield failing(None, "input", f"lists are nested more than {_DEEPEST_LIST} deep")
     elif isinstance(item, np.ndarray):
         name = f"array_{next(numbers):04d}.png"
         yield ImageRef(None, None, PurePosixPath(name), partial(array_to_rgb, item, name))
@@ -97,7 +98,7 @@ def _expand(item: object, limits: Limits, numbers: Iterator[int], depth: int) ->
         for member in item:
             yield from _expand(member, limits, numbers, depth + 1)
     else:
-        yield _failing(None, "input", f"a {type(item).__name__} is not an image; give {_ACCEPTED}")
+        yield failing(None, "input", f"a {type(item).__name__} is not an image; give {_ACCEPTED}")
 
 
 def _expand_mapping(
@@ -107,10 +108,15 @@ def _expand_mapping(
         yield from _expand(item["img"], limits, numbers, depth + 1)
     else:
         keys = ", ".join(map(repr, islice(item, 5))) or "none"
-        yield _failing(None, "input", f'a dict must hold the image under the key "img"; its keys: {keys}')
+        yield failing(None, "input", f'a dict must hold the image under the key "img"; its keys: {keys}')
 
 
 def _expand_text(text: str, limits: Limits) -> Iterator[ImageRef]:
+    from blemish.images.video import is_video, video_frames
+
+    if is_video(text) and not Path(text).is_dir():
+        yield from video_frames(text, limits)
+        return
     if _URL.match(text):
         yield from _expand_url(text, limits)
         return
@@ -124,20 +130,20 @@ def _expand_text(text: str, limits: Limits) -> Iterator[ImageRef]:
     elif stat.S_ISREG(mode):
         yield from _expand_file(path, PurePosixPath(path.name), limits)
     else:
-        yield _failing(text, path.name, "is not a regular file" if mode else "no such file or folder")
+        yield failing(text, path.name, "is not a regular file" if mode else "no such file or folder")
 
 
 def _expand_folder(folder: Path, limits: Limits) -> Iterator[ImageRef]:
     paths = list_images(folder)
     if not paths:
-        yield _failing(str(folder), folder.name, "the folder holds no images (" + _suffixes() + ")")
+        yield failing(str(folder), folder.name, "the folder holds no images (" + _suffixes() + ")")
     for path in paths:
         yield from _expand_file(path, PurePosixPath(path.relative_to(folder).as_posix()), limits)
 
 
 def _expand_file(path: Path, name: PurePosixPath, limits: Limits) -> Iterator[ImageRef]:
     if not is_image_name(path.name):
-        yield _failing(str(path), str(name), "is not an image file by its suffix (" + _suffixes() + ")")
+        yield failing(str(path), str(name), "is not an image file by its suffix (" + _suffixes() + ")")
         return
     pages: Sequence[int | None] = [None]
     if _suffix(path.name) in _PAGED_SUFFIXES:
@@ -201,10 +207,11 @@ def _read_file(path: Path, limits: Limits) -> bytes:
         raise refusal(str(path), f"cannot be read: {error.strerror or error}") from error
 
 
-def _failing(input_path: str | None, name: str, reason: str) -> ImageRef:
+def failing(input_path: str | None, name: str, reason: str) -> ImageRef:
     """A record whose `read` raises an `ImageError` that names the input."""
     shown = input_path if input_path is not None else "input"
-    return ImageRef(input_path, None, PurePosixPath(name or "input"), partial(_raise, str(refusal(shown, reason))))
+    message = str(refusal(shown, reason))
+    return ImageRef(input_path, None, PurePosixPath(name or "input"), partial(_raise, message), failed=True)
 
 
 def _raise(message: str, _bit_depth: int) -> RGB:

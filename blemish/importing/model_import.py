@@ -10,12 +10,12 @@ import numpy as np
 
 from blemish.backbones.pdparams import Tensors
 from blemish.backbones.resnet import IMAGENET_MEAN, IMAGENET_STD, TAPS, Weights
-from blemish.calibration import Calibration
+from blemish.calibration import Calibration, scored_by
 from blemish.calibration.conformal import DEFAULT_RATE, check_rate
 from blemish.datasets import find_good_images
 from blemish.engines import open_engine
 from blemish.errors import ModelError, UsageError, did_you_mean
-from blemish.images import InputGeometry
+from blemish.images import Frame, InputGeometry
 from blemish.importing.fastflow import fastflow_model
 from blemish.importing.graphs import SIZE
 from blemish.importing.stfpm import stfpm_model
@@ -129,7 +129,7 @@ def _good_images(folder: Path, progress: Progress | None) -> TrainingImages:
         if progress is not None:
             progress("images", done, total)
 
-    return TrainingImages(good, InputGeometry(SIZE, SIZE, aspect), _BIT_DEPTH, _MEMORY, advance)
+    return TrainingImages(good, Frame.whole(InputGeometry(SIZE, SIZE, aspect)), _BIT_DEPTH, _MEMORY, advance)
 
 
 def _calibrated(
@@ -138,9 +138,9 @@ def _calibrated(
     """A calibration from the scores of good images, each taken for a part of its own."""
     engine = open_engine(model, device)
     scores, peaks = np.empty(len(images)), np.empty(len(images))
-    for index, image in enumerate(images):
-        outputs = engine.run(image[None])
-        scores[index], peaks[index] = outputs["score"][0], outputs["anomaly_map"][0].max()
+    inputs = images.inputs
+    for index, (score, anomaly_map) in enumerate(inputs.judged(scored_by(engine, inputs))):
+        scores[index], peaks[index] = score, anomaly_map.max()
         if progress is not None:
             progress("calibration", index + 1, len(images))
     if not (np.isfinite(scores).all() and np.isfinite(peaks).all()):
@@ -160,7 +160,7 @@ def _describe(
             name=source.detector,
             parameters={"imported_from": source.program, "file": printable(weights.name), "sha256": weights.sha256},
         ),
-        input=InputInfo(width=SIZE, height=SIZE, aspect=1.0 if images is None else images.geometry.aspect),
+        input=InputInfo(width=SIZE, height=SIZE, aspect=1.0 if images is None else images.frame.geometry.aspect),
         output=OutputInfo(map_height=SIZE, map_width=SIZE),
         backbone=BackboneInfo(
             name="resnet18",

@@ -1,5 +1,6 @@
 """The model folder on disk: write, find, verify, read."""
 
+from blemish.models.exported import describe_export, exported_files
 from blemish.models.folder import LoadedModel, check_place, find_model, load_model, save_model, set_false_alarm_rate
 from blemish.models.info import (
     BackboneInfo,
@@ -27,6 +28,8 @@ __all__ = [
     "OutputInfo",
     "check_place",
     "data_fingerprint",
+    "describe_export",
+    "exported_files",
     "find_model",
     "load_model",
     "printable",

@@ -50,7 +50,7 @@ def save_model(folder: Path, model: bytes, info: ModelInfo) -> Path:
     files = {
         name: FileInfo(sha256=sha256(data), bytes=len(data)) for name, data in ((NETWORK, model), (SUMMARY, summary))
     }
-    content = {NETWORK: model, SUMMARY: summary, INFO: write_info(info.model_copy(update={"files": files}))}
+    content = {NETWORK: model, SUMMARY: summary, INFO: write_info(info, files.items())}
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _recover(place)
@@ -104,7 +104,7 @@ def set_false_alarm_rate(path: str | Path, rate: float) -> ModelInfo:
         update = {"calibration": CalibrationInfo.model_validate(calibration)}
     except ValidationError:
         raise UsageError(f"the false-alarm rate is {rate}; it must be above 0 and below 1, as 0.01 for 1 %") from None
-    text = write_info(loaded.info.model_copy(update=update))
+    text = write_info(loaded.info.model_copy(update=update), loaded.info.files.items())
     folder = Path(os.path.realpath(loaded.folder))
     place = folder / INFO
     temporary = sibling(place, _TEMPORARY)
@@ -224,9 +224,9 @@ def _inference_yml(info: ModelInfo) -> bytes:
     """What the folder tells readers that know PaddleX's `inference.yml`; Blemish itself reads only `model.json`."""
     import yaml
 
-    size = info.input
+    size, whole = info.input, info.input.frame.geometry
     transforms: list[dict[str, Any]] = [
-        {"Resize": {"target_size": [size.width, size.height], "keep_ratio": True, "interp": size.resize.upper()}}
+        {"Resize": {"target_size": [whole.width, whole.height], "keep_ratio": True, "interp": size.resize.upper()}}
     ]
     if info.backbone is not None:
         statistics = {"mean": info.backbone.mean, "std": info.backbone.std}

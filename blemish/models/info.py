@@ -6,15 +6,19 @@ import hashlib
 import platform
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from functools import cached_property
 from importlib import import_module
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from blemish import __version__
+from blemish.errors import UsageError
+from blemish.images import Area, Frame, InputGeometry, Tiling
 
 NO_CHECKSUM = "0" * 64
 _MAX_CALIBRATION_IMAGES = 1_000_000
+_LARGEST_WHOLE = 16384
 
 # Texts reach the terminal, so no control characters.
 Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
@@ -40,6 +44,22 @@ class DetectorInfo(Record):
     parameters: dict[Text, JsonValue]
 
 
+class TilesInfo(Record):
+    """`columns` x `rows` tiles of the network's input size; the next begins `step_x` or `step_y` pixels further."""
+
+    columns: Annotated[int, Field(ge=1, le=99)]
+    rows: Annotated[int, Field(ge=1, le=99)]
+    step_x: Pixels
+    step_y: Pixels
+
+
+class AreaInfo(Record):
+    """What the model looks at, as the COCO RLE of a mask over the input, all tiles together; `size` is [H, W]."""
+
+    size: Annotated[list[Pixels], Field(min_length=2, max_length=2)]
+    counts: Annotated[str, Field(max_length=8 << 20, pattern=r"^[0-o]+$")]
+
+
 class InputInfo(Record):
     """The image the network takes: size in pixels, and what the training images were.
 
@@ -53,6 +73,50 @@ class InputInfo(Record):
     bit_depth: Annotated[int, Field(ge=10, le=16)] = 16
     colour: Literal["RGB"] = "RGB"
     resize: Literal["area"] = "area"
+    tiles: TilesInfo | None = None
+    area: AreaInfo | None = None
+
+    @classmethod
+    def of(cls, frame: Frame, bit_depth: int) -> InputInfo:
+        """The record of a frame."""
+        tiling, area = frame.tiling, frame.area
+        tiles = TilesInfo(columns=tiling.columns, rows=tiling.rows, step_x=tiling.step_x, step_y=tiling.step_y)
+        return cls(
+            width=tiling.width,
+            height=tiling.height,
+            aspect=frame.geometry.aspect,
+            bit_depth=bit_depth,
+            tiles=tiles if tiling.count > 1 else None,
+            area=None if area is None else AreaInfo(**area.to_rle()),
+        )
+
+    @cached_property
+    def frame(self) -> Frame:
+        """How the model sees an image."""
+        grid = {} if self.tiles is None else self.tiles.model_dump()
+        tiling = Tiling(self.width, self.height, **grid)
+        area = None if self.area is None else Area.from_rle(self.area.model_dump())
+        return Frame(InputGeometry(*tiling.size, self.aspect), tiling, area)
+
+    @property
+    def least_version(self) -> Literal[1, 2]:
+        """The format version that can hold it: tiles and area came with the second."""
+        return 1 if self.tiles is None and self.area is None else 2
+
+    @model_validator(mode="after")
+    def _area_fits(self) -> InputInfo:
+        if self.tiles is not None and (self.tiles.step_x > self.width or self.tiles.step_y > self.height):
+            raise ValueError("has tiles with gaps between them")
+        try:
+            frame = self.frame
+        except UsageError as error:
+            raise ValueError(f"has an area that is none: {error}") from None
+        width, height = frame.tiling.size
+        if max(width, height) > _LARGEST_WHOLE:
+            raise ValueError(f"has tiles of {width}x{height} pixels together, more than {_LARGEST_WHOLE} a side")
+        if frame.area is not None and frame.area.mask.shape != (height, width):
+            raise ValueError(f"has an area of another size than {width}x{height} pixels, that of all tiles together")
+        return self
 
 
 class OutputInfo(Record):
@@ -143,7 +207,7 @@ class ModelInfo(Record):
     and `checksum`."""
 
     format: Literal["blemish-model"] = "blemish-model"
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 1
     created: Text = Field(default_factory=_now)
     blemish_version: Text = __version__
     detector: DetectorInfo
@@ -155,6 +219,12 @@ class ModelInfo(Record):
     versions: dict[Text, Text] = Field(default_factory=_versions)
     files: dict[Literal["model.onnx", "inference.yml"], FileInfo] = Field(default_factory=dict)
     checksum: Sha256 = NO_CHECKSUM
+
+    @model_validator(mode="after")
+    def _version_can_hold_it(self) -> ModelInfo:
+        if self.format_version < self.input.least_version:
+            raise ValueError("has tiles or an area, which format version 1 does not know")
+        return self
 
 
 def printable(text: str) -> str:

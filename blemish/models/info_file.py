@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
 from blemish.errors import ModelError
-from blemish.models.info import NO_CHECKSUM, ModelInfo
+from blemish.models.info import NO_CHECKSUM, FileInfo, ModelInfo
 
 FORMAT = "blemish-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
-def write_info(info: ModelInfo) -> bytes:
-    """`model.json` as bytes, one line for each top-level key, with its checksum."""
-    record = {**info.model_dump(), "checksum": NO_CHECKSUM}
+def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
+    """`model.json` as bytes, one line for each top-level key, with these files by name, and with its checksum."""
+    listed = {name: file.model_dump() for name, file in files}
+    record = {**info.model_dump(), "files": listed, "checksum": NO_CHECKSUM}
+    # a reader of version 1 refuses keys that it does not know
+    record["input"] = {key: value for key, value in record["input"].items() if value is not None}
     lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in record.items())
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     head, _, tail = text.rpartition(NO_CHECKSUM)
@@ -26,9 +30,8 @@ def write_info(info: ModelInfo) -> bytes:
 
 def read_info(text: bytes) -> ModelInfo:
     """Verify the bytes of a `model.json`; `ModelError` says in one line what is wrong."""
-    record = _parse_json(text)
-    _check_format(record)
-    _check_checksum(text, record.get("checksum"))
+    record = _parse_verified(text)
+    _check_folder(record)
     try:
         info = ModelInfo.model_validate(record)
     except ValidationError as error:
@@ -42,6 +45,21 @@ def read_info(text: bytes) -> ModelInfo:
     if missing:
         raise ModelError(f"model.json does not have `{min(missing)}`")
     return info
+
+
+def read_files(text: bytes) -> list[str]:
+    """The names under `files` in the bytes of a `model.json`, be it a model's or an export's; errors as `read_info`."""
+    files = _parse_verified(text).get("files")
+    if not isinstance(files, dict):
+        raise ModelError("model.json does not have `files`")
+    return list(files)
+
+
+def _parse_verified(text: bytes) -> dict[str, Any]:
+    record = _parse_json(text)
+    _check_format(record)
+    _check_checksum(text, record.get("checksum"))
+    return record
 
 
 def _parse_json(text: bytes) -> dict[str, Any]:
@@ -82,6 +100,14 @@ def _check_format(record: dict[str, Any]) -> None:
             f"the model was written by a newer Blemish (format {str(number)[:10]}, not {FORMAT_VERSION}); "
             "update with `pip install --upgrade blemish`"
         )
+
+
+def _check_folder(record: dict[str, Any]) -> None:
+    """An export for another runtime has no network that Blemish runs; say so rather than name a missing key."""
+    files = record.get("files")
+    if isinstance(files, dict) and files and not {"model.onnx", "inference.yml"} & files.keys():
+        main = ascii(min(files)[:50])[1:-1]
+        raise ModelError(f"it is an export for other programs ({main}); give the model that it was made from")
 
 
 def _check_checksum(text: bytes, stated: object) -> None:

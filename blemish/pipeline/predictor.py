@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.calibration import Calibration
+from blemish.config import HpiConfig
 from blemish.engines import Engine, engines_for
 from blemish.errors import ImageError, UsageError
-from blemish.images import ImageRef, InputGeometry, Limits, expand, read_ahead
+from blemish.images import ImageRef, Limits, expand, read, refusal, work_ahead
 from blemish.models import LoadedModel, load_model
 from blemish.pipeline.result import Result
 from blemish.pipeline.saving import ResultNamer
@@ -25,7 +27,13 @@ from blemish.pipeline.saving import ResultNamer
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from blemish.pipeline.streaming import Policy, Stream
+
 Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+_AHEAD = 4  # images decoded before they are needed
+
+log = logging.getLogger("blemish")
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,12 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class _Item:
+class Item:
     """One input on its way: the decoded image, or the error in its place."""
 
     ref: ImageRef
     image: Image | ImageError
-    fitted: Image | None  # at the model's input size
+    inputs: Image | None  # what the network takes of it, (tiles, height, width, 3)
     timings: dict[str, float]  # ms
 
 
@@ -62,7 +70,7 @@ class Predictor:
             raise UsageError(f"a batch holds one image or more, not {batch_size}")
         info = model.info
         self.model, self.engines, self.batch_size = model, engines, batch_size
-        self.geometry = InputGeometry(info.input.width, info.input.height, info.input.aspect)
+        self.frame = info.input.frame
         self.calibration = Calibration.from_json(info.calibration.model_dump())
         self.limit = limit or limit_at(self.calibration)
         self.limits = limits or Limits()
@@ -93,28 +101,63 @@ class Predictor:
         if size < 1:
             raise UsageError(f"a batch holds one image or more, not {size}")
         limit = choose_limit(self.calibration, false_alarm_rate, threshold) or self.limit
-        return self._results(input, size, limit)
+        return self._results(expand(input, self.limits), size, limit)
 
-    def _results(self, inputs: object, size: int, limit: Limit) -> Iterator[Result]:
-        items = map(self._fitted, read_ahead(expand(inputs, self.limits), self.model.info.input.bit_depth))
-        batches = iter(lambda: list(islice(items, size)), [])
+    def predict_refs(self, refs: Iterable[ImageRef]) -> Iterator[Result]:
+        """Results of images that `blemish.images.expand` has found, as `predict` gives them."""
+        return self._results(refs, self.batch_size, self.limit)
+
+    def stream(
+        self,
+        source: object,
+        *,
+        policy: Policy | None = None,
+        max_latency: float | None = None,
+        batch_size: int | None = None,
+        false_alarm_rate: float | None = None,
+        threshold: float | None = None,
+    ) -> Stream:
+        """Results of a camera, a video or anything that `predict` takes, as they come, until the stream is closed.
+
+        `policy` says what happens when frames come faster than they are scored: `latest` drops the oldest and counts
+        them (the default for cameras and network streams), `every` lets the source wait. Under `max_latency`, in
+        milliseconds from a frame's coming to its result, batches grow while the target holds; without it they hold at
+        most `batch_size`. Raises `UsageError` for settings that make no sense.
+        """
+        from blemish.pipeline.streaming import Stream
+
+        limit = choose_limit(self.calibration, false_alarm_rate, threshold) or self.limit
+        return Stream(self, source, limit, policy=policy, max_latency=max_latency, batch_size=batch_size)
+
+    def _results(self, refs: Iterable[ImageRef], size: int, limit: Limit) -> Iterator[Result]:
+        items = work_ahead(self.prepare, refs, _size, depth=_AHEAD)
+        yield from self.judge(iter(lambda: list(islice(items, size)), []), limit)
+
+    def judge(self, batches: Iterator[list[Item]], limit: Limit) -> Iterator[Result]:
+        """The results of prepared images, in order."""
         for batch, outputs, ms in _in_turn(self.engines, batches):
-            scored = iter(zip(outputs["anomaly_map"], outputs["score"], strict=True)) if outputs else iter(())
+            first = 0
             for item in batch:
-                yield self._result(item, next(scored), ms, limit) if item.fitted is not None else self._failure(item)
+                if item.inputs is None:
+                    yield self._failure(item)
+                else:
+                    own = slice(first, first := first + len(item.inputs))
+                    yield self._result(item, outputs["score"][own], outputs["anomaly_map"][own], ms, limit)
 
-    def _fitted(self, read: tuple[ImageRef, Image | ImageError, float]) -> _Item:
-        ref, image, seconds = read
+    def prepare(self, ref: ImageRef) -> Item:
+        """One image read and brought to the model's inputs, or the error in its place; may be called in any thread."""
+        _, image, seconds = read(ref, self.model.info.input.bit_depth)
         start = time.perf_counter()
-        fitted = None if isinstance(image, ImageError) else self.geometry.fit(image)
-        return _Item(ref, image, fitted, {"read": 1e3 * seconds, "resize": 1e3 * (time.perf_counter() - start)})
+        if not isinstance(image, ImageError):
+            reason = self.frame.refusal(image.shape[1], image.shape[0])
+            image = image if reason is None else refusal(ref.input_path or str(ref.name), reason)
+        inputs = None if isinstance(image, ImageError) else self.frame.inputs(image)
+        return Item(ref, image, inputs, {"read": 1e3 * seconds, "resize": 1e3 * (time.perf_counter() - start)})
 
-    def _result(
-        self, item: _Item, output: tuple[npt.NDArray[np.float32], np.float32], ms: float, limit: Limit
-    ) -> Result:
+    def _result(self, item: Item, scores: Floats, maps: Floats, ms: float, limit: Limit) -> Result:
         assert not isinstance(item.image, ImageError)
-        grid_map, score = output[0], float(output[1])
         height, width = item.image.shape[:2]
+        score, grid_map = self.frame.judge(scores, maps, width, height)
         return Result(
             name=item.ref.name,
             input_path=item.ref.input_path,
@@ -128,12 +171,12 @@ class Predictor:
             size=(width, height),
             timings={**item.timings, "network": ms},
             grid_map=grid_map,
-            full_map=partial(self._full_map, width=width, height=height),
+            full_map=partial(self.frame.full_map, width=width, height=height, limit=limit.pixel),
             image=item.image,
             namer=self.namer,
         )
 
-    def _failure(self, item: _Item) -> Result:
+    def _failure(self, item: Item) -> Result:
         return Result(
             name=item.ref.name,
             input_path=item.ref.input_path,
@@ -144,9 +187,6 @@ class Predictor:
             namer=self.namer,
         )
 
-    def _full_map(self, grid_map: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float32]:
-        return self.geometry.map_to_image(grid_map, width, height)
-
 
 def open_model(
     model_dir: str | Path,
@@ -154,15 +194,31 @@ def open_model(
     batch_size: int = 1,
     false_alarm_rate: float | None = None,
     threshold: float | None = None,
+    *,
+    engine: str | HpiConfig | None = None,
+    say: Callable[[str], None] = log.info,
 ) -> Predictor:
     """A predictor of the model in a folder, or in a run's output folder.
 
-    Raises `ModelError` for a folder that is refused, `DeviceError` for a device that is not there, `UsageError` for a
-    rate or threshold that makes no sense.
+    `engine` is an engine's name, or how to choose one; `say` then gets the choice. Raises `ModelError` for a folder
+    that is refused, `DeviceError` for a device or engine that is not there, `UsageError` for a rate or threshold that
+    makes no sense.
     """
-    model = load_model(model_dir)
+    model, engines = _opened(load_model(model_dir), device, engine, say)
     limit = choose_limit(Calibration.from_json(model.info.calibration.model_dump()), false_alarm_rate, threshold)
-    return Predictor(model, engines_for(model.model, device), batch_size, limit)
+    return Predictor(model, engines, batch_size, limit)
+
+
+def _opened(
+    model: LoadedModel, device: str, engine: str | HpiConfig | None, say: Callable[[str], None]
+) -> tuple[LoadedModel, Sequence[Engine]]:
+    """The model, at its precision, and what runs it."""
+    if not isinstance(engine, HpiConfig):
+        return model, engines_for(model.model, device, name=engine)
+    from blemish.acceleration import accelerate  # what calibrates is not loaded where nothing is calibrated
+
+    accelerated = accelerate(model, device, engine, say)
+    return accelerated.model, accelerated.engines
 
 
 def limit_at(calibration: Calibration, rate: float | None = None) -> Limit:
@@ -187,10 +243,10 @@ def choose_limit(calibration: Calibration, rate: float | None, threshold: float 
 
 
 _Outputs = dict[str, npt.NDArray[np.float32]]
-_Done = tuple[list[_Item], _Outputs, float]
+_Done = tuple[list[Item], _Outputs, float]
 
 
-def _in_turn(engines: Sequence[Engine], batches: Iterator[list[_Item]]) -> Iterator[_Done]:
+def _in_turn(engines: Sequence[Engine], batches: Iterator[list[Item]]) -> Iterator[_Done]:
     """Every batch with its outputs and the milliseconds per image, in order; several engines work at the same time."""
     if len(engines) == 1:
         yield from (_run(engines[0], batch) for batch in batches)
@@ -205,10 +261,18 @@ def _in_turn(engines: Sequence[Engine], batches: Iterator[list[_Item]]) -> Itera
             waiting.extend(islice(tasks, 1))
 
 
-def _run(engine: Engine, batch: list[_Item]) -> _Done:
-    fitted = [item.fitted for item in batch if item.fitted is not None]
-    if not fitted:
+def _size(item: Item) -> int:
+    """Bytes of a decoded image."""
+    return 0 if isinstance(item.image, ImageError) else item.image.nbytes
+
+
+def _run(engine: Engine, batch: list[Item]) -> _Done:
+    """The network's outputs for all inputs of a batch, as many at a time as it has images, whatever their tiles."""
+    inputs = [tile for item in batch if item.inputs is not None for tile in item.inputs]
+    if not inputs:
         return batch, {}, 0.0
-    start = time.perf_counter()
-    outputs = engine.run(np.stack(fitted))
-    return batch, outputs, 1e3 * (time.perf_counter() - start) / len(fitted)
+    start, size = time.perf_counter(), len(batch)
+    done = [engine.run(np.stack(inputs[first : first + size])) for first in range(0, len(inputs), size)]
+    outputs = {name: np.concatenate([values[name] for values in done]) for name in ("score", "anomaly_map")}
+    images = sum(item.inputs is not None for item in batch)
+    return batch, outputs, 1e3 * (time.perf_counter() - start) / images

@@ -10,7 +10,7 @@ from blemish.errors import DeviceError
 if TYPE_CHECKING:
     import torch
 
-_TORCH_NAMES = {"cpu": "cpu", "gpu": "cuda", "xpu": "xpu", "npu": "npu", "mlu": "mlu", "mps": "mps"}
+_TORCH_NAMES = {"cpu": "cpu", "gpu": "cuda", "intel_gpu": "xpu", "npu": "npu", "mlu": "mlu", "mps": "mps"}
 
 
 def training_device(text: str) -> torch.device:

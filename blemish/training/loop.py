@@ -174,15 +174,21 @@ class _Run:
 
     def _note(self, done: int, loss: float, speed: float, write: Callable[[str, float, int], None]) -> None:
         rate = self.plan.rate(done - 1, self.seconds)
-        left = (self.plan.iterations - done) * min(self.plan.batch_size, self.learner.count) / max(speed, 1e-9)
         self.state.losses[done] = loss
         log.info(
             "[TRAIN] iter: %d/%d, loss: %.4f, lr: %.6f, ips: %.2f images/sec | ETA %s",
-            *(done, self.plan.iterations, loss, rate, speed),
-            time.strftime("%H:%M:%S", time.gmtime(left)),
+            *(done, self.plan.iterations, loss, rate, speed, self._time_left(done, speed)),
         )
         write("Train/loss", loss, done)
         write("Train/lr", rate, done)
+
+    def _time_left(self, done: int, speed: float) -> str:
+        """Hours, minutes and seconds to the last iteration, or to the end of the time budget if that comes first."""
+        left = (self.plan.iterations - done) * min(self.plan.batch_size, self.learner.count) / max(speed, 1e-9)
+        if self.plan.time_budget is not None:
+            left = max(0.0, min(left, self.plan.time_budget - self.seconds))
+        minutes, seconds = divmod(round(left), 60)
+        return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
 
     def _evaluate(self, done: int, write: Callable[[str, float, int], None]) -> None:
         self.learner.network.eval()

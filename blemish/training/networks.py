@@ -6,25 +6,28 @@ the last tap is computed.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blemish.backbones import Backbone, Tap, load_backbone
-from blemish.backbones.efficientnet_lite import append_lite0, read_lite0
+from blemish.backbones import Backbone, Tap
+from blemish.backbones.efficientnet_lite import append_lite0
 from blemish.errors import BackboneError, did_you_mean
 from blemish.graph import GraphBuilder
+from blemish.training.weights import EMBEDDED, TIMM_EMBEDDED, embedded_names, load_state, read_state
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 log = logging.getLogger("blemish")
 
-EMBEDDED = "efficientnet_lite0"
-_TIMM_EMBEDDED = "tf_efficientnet_lite0"
+SIDE = 32  # an input's sides are multiples of it
+# Of a transformer's blocks, those up to the map that is read: the 8th of 12, as FastFlow's authors read DeiT.
+DEPTH = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -49,40 +52,59 @@ def check_network(name: str, weights: Path | None) -> None:
         )
 
 
-def load_teacher(name: str, weights: Path | None, strides: Sequence[int]) -> Teacher:
-    """The backbone `name` with taps at `strides`, frozen, and its weights.
+def load_teacher(
+    name: str, weights: Path | None, strides: Sequence[int], size: tuple[int, int] | None = None
+) -> Teacher:
+    """The backbone `name` with taps at `strides`, frozen, and its weights, for images of `size` (height, width).
 
-    The embedded backbone needs no download. Others take `weights`, a local file in safetensors or torch's format, or
-    timm's from its hub; what is fetched is said. Raises `BackboneError` with the way out for anything that is missing.
+    The embedded backbone needs no download. Others take `weights`, a local file in safetensors, torch's or Paddle's
+    format, or timm's from its hub; what is fetched is said. Raises `BackboneError` with the way out for anything that
+    is missing or does not fit.
     """
     check_network(name, weights)
-    module = new_network(name, strides)
-    if weights is None and name == EMBEDDED:
-        state, record = _embedded_state(), load_backbone(EMBEDDED)
-    elif weights is None:
-        state, record = _hub_state(name)
-    else:
-        state, record = _file_state(weights), _record(name, f"file {weights.name}", _sha256(weights), "unknown (file)")
-    _load(module, state, name)
+    module = new_network(name, strides, size)
+    state, record = read_state(name, weights)
+    log.info("backbone %s: %s, licence %s", name, record.source, record.licence)
+    load_state(module, state, name)
     module.eval().requires_grad_(False)
+    if size is not None:
+        _check_maps(module, name, strides, size)
     taps = tuple(Tap(f"stride{s}", s, c) for s, c in zip(strides, channels_of(module), strict=True))
     return Teacher(replace(record, taps=taps), module, tuple(strides))
 
 
-def new_network(name: str, strides: Sequence[int]) -> nn.Module:
-    """A network with random weights that gives its last feature maps at `strides`."""
+def patch_stride(name: str) -> int | None:
+    """The one stride of all feature maps of a vision transformer; None for a network of several strides."""
+    strides = {level["reduction"] for level in _levels(name)}
+    return strides.pop() if len(strides) == 1 else None
+
+
+def check_strides(name: str, strides: Sequence[int]) -> None:
+    """Refuse a backbone without feature maps at `strides`, before any work."""
+    _tap_indices(name, strides)
+
+
+def new_network(name: str, strides: Sequence[int], size: tuple[int, int] | None = None) -> nn.Module:
+    """A network with random weights that gives its last feature maps at `strides`.
+
+    Of a vision transformer, whose position embeddings are made for one `size` (height, width), the block at two thirds
+    of its depth.
+    """
     import timm
 
-    timm_name = _TIMM_EMBEDDED if name == EMBEDDED else name
+    indices, patch = _tap_indices(name, strides), patch_stride(name)
+    if patch is not None and size is not None and any(side % patch for side in size):
+        raise BackboneError(
+            f"backbone {name} cuts images into patches of {patch} pixels: Model.width and Model.height must be "
+            f"multiples of {math.lcm(patch, SIDE)}, not {size[1]}x{size[0]}"
+        )
+    options: dict[str, Any] = {} if patch is None or size is None else {"img_size": size}
     try:
-        whole: Any = timm.create_model(timm_name, pretrained=False, features_only=True)
-        reductions = list(whole.feature_info.reduction())
-        indices = [reductions.index(stride) for stride in strides]
-        network = timm.create_model(timm_name, pretrained=False, features_only=True, out_indices=indices)
-    except ValueError:
-        raise BackboneError(f"backbone {name} has no feature maps at strides {', '.join(map(str, strides))}") from None
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise BackboneError(f"backbone {name} gives no feature maps ({str(error)[:200]})") from None
+        network = timm.create_model(
+            _timm_name(name), pretrained=False, features_only=True, out_indices=indices, **options
+        )
+    except _NO_FEATURES as error:
+        raise _without_features(name, error) from None
     _drop_unused(network)
     return network
 
@@ -103,10 +125,10 @@ def normalised_planes(pixels: Tensor, record: Backbone) -> Tensor:
 def append_network(
     graph: GraphBuilder, module: nn.Module, record: Backbone, pixels: str, size: tuple[int, int]
 ) -> list[str]:
-    """Append a teacher or student to a graph with uint8 `pixels` of a size (height, width); returns its taps."""
+    """Append a network to a graph with uint8 `pixels` of a size (height, width); returns its taps."""
     taps = [tap.name for tap in record.taps]
     if record.name == EMBEDDED:
-        names = {ours: theirs for theirs, ours in _embedded_names().items()}
+        names = {ours: theirs for theirs, ours in embedded_names().items()}
         weights = {names[name]: value.detach().cpu().numpy() for name, value in module.state_dict().items()}
         return append_lite0(weights, graph, pixels, *size, taps)
     from blemish.training.export import append_exported
@@ -114,99 +136,60 @@ def append_network(
     return append_exported(graph, module, record, pixels, size)
 
 
-def _embedded_names() -> dict[str, str]:
-    """The embedded weights' names -> timm's: the order of the tensors is the same."""
+@lru_cache
+def _levels(name: str) -> list[dict[str, Any]]:
+    """What timm says of the feature maps of a network, finest first; of a transformer, of its last blocks."""
     import timm
-
-    theirs = timm.create_model(_TIMM_EMBEDDED, pretrained=False).state_dict()
-    return dict(zip(read_lite0(), theirs, strict=True))
-
-
-def _embedded_state() -> dict[str, Tensor]:
-    import numpy as np
     import torch
 
-    names = _embedded_names()
-    return {names[name]: torch.from_numpy(np.array(value)) for name, value in read_lite0().items()}
-
-
-def _hub_state(name: str) -> tuple[dict[str, Tensor], Backbone]:
-    """timm's own weights; fetched with a word about what, from where and under which licence."""
-    import timm
-
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not config.has_weights:
-        raise BackboneError(f"timm has no weights for {name}: give a file, Train.pretrain_weight_path=FILE")
-    source = config.hf_hub_id or config.url or "timm"
-    licence = config.license or "unknown"
-    log.warning("fetching the weights of %s from %s, licence %s (or from the local cache)", name, source, licence)
     try:
-        model = timm.create_model(name, pretrained=True)
-    except Exception as error:  # the hub, the network and the cache each have their own errors
+        with torch.device("meta"):  # its shape alone, no weights
+            network: Any = timm.create_model(_timm_name(name), pretrained=False, features_only=True)
+    except _NO_FEATURES as error:
+        raise _without_features(name, error) from None
+    return list(network.feature_info.get_dicts())
+
+
+def _tap_indices(name: str, strides: Sequence[int]) -> list[int]:
+    """Which feature maps of the network lie at `strides`."""
+    levels = _levels(name)
+    found = {level["reduction"]: int(level["index"]) for level in levels}
+    if not set(strides) <= set(found):
+        wanted, there = (", ".join(map(str, each)) for each in (strides, found))
         raise BackboneError(
-            f"the weights of {name} cannot be fetched from {source} ({type(error).__name__}). Without a network: "
-            f"Train.pretrain_weight_path=FILE (.safetensors or .pth), or Model.backbone={EMBEDDED}, which needs none"
-        ) from None
-    state = model.state_dict()
-    record = _record(name, f"timm: {source}", _state_sha256(state), str(licence))
-    return state, record
+            f"backbone {name} has no feature maps at strides {wanted}, only at {there}: choose a convolutional one, "
+            f"such as {EMBEDDED} or resnet18"
+        )
+    if len(found) == 1 < len(levels):
+        return [round(DEPTH * (levels[-1]["index"] + 1)) - 1]
+    return [found[stride] for stride in strides]
 
 
-def _record(name: str, source: str, sha256: str, licence: str) -> Backbone:
-    """The record of a timm network: mean and deviation are those that timm states for it."""
-    import timm
-
-    config = timm.get_pretrained_cfg(name) if name != EMBEDDED else None
-    half = (0.5, 0.5, 0.5)
-    mean, std = (half, half) if config is None else (_three(config.mean), _three(config.std))
-    return Backbone(name, source, sha256, licence, mean, std, (), _no_layers)
-
-
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return float(red), float(green), float(blue)
-
-
-def _no_layers(*_: Any) -> list[str]:
-    raise BackboneError("a trained network is appended by its detector")
-
-
-def _file_state(path: Path) -> dict[str, Tensor]:
-    """The tensors in a safetensors file, or in one of torch's read by `weights_only`."""
+def _check_maps(module: nn.Module, name: str, strides: Sequence[int], size: tuple[int, int]) -> None:
+    """Refuse a network that does not take such images, or gives no maps `(n, C, h, w)` of them."""
     import torch
-    from safetensors.torch import load_file
 
+    height, width = size
     try:
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # pickle, zip and safetensors have no common base for their refusals
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise BackboneError(f"weight file {path} is refused: {reason}") from None
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
-        raise BackboneError(f"weight file {path} holds no named tensors")
-    return state
+        with torch.inference_mode():
+            shapes = [tuple(level.shape) for level in module(torch.zeros(1, 3, height, width))]
+    except Exception as error:  # whatever a network asserts of its input
+        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise BackboneError(f"backbone {name} does not take images of {width}x{height}: {said}") from None
+    expected = [(1, c, height // s, width // s) for s, c in zip(strides, channels_of(module), strict=True)]
+    if shapes != expected:
+        raise BackboneError(f"backbone {name} gives feature maps of the shapes {shapes} instead of {expected}")
 
 
-def _load(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """All tensors of the network from `state`; what belongs to layers behind the last tap is not needed."""
-    wanted = module.state_dict()
-    known = {key.replace(".", "_"): value for key, value in state.items()}  # features_only joins names by `_`
-    found = {key: state.get(key, known.get(key.replace(".", "_"))) for key in wanted}
-    optional = "num_batches_tracked"
-    missing = [key for key, value in found.items() if value is None and not key.endswith(optional)]
-    wrong = [key for key, value in found.items() if value is not None and value.shape != wanted[key].shape]
-    if missing or wrong:
-        problem = f"no `{missing[0]}`" if missing else f"`{wrong[0]}` has another shape"
-        raise BackboneError(
-            f"the weights are not those of {name}: {problem} ({len(missing) + len(wrong)} such tensors)"
-        )
-    module.load_state_dict({key: wanted[key] if value is None else value for key, value in found.items()})
+_NO_FEATURES = (RuntimeError, ValueError, AttributeError, TypeError, AssertionError)  # as timm refuses
+
+
+def _without_features(name: str, error: Exception) -> BackboneError:
+    return BackboneError(f"backbone {name} gives no feature maps ({str(error)[:200]})")
+
+
+def _timm_name(name: str) -> str:
+    return TIMM_EMBEDDED if name == EMBEDDED else name
 
 
 def _drop_unused(network: Any) -> None:
@@ -216,16 +199,3 @@ def _drop_unused(network: Any) -> None:
     stages = getattr(network, "_stage_out_idx", None)
     if stages and isinstance(getattr(network, "blocks", None), torch.nn.Sequential):
         network.blocks = network.blocks[: max(stages)]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _state_sha256(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over all tensors in order, where there is no one file to hash."""
-    digest = hashlib.sha256()
-    for name, value in state.items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

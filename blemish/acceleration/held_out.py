@@ -1,0 +1,187 @@
+"""How a lower precision scores good images that its model has not learned from, beside float32 on the same images.
+
+Three sources, by what is at hand:
+
+- New good images: the model itself judges them.
+- The training images of a detector that learns by gradient: the ones that were held out of its training are known by
+  their stored scores, and the model judges these.
+- The training images of a detector that is computed from them, such as a memory bank: the model has seen all of them,
+  and would judge them too kindly. The detector is computed twice more, each time from one half of the parts, and each
+  half is judged by the model of the other. What lower precision changes there is added to the stored leave-one-part-out
+  score of the same image, which is what float32 makes of it as a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.acceleration.planted import planted
+from blemish.calibration import Calibration, LeftOut, find_parts
+from blemish.calibration.folds import scored_by
+from blemish.config import validate_section
+from blemish.detectors import Detector, Setting, detector_class
+from blemish.detectors.patch_features import EMBEDDED, embeddings_of
+from blemish.engines import Engine, open_engine
+from blemish.errors import UsageError
+from blemish.images import Inputs
+from blemish.models import LoadedModel, short_hash
+from blemish.training_images import TrainingImages
+
+LEAST_PARTS = 20  # of new good images; fewer cannot tell a false-alarm rate of 5 %
+LEAST_SEEN = 8  # images that the model has seen, to take the ranges of activations from
+RANGE_SHARE = 4  # of new images, every fourth gives ranges where there are no others
+SAME_SCORE = 1e-4  # relative
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+# From a float32 network and images for the ranges of its activations to the engine of lower precision.
+Lower = Callable[[bytes, Inputs], Engine]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What one precision makes of the images: all float64 `(n,)`."""
+
+    good: Floats
+    peaks: Floats  # largest map values of the good images
+    planted: Floats  # of the same images with a planted defect
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Both precisions on good images that were not learned from, and float32 scores of these as the model has them."""
+
+    exact: Scores
+    lower: Scores
+    scores: Floats
+    peaks: Floats
+    parts: Ints
+    kind: str
+
+    def calibration(self, rate: float) -> Calibration:
+        """That of the lower precision."""
+        scores, peaks = self.lower.good - self.exact.good, self.lower.peaks - self.exact.peaks
+        return Calibration(self.scores + scores, self.peaks + peaks, self.parts, rate, self.kind)
+
+
+def judge_held_out(model: LoadedModel, images: TrainingImages, backbone: str, lower: Lower) -> tuple[HeldOut, Inputs]:
+    """Judge the good images as described above; also gives the images for the ranges of the final network.
+
+    Raises `UsageError` where too few of the images are new to the model, and none of the ways is open.
+    """
+    known = set(model.info.data.hashes or ())
+    digests = [short_hash(images.hashes[_file(name, images)]) for name in images.names]
+    seen = np.array([digest in known for digest in digests])  # (n,)
+    complete = len(images) == model.info.data.images and sorted(set(digests)) == sorted(known)
+    if complete and seen.all():
+        return _of_training_images(model, images, backbone, lower)
+    return _of_new_images(model, images, seen, lower)
+
+
+def _file(name: str, images: TrainingImages) -> str:
+    """The file that a name, perhaps of a page, belongs to."""
+    return name if name in images.hashes else name.rpartition("[")[0]
+
+
+def _of_new_images(
+    model: LoadedModel, images: TrainingImages, seen: npt.NDArray[np.bool_], lower: Lower
+) -> tuple[HeldOut, Inputs]:
+    inputs = images.inputs
+    parts = np.empty(0, int) if seen.all() else _parts(model, inputs.chosen(~seen))
+    ranges = seen.copy()
+    if seen.sum() < LEAST_SEEN:
+        ranges[np.flatnonzero(~seen)[parts % RANGE_SHARE == 0]] = True
+    judged = ~seen & ~ranges
+    parts = parts[judged[~seen]]
+    count = len(np.unique(parts))
+    if count < LEAST_PARTS:
+        raise UsageError(
+            f"{images.root} has good images of {count} parts that the model has not learned from and that can "
+            f"calibrate; {LEAST_PARTS} or more are needed, or all of its training images unchanged"
+        )
+    chosen = inputs.chosen(ranges)
+    engines = open_engine(model.model, "cpu"), lower(model.model, chosen)
+    exact, low = (_scores(engine, inputs.chosen(judged)) for engine in engines)
+    return HeldOut(exact, low, exact.good, exact.peaks, parts, "new good images"), chosen
+
+
+def _parts(model: LoadedModel, inputs: Inputs) -> Ints:
+    """The part that each image shows, `(n,)`; an image has the mean of its tiles' embeddings."""
+    found = embeddings_of(inputs, EMBEDDED, Setting(model.info.input.width, model.info.input.height, device="cpu"))
+    return find_parts(found.reshape(len(inputs.sizes), -1, found.shape[1]).mean(axis=1))
+
+
+def _of_training_images(
+    model: LoadedModel, images: TrainingImages, backbone: str, lower: Lower
+) -> tuple[HeldOut, Inputs]:
+    calibration = Calibration.from_json(model.info.calibration.model_dump())
+    cls = detector_class(model.info.detector.name)
+    if calibration.part_count < 2:
+        raise UsageError(
+            "the model was calibrated with one part, which cannot be left out; name a folder of new images"
+        )
+    if cls.learns:
+        return _of_images_held_out(model, images, calibration, lower)
+    if len(calibration.scores) != len(images):
+        raise UsageError("the model's calibration is not of its training images; name a folder of new good images")
+
+    inputs = images.inputs
+    exact, low = _two_fold(partial(_anew, model, backbone), inputs, calibration.parts, lower)
+    return HeldOut(exact, low, calibration.scores, calibration.peaks, calibration.parts, calibration.kind), inputs
+
+
+def _anew(model: LoadedModel, backbone: str) -> Detector:
+    """The model's detector with the parameters that it was fitted with, not yet fitted."""
+    own = dict(model.info.detector.parameters)
+    shared: dict[str, Any] = {key: own.pop(key) for key in ("preset", "seed") if key in own}
+    info, cls = model.info.input, detector_class(model.info.detector.name)
+    setting = Setting(info.width, info.height, backbone=backbone, device="cpu", **shared)
+    return cls(setting, validate_section(cls.Parameters, own, "Model"))
+
+
+def _two_fold(make: Callable[[], Detector], inputs: Inputs, parts: Ints, lower: Lower) -> tuple[Scores, Scores]:
+    """Every image judged by a detector that was computed from the half of the parts that it is not of."""
+    half = np.unique(parts, return_inverse=True)[1] % 2 == 0  # (n,)
+    exact, low = (Scores(*(np.empty(len(parts)) for _ in range(3))) for _ in range(2))
+    for held in (half, ~half):
+        network = make().fit(inputs.chosen(~held)).graph().SerializeToString()
+        engines = open_engine(network, "cpu"), lower(network, inputs.chosen(~held))
+        for all_of, engine in zip((exact, low), engines, strict=True):
+            some = _scores(engine, inputs.chosen(held))
+            all_of.good[held], all_of.peaks[held], all_of.planted[held] = some.good, some.peaks, some.planted
+    return exact, low
+
+
+def _of_images_held_out(
+    model: LoadedModel, images: TrainingImages, calibration: Calibration, lower: Lower
+) -> tuple[HeldOut, Inputs]:
+    engine, inputs = open_engine(model.model, "cpu"), images.inputs
+    scores = np.array([score for score, _ in inputs.judged(scored_by(engine, inputs))])
+    held = np.zeros(len(scores), np.bool_)
+    place = 0
+    for score in calibration.scores:  # they are in the order of the images
+        while place < len(scores) and abs(scores[place] - score) > SAME_SCORE * abs(score):
+            place += 1
+        if place == len(scores):
+            raise UsageError(
+                "the images that were held out of the training cannot be told; name a folder of new good images"
+            )
+        held[place] = True
+        place += 1
+    ranges = inputs.chosen(~held)
+    engines = engine, lower(model.model, ranges)
+    exact, low = (_scores(one, inputs.chosen(held)) for one in engines)
+    return HeldOut(exact, low, exact.good, exact.peaks, calibration.parts, calibration.kind), ranges
+
+
+def _scores(engine: Engine, inputs: Inputs) -> Scores:
+    spoilt = (planted(image, number) for number, image in enumerate(inputs.images))
+    good = LeftOut.of(inputs.judged(scored_by(engine, inputs)))
+    bad = LeftOut.of(inputs.judged(scored_by(engine, Inputs(spoilt, inputs.frame, inputs.sizes))))
+    return Scores(good.scores, good.peaks, bad.scores)

@@ -1,0 +1,124 @@
+"""What a run's model is to see of its images: the input size, the tiles, the area."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.config.sections import ModelSection
+from blemish.datasets import read_mask
+from blemish.errors import UsageError
+from blemish.images import Area, Frame, InputGeometry, Tiling, area_of, draw_polygons
+
+Mask = npt.NDArray[np.bool_]
+Sizes = list[tuple[int, int]]
+
+LONGEST_SIDE = 4096
+PIXELS = {"fast": 256 * 256, "balanced": 320 * 320, "accurate": 448 * 448}
+# All tiles together may have this many more pixels than the images: multiples of 32 seldom meet exactly.
+_ENLARGED = 1.1
+
+
+def frame_of(section: ModelSection, sizes: Sizes, fixed_size: tuple[int, int] | None) -> Frame:
+    """The frame for images of these (width, height), as the run file's `Model` section has it.
+
+    `fixed_size` is the only input (height, width) that the backbone takes. Raises `UsageError` for tiles that would
+    enlarge the images, and for a region of interest that does not fit them or leaves nothing.
+    """
+    columns, rows = section.tile_grid()
+    across, down = (1 + (count - 1) * (1 - section.overlap) for count in (columns, rows))
+    tile = _geometry(section, [(width / across, height / down) for width, height in sizes], fixed_size)
+    tiling = Tiling.of(tile.width, tile.height, columns, rows, section.overlap)
+    aspect = float(np.median([width / height for width, height in sizes]))
+    whole = InputGeometry(*tiling.size, aspect)
+    size = _median_size(sizes)
+    if tiling.count > 1:
+        _check_tiles(tiling, size)
+    return Frame(whole, tiling, _area(section, whole, size))
+
+
+def _geometry(
+    section: ModelSection, sizes: list[tuple[float, float]], fixed_size: tuple[int, int] | None
+) -> InputGeometry:
+    """The input size that was asked for, the backbone's only one, or the preset's."""
+    typical = InputGeometry.for_images(sizes, PIXELS[section.preset])
+    width, height = section.width, section.height
+    if fixed_size is not None:
+        return InputGeometry(*_only_size(fixed_size, width, height), typical.aspect)
+    if width is not None and height is None:
+        height = _side(width / typical.aspect)
+    elif height is not None and width is None:
+        width = _side(height * typical.aspect)
+    return InputGeometry(width or typical.width, height or typical.height, typical.aspect)
+
+
+def _only_size(size: tuple[int, int], width: int | None, height: int | None) -> tuple[int, int]:
+    """Width and height of a backbone that takes one size only; `UsageError` if another was asked for."""
+    if width not in (None, size[1]) or height not in (None, size[0]):
+        raise UsageError(
+            f"this backbone takes images of {size[1]}x{size[0]} only (width x height); leave out Model.width and "
+            "Model.height, or export it with a dynamic size"
+        )
+    return size[1], size[0]
+
+
+def _side(length: float) -> int:
+    """The nearest side that a model may have."""
+    return min(max(32, round(length / 32) * 32), LONGEST_SIDE)
+
+
+def _median_size(sizes: Sizes) -> tuple[int, int]:
+    """The (width, height) of the image in the middle by its number of pixels."""
+    return sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2]
+
+
+def _check_tiles(tiling: Tiling, size: tuple[int, int]) -> None:
+    (width, height), (image_width, image_height) = tiling.size, size
+    if width * height > _ENLARGED * image_width * image_height:
+        raise UsageError(
+            f"Model.tiles is {tiling.columns}x{tiling.rows}: tiles of {tiling.width}x{tiling.height} pixels show "
+            f"{width}x{height} together, but the images have {image_width}x{image_height} only; take fewer tiles, or "
+            "smaller ones by Model.width and Model.height"
+        )
+    if max(width, height) > 4 * LONGEST_SIDE:
+        raise UsageError(
+            f"Model.tiles: all tiles together may have {4 * LONGEST_SIDE} pixels a side, not {width}x{height}"
+        )
+
+
+def _area(section: ModelSection, whole: InputGeometry, size: tuple[int, int]) -> Area | None:
+    """The region of interest less what is ignored; None where neither is given."""
+    roi, ignored = (_mask(key, getattr(section, key), whole, size) for key in ("roi", "ignore"))
+    if roi is None and ignored is None:
+        return None
+    try:
+        return area_of(roi, ignored, whole.width, whole.height)
+    except UsageError as error:
+        raise UsageError(f"Model.roi and Model.ignore: {error}") from None
+
+
+def _mask(
+    key: str, given: str | list[list[list[float]]] | None, whole: InputGeometry, size: tuple[int, int]
+) -> Mask | None:
+    """A mask file or polygons over images of this (width, height)."""
+    import cv2
+
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        return draw_polygons(given, *size)
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise UsageError(f"Model.{key}: there is no file {path}")
+    mask = read_mask(path)  # (H, W)
+    height, width = mask.shape
+    if not whole.is_filled_by(width, height):
+        raise UsageError(
+            f"Model.{key}: {path} has {width}x{height} pixels, the training images {size[0]}x{size[1]}; the mask needs "
+            "their size, or at least their aspect"
+        )
+    if (width, height) == size:
+        return mask
+    return cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT).view(np.bool_)

@@ -1,0 +1,97 @@
+"""What a watched folder has been answered: a small SQLite file that outlives the process, however it ends.
+
+Each image is known by its path, size and time of change, so that a file that was overwritten counts as a new one. A
+record is in the file before its line is printed, and marked after; no power of two programs makes these two one step.
+So a process that is killed in between prints the very same line once more, and never loses or scores an image twice.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from blemish.errors import UsageError
+
+
+class Version(NamedTuple):
+    """One content of one file, as far as the file system tells: absolute path, bytes, nanoseconds of change."""
+
+    path: str
+    size: int
+    changed: int
+
+
+class Answer(NamedTuple):
+    """What was said of a version: the text, and whether the image could be read."""
+
+    version: Version
+    text: str
+    failed: bool
+
+
+_TABLE = """CREATE TABLE IF NOT EXISTS answers (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL,
+    text TEXT NOT NULL, failed INTEGER NOT NULL, said INTEGER NOT NULL
+) WITHOUT ROWID"""
+
+
+class Journal:
+    """The answers in a file; one process at a time may hold it. A context manager.
+
+    Raises `UsageError` where the file cannot be written, is no journal, or is held by another process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import sqlite3
+
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(path, timeout=0.5, isolation_level=None)
+            # the lock lasts as long as the process; a commit survives its death, and a power cut but for the last ones
+            for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
+                self._base.execute(f"PRAGMA {pragma}")
+            self._base.execute(_TABLE)
+            self._base.execute("PRAGMA user_version=1")
+        except sqlite3.OperationalError as error:
+            reason = "another watch uses it" if "locked" in str(error) else str(error)
+            raise UsageError(f"the journal {path} cannot be used: {reason}; name another with --journal") from error
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise UsageError(f"{path} is no journal of a watch: {error}; name another with --journal") from error
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._base.close()
+
+    def knows(self, version: Version) -> bool:
+        """Whether this content of this file has been answered."""
+        return self.answer_of(version) is not None
+
+    def record(self, answer: Answer) -> None:
+        """Keep an answer that is about to be said; it takes the place of that of an earlier version."""
+        row = (*answer.version, answer.text, answer.failed)
+        self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, 0)", row)
+
+    def mark_said(self, version: Version) -> None:
+        """The answer has left the process."""
+        self._base.execute("UPDATE answers SET said = 1 WHERE path = ?", version[:1])
+
+    def forget(self, version: Version) -> None:
+        """The file is gone from the folder, by us; one that comes in its place is a new one."""
+        self._base.execute("DELETE FROM answers WHERE path = ?", version[:1])
+
+    def unsaid(self) -> list[Answer]:
+        """What an earlier process recorded and may not have said."""
+        rows = self._base.execute("SELECT path, size, changed, text, failed FROM answers WHERE said = 0 ORDER BY path")
+        return [Answer(Version(*row[:3]), row[3], bool(row[4])) for row in rows]
+
+    def answer_of(self, version: Version) -> Answer | None:
+        """What was said of exactly this version."""
+        query = "SELECT text, failed FROM answers WHERE path = ? AND size = ? AND changed = ?"
+        row = self._base.execute(query, version).fetchone()
+        return None if row is None else Answer(version, row[0], bool(row[1]))
