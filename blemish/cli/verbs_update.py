@@ -12,6 +12,7 @@ from blemish.cli.logs import say
 from blemish.errors import UsageError
 
 if TYPE_CHECKING:
+    from blemish.models import UpdateInfo
     from blemish.updating import UpdateReport
 
 
@@ -77,11 +78,19 @@ def _tell(report: UpdateReport) -> None:
 
     for line in [*report.failed, *report.lines]:
         say(f"blemish: {line}")
-    for name, before, after in report.table:
-        typer.echo(f"{name}: {before} -> {after}")
+    if report.record is not None:
+        _print_change(report.record)
     typer.echo(str(report.folder))
     if report.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _print_change(record: UpdateInfo) -> None:
+    typer.echo(f"new images: {record.images}, of {record.parts} parts")
+    if record.size is not None:
+        typer.echo(f"rows: {record.size[0]} -> {record.size[1]}")
+    typer.echo(f"threshold: {record.threshold[0]:.3f} -> {record.threshold[1]:.3f}")
+    typer.echo(f"false alarms among them: {record.false_alarms[0]} -> {record.false_alarms[1]}")
 
 
 def _change_rate(model: str, rate: float) -> None:

@@ -30,16 +30,15 @@ def replace_model(old: LoadedModel, model: bytes, info: ModelInfo, verify: Verif
     """
     folder = old.folder if output is None else output
     place = Path(os.path.realpath(folder))
-    staged = sibling(place, ".tmp")  # a name that the next save removes, should this process be killed
+    beside = sibling(place, ".tmp")  # a name that a later save removes, should this process be killed
     try:
-        save_model(staged, model, info)
-        written = load_model(staged)
+        written = load_model(save_model(beside / place.name, model, info))
         verify(written)
         if output is None:
             _keep(old)
         save_model(folder, written.model, written.info)
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 
