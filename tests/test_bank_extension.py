@@ -21,6 +21,8 @@ from blemish.engines import open_engine
 from blemish.errors import ModelError
 
 Floats = npt.NDArray[np.float32]
+GOOD = [plate(seed) for seed in range(6)]
+NEW = [brighter(plate(seed)) for seed in range(50, 54)]
 SETTING = Setting(96, 96, preset="fast", device="cpu")
 ANY = Selection(1.0, 1, 10_000)
 
@@ -87,15 +89,12 @@ def test_left_out_scores_beside_rows_of_before() -> None:
 
 
 class TestStored:
-    GOOD = [plate(seed) for seed in range(6)]
-    NEW = [brighter(plate(seed)) for seed in range(50, 54)]
-
     def test_bank_and_backbone_come_back(self) -> None:
-        detector = PatchCore(SETTING).fit(self.GOOD)
+        detector = PatchCore(SETTING).fit(GOOD)
         model = detector.graph().SerializeToString()
         restored = PatchCore.restored(model, SETTING)
         assert (restored.bank.rows == detector.bank.rows).all()
-        images = np.stack(self.NEW)
+        images = np.stack(NEW)
         found, expected = (
             open_engine(network, "cpu").run(images)["anomaly_map"]
             for network in (restored.graph().SerializeToString(), model)
@@ -104,7 +103,7 @@ class TestStored:
 
     def test_again_and_again_the_network_stays_the_same(self) -> None:
         """Names in it do not grow with every update."""
-        once = PatchCore.restored(PatchCore(SETTING).fit(self.GOOD).graph().SerializeToString(), SETTING).graph()
+        once = PatchCore.restored(PatchCore(SETTING).fit(GOOD).graph().SerializeToString(), SETTING).graph()
         twice = PatchCore.restored(once.SerializeToString(), SETTING).graph()
         assert once == twice
 
@@ -112,7 +111,7 @@ class TestStored:
         from blemish.detectors import nearest_row
 
         monkeypatch.setattr(nearest_row, "DISTANCES", 144 * 100)
-        detector = PatchCore(SETTING).fit(self.GOOD)
+        detector = PatchCore(SETTING).fit(GOOD)
         model = detector.graph()
         assert sum(tensor.name.startswith("bank_fine") for tensor in model.graph.initializer) > 3
         assert (stored_bank(model.SerializeToString())[1] == detector.bank.rows).all()
@@ -121,7 +120,7 @@ class TestStored:
         ("memory", "noise"), [(1, 0.0), (2_000_000_000, 0.0), (2_000_000_000, 0.05)], ids=["stream", "whole", "noise"]
     )
     def test_extended_in_memory_or_in_a_stream(self, memory: int, noise: float) -> None:
-        model = PatchCore(SETTING).fit(self.GOOD).graph().SerializeToString()
+        model = PatchCore(SETTING).fit(GOOD).graph().SerializeToString()
         setting = Setting(96, 96, preset="fast", device="cpu", memory_budget=memory)
         restored = PatchCore.restored(model, setting, PatchCore.Parameters(noise_share=noise))
         before = restored.size
@@ -133,11 +132,25 @@ class TestStored:
         seen = engine.run(np.stack(new))["score"]
         assert len(scores) == 20 and (seen <= scores).all() and len(restored.embeddings) == 20
 
+    @pytest.mark.parametrize("light", [True, False])
+    def test_left_out_scores_are_those_of_an_update_without_the_image(self, light: bool) -> None:
+        """Exact where the bank covers the new images; under other light, right on average."""
+        model = PatchCore(SETTING).fit([plate(seed) for seed in range(24)]).graph().SerializeToString()
+        new = [brighter(plate(seed)) if light else plate(seed) for seed in range(200, 208)]
+        found = PatchCore.restored(model, SETTING).extend(new).left_out(np.arange(8))
+        assert found is not None
+        ratios = []
+        for i, (score, _) in enumerate(found):
+            without = PatchCore.restored(model, SETTING).extend([*new[:i], *new[i + 1 :]]).graph()
+            engine = open_engine(without.SerializeToString(), "cpu")
+            ratios.append(score / engine.run(new[i][None])["score"][0])
+        assert np.mean(ratios) == pytest.approx(1, abs=0.03 if light else 1e-4)
+
     @pytest.mark.parametrize("fault", ["no bank", "one tap", "other rows", "not finite", "no pooling"])
     def test_networks_that_are_not_ours(self, fault: str) -> None:
         from onnx import numpy_helper
 
-        model = PatchCore(SETTING).fit(self.GOOD[:1]).graph()
+        model = PatchCore(SETTING).fit(GOOD[:1]).graph()
         tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         if fault == "no bank":
             model = onnx.load_from_string(tiny_network())
@@ -153,5 +166,5 @@ class TestStored:
         else:
             for node in model.graph.node:
                 node.op_type = "MaxPool" if node.op_type == "AveragePool" else node.op_type
-        with pytest.raises(ModelError, match="cannot be read: .*; train the model again"):
+        with pytest.raises(ModelError, match=r"cannot be read: .*; train the model again"):
             stored_bank(model.SerializeToString())

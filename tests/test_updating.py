@@ -103,14 +103,6 @@ class TestWhatItPromises:
         assert np.median(after.scores[24:] / unseen) > 0.8
         assert (after.scores[24:] > scores(run, NEW)).all()
 
-    def test_left_out_scores_are_those_of_an_update_without_the_image(self, run: Path, tmp_path: Path) -> None:
-        """What an image scores where it is left out is what a model without it says of it."""
-        light = [brighter(image) for image in NEW]
-        without = update(run, write_all(tmp_path / "without", light[1:]), output=tmp_path / "without_one", device="cpu")
-        expected = scores(without.folder, light[:1])[0]
-        update(run, write_all(tmp_path / "all", light), device="cpu")
-        assert calibration(run).scores[24] == pytest.approx(expected, rel=0.02)
-
     def test_images_of_one_part_are_left_out_together(self, run: Path, tmp_path: Path) -> None:
         folder = write_all(tmp_path / "new", [brighter(NEW[0]), brighter(NEW[0]), *map(brighter, NEW[1:6])])
         update(run, folder, device="cpu")

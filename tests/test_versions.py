@@ -202,7 +202,8 @@ for step in range(200):
         until(step, replace if way == "forth" else lambda: bring_back(place))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     found = load_model(place)
-    whole = found.model == tiny_network(0) or load_model(place).info.history[-1].version_before[:12] in kept_versions(place)
+    kept = kept_versions(place)
+    whole = found.model == tiny_network(0) or found.info.history[-1].version_before[:12] in kept
     print(code, names[found.model], whole, flush=True)
     if code == 0:
         break
