@@ -26,7 +26,8 @@ Bytes read_file(const std::string& path) {
 }
 
 void check_size(std::uint64_t width, std::uint64_t height) {
-    if (width * height > MAX_PIXELS) throw std::runtime_error("has more than " + std::to_string(MAX_PIXELS) + " pixels");
+    if (width * height > MAX_PIXELS)
+        throw std::runtime_error("has more pixels than the limit of " + std::to_string(MAX_PIXELS));
 }
 
 // The orientation, 1 to 8, in an EXIF block; 1 where it says none.
@@ -86,7 +87,8 @@ Image read_jpeg(const Bytes& bytes) {
     jpeg_save_markers(&jpeg, JPEG_APP0 + 1, 0xFFFF);
     jpeg_read_header(&jpeg, TRUE);
     check_size(jpeg.image_width, jpeg.image_height);
-    if (jpeg.num_components == 4) throw std::runtime_error("is a CMYK JPEG file, which is not supported; save it as RGB");
+    if (jpeg.num_components == 4)
+        throw std::runtime_error("is a CMYK JPEG file, which is not supported; save it as RGB");
     jpeg.out_color_space = JCS_RGB;
     jpeg_start_decompress(&jpeg);
     Image image(int(jpeg.output_width), int(jpeg.output_height));
@@ -104,7 +106,7 @@ Image read_jpeg(const Bytes& bytes) {
 
 struct Png {
     Bytes::const_iterator next, end;
-    png_structp state = png_create_read_struct(PNG_LIBPNG_VER_STRING, nullptr, fail, [](png_structp, png_const_charp) {});
+    png_structp state = png_create_read_struct(PNG_LIBPNG_VER_STRING, nullptr, fail, ignore);
     png_infop info = png_create_info_struct(state);
 
     explicit Png(const Bytes& bytes) : next(bytes.begin()), end(bytes.end()) {
@@ -116,6 +118,7 @@ struct Png {
         });
     }
     ~Png() { png_destroy_read_struct(&state, &info, nullptr); }
+    static void ignore(png_structp, png_const_charp) {}
     [[noreturn]] static void fail(png_structp, png_const_charp reason) {
         throw std::runtime_error(std::string("is a damaged PNG file: ") + reason);
     }
@@ -124,9 +127,10 @@ struct Png {
 Image read_png(const Bytes& bytes, int bit_depth) {
     Png png(bytes);
     png_read_info(png.state, png.info);
-    Image image;
-    check_size(png_get_image_width(png.state, png.info), png_get_image_height(png.state, png.info));
-    image = Image(int(png_get_image_width(png.state, png.info)), int(png_get_image_height(png.state, png.info)));
+    const int width = int(png_get_image_width(png.state, png.info));
+    const int height = int(png_get_image_height(png.state, png.info));
+    check_size(width, height);
+    Image image(width, height);
     png_set_expand(png.state);
     png_set_strip_alpha(png.state);
     png_set_gray_to_rgb(png.state);

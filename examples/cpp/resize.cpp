@@ -38,7 +38,8 @@ Image average_blocks(const Image& image, int width, int height) {
                 for (int v = 0; v < down; v++)
                     for (int u = 0; u < across; u++) sum += image.pixel(x * across + u, y * down + v)[c];
                 // OpenCV rounds halves up in blocks of 2 x 2, elsewhere to even
-                small.pixel(x, y)[c] = across == 2 && down == 2 ? std::uint8_t((sum + 2) >> 2) : rounded(float(sum) * scale);
+                const bool is_pair = across == 2 && down == 2;
+                small.pixel(x, y)[c] = is_pair ? std::uint8_t((sum + 2) >> 2) : rounded(float(sum) * scale);
             }
     return small;
 }
@@ -86,12 +87,14 @@ Image interpolate(const Image& image, int width, int height) {
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++)
             for (int c = 0; c < 3; c++) {
-                const auto at = [&, p = across[x]](int row) {
-                    return image.pixel(p.first, row)[c] * p.weight_first + image.pixel(p.second, row)[c] * p.weight_second;
+                const Pair p = across[x], q = down[y];
+                const auto at = [&](int row) {
+                    const int left = image.pixel(p.first, row)[c], right = image.pixel(p.second, row)[c];
+                    return p.weight_first * left + p.weight_second * right;
                 };
-                const Pair p = down[y];
-                large.pixel(x, y)[c] = std::uint8_t(((p.weight_first * (at(p.first) >> 4) >> 16) +
-                                                     (p.weight_second * (at(p.second) >> 4) >> 16) + 2) >> 2);
+                const int above = q.weight_first * (at(q.first) >> 4) >> 16;
+                const int below = q.weight_second * (at(q.second) >> 4) >> 16;
+                large.pixel(x, y)[c] = std::uint8_t((above + below + 2) >> 2);
             }
     return large;
 }
