@@ -6,7 +6,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <stdexcept>
 
 #include <jpeglib.h>
@@ -22,7 +21,10 @@ Bytes read_file(const std::string& path) {
     if (std::filesystem::is_directory(path)) throw std::runtime_error("is a folder; name image files");
     std::ifstream file(path, std::ios::binary);
     if (!file) throw std::runtime_error("cannot be opened");
-    return Bytes(std::istreambuf_iterator<char>(file), {});
+    Bytes bytes(std::filesystem::file_size(path));
+    file.read(reinterpret_cast<char*>(bytes.data()), std::streamsize(bytes.size()));
+    bytes.resize(std::size_t(file.gcount()));
+    return bytes;
 }
 
 void check_size(std::uint64_t width, std::uint64_t height) {
