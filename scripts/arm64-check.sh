@@ -41,7 +41,7 @@ emulated() {
 }
 
 install_blemish() {
-    "$@" -m pip install --quiet --only-binary :all: --constraint "$folder/constraints.txt" \
+    "$@" -m pip install --quiet --no-compile --only-binary :all: --constraint "$folder/constraints.txt" \
         --target "$folder/site" "$folder"/blemish-*.whl
 }
 
