@@ -44,7 +44,7 @@ clean:  ## remove what these targets have made
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installing takes minutes, so it is done again only when one of these two files has changed.
-.venv/installed: EXTRAS := [pdf,train,tune,openvino,decode,test]
+.venv/installed: EXTRAS := [pdf,train,tune,openvino,decode,serve,postgres,parquet,mqtt,opcua,test]
 .venv/installed .venv-base/installed: pyproject.toml constraints.txt | system
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
 		{ echo 'Blemish needs Python 3.10 to 3.13; name one with: make PYTHON=python3.12 ...' >&2; exit 1; }

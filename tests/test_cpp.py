@@ -87,7 +87,7 @@ def rising_network() -> bytes:
 
 @pytest.fixture(scope="module")
 def checksum(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    info = tiny_info(output=OutputInfo(map_height=1, map_width=1))
+    info = tiny_info(format_version=3, output=OutputInfo(map_height=1, map_width=1))  # the newest
     return save_model(tmp_path_factory.mktemp("checksum") / "model", checksum_network(), info)
 
 
@@ -298,7 +298,7 @@ def models_to_refuse(folder: Path) -> dict[str, Path]:
     export_model(plain, "ort", folder / "phone")
     edits = {
         "damaged": ('"format"', '"format'),
-        "newer": ('"format_version": 1', '"format_version": 3'),
+        "newer": ('"format_version": 1', '"format_version": 4'),
         "other": ("blemish-model", "another-thing"),
         "zero": ('"width": 16', '"width": 0'),
     }

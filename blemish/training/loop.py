@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +14,6 @@ import numpy.typing as npt
 
 from blemish.errors import BlemishError
 from blemish.training.checkpoints import State, read_checkpoint, write_checkpoint
-from blemish.training.depthwise import depthwise_gradients_in_float32
 from blemish.training.plan import Plan
 from blemish.training.scalars import scalar_writer
 
@@ -28,7 +26,8 @@ log = logging.getLogger("blemish")
 Advance = Callable[[int, int, str], None]  # done, total, detail
 
 CLIP = 1.0  # largest norm of the gradient; a rate of 0.4 diverges now and then without
-PATIENT_STEPS = 200  # a network that has learned nothing after so many batches will not
+PATIENT_STEPS = 200  # a network that has learned nothing after so many batches will not,
+FALLING = 0.98  # unless its criterion still falls at least to this share of the best before
 
 
 class TrainingError(BlemishError):
@@ -82,9 +81,7 @@ def train(learner: Learner, plan: Plan, advance: Advance) -> Outcome:
         run.resume()
     if plan.batch_size > learner.count:
         log.warning("Train.batch_size %d: there are %d images to learn from", plan.batch_size, learner.count)
-    on_cpu = run.device.type == "cpu" and plan.mixed_precision
-    with depthwise_gradients_in_float32(learner.network) if on_cpu else nullcontext():
-        run.learn(advance)
+    run.learn(advance)
     return Outcome(run.state, run.finish())
 
 
@@ -210,7 +207,8 @@ class _Run:
         if not math.isfinite(criterion):
             raise TrainingError(f"the loss on held-out images is {criterion} after {done} iterations: {_GENTLER}")
         learned = criterion < self.learner.ignorance
-        if not learned and done >= self.plan.warmup + PATIENT_STEPS:
+        learns = criterion < FALLING * min(self.state.criteria.values(), default=0.0)  # slowly, but it does
+        if not learned and not learns and done >= self.plan.warmup + PATIENT_STEPS:
             raise TrainingError(
                 f"the network has collapsed: after {done} iterations it tells images no better than one answer to "
                 f"everything would (loss {criterion:.4f}, that answer {self.learner.ignorance:.4f}): {_GENTLER}"
