@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+SYSTEM :=
 
 # The versions of everything, what builds the package included. Newer releases of pip want the second name for that.
 export PIP_CONSTRAINT := constraints.txt
@@ -21,6 +22,7 @@ demo: .venv-base/installed  ## the base package alone into .venv-base, then a fi
 
 test: export OMP_NUM_THREADS := 1
 test: export OPENBLAS_NUM_THREADS := 1
+test: SYSTEM := test
 test: system lint  ## set up all there is, then lint, types, direction of imports, and the tests
 	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
@@ -31,7 +33,7 @@ lint: .venv/installed  ## style, types and the direction of imports
 	.venv/bin/lint-imports
 
 system:
-	@PYTHON='$(PYTHON)' scripts/system-packages.sh
+	@PYTHON='$(PYTHON)' scripts/system-packages.sh $(SYSTEM)
 
 pins:  ## bring constraints.txt in line with pyproject.toml; `make pins UPGRADE=--upgrade` takes the newest of all
 	PYTHON='$(PYTHON)' scripts/pin.sh $(UPGRADE)
