@@ -30,7 +30,7 @@ async function start() {
   at("trouble").hidden = true;
   const missing = lacking();
   if (missing) return fail(`This browser is too old: it lacks ${missing}. Any browser of 2023 or later will do.`);
-  const kept = await keepForOffline(say);
+  const kept = await keepForOffline(say).catch(() => false); // browsers refuse this in several ways
   const colours = await fetch("colours.json").then((answer) => answer.json()).catch(() => null);
   if (!colours) return fail("colours.json is missing or damaged. Copy the whole exported folder.");
   say("Loading the model …");
@@ -118,4 +118,4 @@ function runsOn({ backend, threads, note }, kept) {
   return `${where}${note ? ` (${note})` : ""}. Nothing leaves this device.${kept ? "" : insecure}`;
 }
 
-start();
+start().catch((error) => fail(`The page cannot be started: ${error.message}.`));

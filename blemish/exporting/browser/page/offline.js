@@ -1,14 +1,9 @@
 // Registers the worker that keeps the page; once it is there, one reload isolates the page, which threads need.
 
-// True where the page is kept; never returns where it reloads. Without a secure origin there is nothing to keep with.
+// True where the page is kept; never returns where it reloads, and throws where the browser does not want it. Without a secure origin there is nothing to keep with.
 export async function keepForOffline(say) {
   if (!("serviceWorker" in navigator) || !isSecureContext) return false;
-  let registration;
-  try {
-    registration = await navigator.serviceWorker.register("sw.js");
-  } catch {
-    return false;
-  }
+  const registration = await navigator.serviceWorker.register("sw.js");
   if (!registration.active) say("Storing everything on this device …");
   if (!(await isActive(registration))) return false;
   if (!crossOriginIsolated && takeFirstTry()) {
