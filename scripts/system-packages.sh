@@ -4,6 +4,8 @@ set -eu
 
 missing=
 "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"  # the virtual environments
+command -v npm >/dev/null || missing="$missing npm"  # onnxruntime-web, and nodejs with it
+command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$missing chromium"  # the exported page
 command -v openssl >/dev/null || missing="$missing openssl"  # the certificate of the HTTPS test
 
 [ -n "$missing" ] || exit 0

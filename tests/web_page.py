@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, sync_playwright
 
 LOADING = 30_000  # ms; two cores, and a runtime of 14 MB to compile
 OWN_HOST_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
@@ -41,11 +41,18 @@ def served(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def chromium(*flags: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright, launched(playwright.chromium, *flags) as browser:
+        yield browser
+
+
+@contextmanager
+def launched(kind: BrowserType, *flags: str) -> Iterator[Browser]:
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert found, "the tests of the page need Chromium; scripts/system-packages.sh installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", OWN_HOST_ONLY, *flags])
+    browser = kind.launch(executable_path=found, args=["--no-sandbox", OWN_HOST_ONLY, *flags])
+    try:
         yield browser
+    finally:
         browser.close()
 
 
@@ -53,8 +60,8 @@ def opened(context: BrowserContext, address: str) -> Page:
     """The page, ready to inspect."""
     page = context.new_page()
     page.goto(address)
-    page.wait_for_selector("body[data-ready], #trouble:visible", timeout=LOADING)
-    assert page.locator("body[data-ready]").count(), page.inner_text("#trouble")
+    page.wait_for_selector("#status:text-matches('^(Ready|Not ready)')", timeout=LOADING)
+    assert page.is_hidden("#trouble"), page.inner_text("#trouble")
     return page
 
 

@@ -68,4 +68,6 @@ def _from_archive(file: Path) -> dict[str, bytes]:
 
 
 def _incomplete(given: Path, missing: str) -> UsageError:
-    return UsageError(f"{given} is not a whole onnxruntime-web: {missing} is missing; get it by `npm pack {runtime_version()}`")
+    return UsageError(
+        f"{given} is not a whole onnxruntime-web: {missing} is missing; get it by `npm pack {runtime_version()}`"
+    )
