@@ -77,8 +77,8 @@ def test_whatever_is_no_image_gets_one_line(page: Page, tmp_path: Path) -> None:
     transparent.save(webp, "WEBP", lossless=True)
     files = {
         "text.png": b"hello", "empty.png": b"", "huge.png": huge, "cut.png": png[:-300], "cut.jpg": jpeg[:-300],
-        "damaged.png": png[:200] + bytes([png[200] ^ 1]) + png[201:], "page.pdf": b"%PDF-1.7", "clear.webp": webp.getvalue(),
-        "scan.png": encoded("TIFF"),
+        "damaged.png": png[:200] + bytes([png[200] ^ 1]) + png[201:], "page.pdf": b"%PDF-1.7",
+        "clear.webp": webp.getvalue(), "scan.png": encoded("TIFF"),
     }  # fmt: skip
     assert refusals(page, tmp_path, files) == {
         "text.png": "text.png: is not an image that can be read (JPEG, PNG, WebP, BMP)",
@@ -271,7 +271,7 @@ class TestRuntime:
                 file.add(model / "model.json", "package/dist/model.json")
         elif kind == "text":
             given.write_text("hello")
-        with pytest.raises(UsageError, match="is not a whole onnxruntime-web|cannot be read as onnxruntime-web"):
+        with pytest.raises(UsageError, match=r"is not a whole onnxruntime-web|cannot be read as onnxruntime-web"):
             export_model(model, "browser", tmp_path / "page", runtime=given)
         assert not (tmp_path / "page").exists()
 
