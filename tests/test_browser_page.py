@@ -165,6 +165,27 @@ def test_it_works_offline_isolated_and_asks_no_other_server(exported: Path, brow
     assert {url for url in asked if not url.startswith((address, f"blob:{address}"))} <= {"https://example.com/"}
 
 
+def test_a_new_export_replaces_the_kept_one_when_its_tabs_are_closed(copy: Path, browser: Any, tmp_path: Path) -> None:
+    image = write(tmp_path / "plate.png", plate(1))
+    other = save_model(tmp_path / "other", tiny_network(5.0), tiny_info())
+    with served(copy) as address, browser.new_context() as context:
+        page = opened(context, address)
+        (first,) = inspect(page, [image])
+        for file in sorted(export_model(other, "browser", tmp_path / "new").iterdir()):
+            if file.is_file():
+                shutil.copy(file, copy / file.name)
+        page.reload()
+        page.wait_for_selector("#status:text-matches('^Ready')", timeout=LOADING)
+        (second,) = inspect(page, [image])
+        page.evaluate("""async () => {
+            const registration = await navigator.serviceWorker.ready;
+            while (!registration.waiting) await new Promise((settle) => setTimeout(settle, 50));
+        }""")
+        page.close()
+        (third,) = inspect(opened(context, address), [image])
+    assert second["score"] == first["score"] and third["score"] == pytest.approx(first["score"] + 5)
+
+
 def test_the_graphics_processor_is_used_or_its_refusal_stated(page: Page) -> None:
     said = page.locator("#runs-on:text-matches('graphics processor')")
     said.wait_for(timeout=LOADING)
