@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+SYSTEM :=
 
 # The versions of everything, what builds the package included. Newer releases of pip want the second name for that.
 export PIP_CONSTRAINT := constraints.txt
@@ -14,6 +15,7 @@ export PIP_ROOT_USER_ACTION := ignore
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
+install: SYSTEM := install
 install: .venv/installed vendor  ## everything, torch included, into .venv (6 GB)
 
 demo: .venv-base/installed  ## the base package alone into .venv-base, then a first look at output/quickstart
@@ -21,6 +23,7 @@ demo: .venv-base/installed  ## the base package alone into .venv-base, then a fi
 
 test: export OMP_NUM_THREADS := 1
 test: export OPENBLAS_NUM_THREADS := 1
+test: SYSTEM := test
 test: system vendor lint  ## set up all there is, then lint, types, direction of imports, and the tests
 	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
@@ -31,7 +34,7 @@ lint: .venv/installed  ## style, types and the direction of imports
 	.venv/bin/lint-imports
 
 system:
-	@PYTHON='$(PYTHON)' scripts/system-packages.sh
+	@PYTHON='$(PYTHON)' scripts/system-packages.sh $(SYSTEM)
 
 vendor: system  ## onnxruntime-web, for `blemish export --format browser` and for wheels
 	@scripts/vendor-onnxruntime-web.sh
@@ -46,7 +49,7 @@ clean:  ## remove what these targets have made
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installing takes minutes, so it is done again only when one of these two files has changed.
-.venv/installed: EXTRAS := [pdf,train,tune,openvino,decode,test]
+.venv/installed: EXTRAS := [pdf,train,tune,openvino,decode,serve,postgres,parquet,mqtt,opcua,test]
 .venv/installed .venv-base/installed: pyproject.toml constraints.txt | system
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
 		{ echo 'Blemish needs Python 3.10 to 3.13; name one with: make PYTHON=python3.12 ...' >&2; exit 1; }
