@@ -77,8 +77,8 @@ def test_whatever_is_no_image_gets_one_line(page: Page, tmp_path: Path) -> None:
     transparent.save(webp, "WEBP", lossless=True)
     files = {
         "text.png": b"hello", "empty.png": b"", "huge.png": huge, "cut.png": png[:-300], "cut.jpg": jpeg[:-300],
-        "damaged.png": png[:200] + bytes([png[200] ^ 1]) + png[201:], "page.pdf": b"%PDF-1.7", "clear.webp": webp.getvalue(),
-        "scan.png": encoded("TIFF"),
+        "damaged.png": png[:200] + bytes([png[200] ^ 1]) + png[201:], "page.pdf": b"%PDF-1.7",
+        "clear.webp": webp.getvalue(), "scan.png": encoded("TIFF"),
     }  # fmt: skip
     assert refusals(page, tmp_path, files) == {
         "text.png": "text.png: is not an image that can be read (JPEG, PNG, WebP, BMP)",
@@ -163,6 +163,27 @@ def test_it_works_offline_isolated_and_asks_no_other_server(exported: Path, brow
         assert "Failed to fetch" in elsewhere
     assert first["score"] == second["score"]
     assert {url for url in asked if not url.startswith((address, f"blob:{address}"))} <= {"https://example.com/"}
+
+
+def test_a_new_export_replaces_the_kept_one_when_its_tabs_are_closed(copy: Path, browser: Any, tmp_path: Path) -> None:
+    image = write(tmp_path / "plate.png", plate(1))
+    other = save_model(tmp_path / "other", tiny_network(5.0), tiny_info())
+    with served(copy) as address, browser.new_context() as context:
+        page = opened(context, address)
+        (first,) = inspect(page, [image])
+        for file in sorted(export_model(other, "browser", tmp_path / "new").iterdir()):
+            if file.is_file():
+                shutil.copy(file, copy / file.name)
+        page.reload()
+        page.wait_for_selector("#status:text-matches('^Ready')", timeout=LOADING)
+        (second,) = inspect(page, [image])
+        page.evaluate("""async () => {
+            const registration = await navigator.serviceWorker.ready;
+            while (!registration.waiting) await new Promise((settle) => setTimeout(settle, 50));
+        }""")
+        page.close()
+        (third,) = inspect(opened(context, address), [image])
+    assert second["score"] == first["score"] and third["score"] == pytest.approx(first["score"] + 5)
 
 
 def test_the_graphics_processor_is_used_or_its_refusal_stated(page: Page) -> None:
@@ -271,7 +292,7 @@ class TestRuntime:
                 file.add(model / "model.json", "package/dist/model.json")
         elif kind == "text":
             given.write_text("hello")
-        with pytest.raises(UsageError, match="is not a whole onnxruntime-web|cannot be read as onnxruntime-web"):
+        with pytest.raises(UsageError, match=r"is not a whole onnxruntime-web|cannot be read as onnxruntime-web"):
             export_model(model, "browser", tmp_path / "page", runtime=given)
         assert not (tmp_path / "page").exists()
 

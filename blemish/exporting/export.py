@@ -29,8 +29,8 @@ def export_model(model: str | Path, format_name: str, output: Path, runtime: Pat
     """Write a model in a format of `FORMATS` to the folder `output`, and return that.
 
     `model` is a model folder or a run's output folder. An earlier export is replaced, a model folder only by the format
-    `onnx`, anything else never. A failure leaves what was there. `runtime` is a folder or .tgz of onnxruntime-web for the
-    format `browser`, in the place of the one in the package.
+    `onnx`, anything else never. A failure leaves what was there. `runtime` is a folder or .tgz of onnxruntime-web, for
+    the format `browser`, in the place of the one in the package.
 
     Raises `UsageError` for an unknown format or one whose package is missing, `ModelError` for a folder that is no
     model, for a place that is taken, and where the exported network gives other values than the model.

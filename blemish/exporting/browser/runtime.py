@@ -33,8 +33,8 @@ def runtime_files(given: Path | None = None) -> dict[str, bytes]:
     if given is None:
         if not all((VENDORED / name).is_file() for name in FILES):
             raise UsageError(
-                "the format browser needs onnxruntime-web, which this copy of Blemish does not hold: run "
-                f"scripts/vendor-onnxruntime-web.sh in it, or `npm pack {runtime_version()}` and give the file as --runtime"
+                "the format browser needs onnxruntime-web, which this copy of Blemish does not hold: run scripts/"
+                f"vendor-onnxruntime-web.sh in it, or `npm pack {runtime_version()}` and give the file as --runtime"
             )
         return {name: (VENDORED / name).read_bytes() for name in FILES}
     try:

@@ -9,10 +9,10 @@ self.addEventListener("install", (event) => {
   event.waitUntil(keepAll());
 });
 
+// It begins once no tab has the older page any more: files of two exports must not meet.
 async function keepAll() {
   const cache = await caches.open(CACHE);
   await cache.addAll(FILES.map((name) => new Request(name, { cache: "reload" })));
-  await self.skipWaiting();
 }
 
 self.addEventListener("activate", (event) => {
