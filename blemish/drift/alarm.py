@@ -51,7 +51,9 @@ class DriftAlarm:
     """Watches one model's stream. Not for several threads at once.
 
     Args:
-        calibration: float `(n,)`, scores of good images with their own part left out: `Calibration.scores`; or none.
+        calibration: float `(n,)`, scores that the stream is compared with from its first image on; without them, with
+            its own earlier ones. `Calibration.scores` were made by leaving images out, and can differ from those of
+            new images by so much that a sound line raises the alarm.
         alpha: the chance that it ever alarms in a stream that does not change.
         tolerance: the share of images that may be defects without being a drift.
         reference: statistics of good images; without them, those of the first `REFERENCE` images of the stream.

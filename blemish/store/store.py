@@ -112,7 +112,7 @@ class Store:
             confirmed=by_review["confirmed"],
         )
 
-    def trend(self, filter: Filter | None = None, bucket: timedelta | None = None, last: int = 100_000) -> list[Bucket]:
+    def trend(self, filter: Filter | None = None, bucket: timedelta | None = None, last: int = 20_000) -> list[Bucket]:
         """The last so many inspections in stretches of time, oldest first, without the empty ones.
 
         Without `bucket`, the stretches are chosen so that there are about fifty.

@@ -77,8 +77,9 @@ def _inspections() -> None:
         sa.Column("note", sa.Text),
         sqlite_autoincrement=True,
     )
-    op.create_index("inspections_model", "inspections", ["model", "version", "id"])
+    op.create_index("inspections_model", "inspections", ["model", "id"])
     op.create_index("inspections_verdict", "inspections", ["is_anomalous", "id"])
+    op.create_index("inspections_counts", "inspections", ["is_anomalous", "review"])
     op.create_index("inspections_review", "inspections", ["review", "id"])
 
 
