@@ -53,7 +53,7 @@ def test_a_warm_up_longer_than_the_training_is_cut_to_its_half() -> None:
 
 def test_a_time_budget_ends_the_training_and_its_schedule(tmp_path: Path) -> None:
     outcome = run(Tiny(pause=0.01), tiny_plan(tmp_path, iterations=100_000, time_budget=0.3))
-    assert 1 < outcome.state.step < 200 and [outcome.state.step] == list(outcome.state.criteria)[-1:]
+    assert 1 <= outcome.state.step < 200 and [outcome.state.step] == list(outcome.state.criteria)[-1:]
     assert Plan(iterations=1000, warmup=0, time_budget=10).rate(1, 10) == pytest.approx(0, abs=1e-12)
 
 
@@ -136,6 +136,12 @@ def test_a_collapsed_network_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "blemish"):
         run(learner, tiny_plan(None, iterations=20))
     assert "too few to learn anything" in caplog.text
+
+
+def test_a_network_that_learns_by_heart_has_not_collapsed() -> None:
+    learner = Tiny()
+    learner.criterion = lambda: 2 * learner.ignorance  # type: ignore[method-assign]
+    assert run(learner, tiny_plan(None, iterations=300)).state.step == 300
 
 
 def test_a_network_that_learns_slowly_has_not_collapsed() -> None:
