@@ -25,6 +25,8 @@ if [ "${1-}" = test ]; then
     need_file /usr/include/png.h libpng-dev
     need_file /usr/include/jpeglib.h libjpeg-dev
     need_file /usr/include/nlohmann/json.hpp nlohmann-json3-dev
+    need_file "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | head -n 1)" postgresql  # the tests start a cluster
+    need_file /usr/sbin/mosquitto mosquitto  # and a broker
 fi
 
 [ -n "$missing" ] || exit 0
