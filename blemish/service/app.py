@@ -1,0 +1,57 @@
+"""The app: routes, their errors and the gate before them, around one `Service`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Depends, FastAPI
+
+from blemish import __version__
+from blemish.errors import UsageError
+from blemish.service import errors, health, kserve, metrics, models, paddlex, pages
+from blemish.service.core import Service
+from blemish.service.gate import Gate
+from blemish.service.recording import InspectionStore
+from blemish.service.settings import Settings
+from blemish.service.tokens import TokenFile, require
+
+
+def create_app(settings: Settings, store: InspectionStore | None = None) -> FastAPI:
+    """The service as an ASGI app, its models loaded; `store` is closed with it.
+
+    Raises `ModelError` for a model that is refused, and `UsageError` for an address that others can reach while there
+    is no token.
+    """
+    tokens = TokenFile(settings.output)
+    if not settings.is_local and not len(tokens):
+        raise UsageError(
+            f"{settings.host} can be reached from other machines, and there is no token: make one with "
+            "`blemish serve --create-token admin`, or listen on 127.0.0.1"
+        )
+    service = Service(settings, store)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(service.close)
+
+    app = FastAPI(
+        title="Blemish",
+        version=__version__,
+        description="Says of images whether they are anomalous, how surely, and where.",
+        lifespan=lifespan,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    app.state.service, app.state.tokens = service, tokens if len(tokens) else None
+    app.add_middleware(Gate, service=service)
+    errors.install(app)
+    for public in (health.router, paddlex.health_router, kserve.health_router):
+        app.include_router(public)
+    app.include_router(metrics.router, dependencies=[Depends(require("viewer"))])
+    app.include_router(pages.router, dependencies=[Depends(require("viewer"))])
+    for router in (paddlex.router, models.router, models.admin_router, kserve.router):
+        app.include_router(router)  # each route says itself what it needs
+    return app

@@ -1,0 +1,32 @@
+"""Pictures of a result as the bytes of an image file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.pipeline.drawing import draw_heat_map, draw_overlay
+
+if TYPE_CHECKING:
+    from blemish.pipeline import Result
+
+
+def heat_map_png(result: Result) -> bytes:
+    """The heat map on the absolute colour scale, at the original size."""
+    assert result.anomaly_map is not None and result.pixel_threshold is not None
+    return _encoded(".png", draw_heat_map(result.anomaly_map, result.pixel_threshold))
+
+
+def overlay_jpeg(result: Result) -> bytes:
+    """The image under the map's colours, with contours at the threshold."""
+    assert result.image is not None and result.anomaly_map is not None and result.pixel_threshold is not None
+    return _encoded(".jpg", draw_overlay(result.image, result.anomaly_map, result.pixel_threshold))
+
+
+def _encoded(suffix: str, picture: npt.NDArray[np.uint8]) -> bytes:
+    import cv2
+
+    fine = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    return bytes(cv2.imencode(suffix, picture[..., ::-1], fine)[1])
