@@ -39,6 +39,15 @@ def serve(
         float, typer.Option(help="Batches grow while an image is answered within so many ms.", metavar="MS")
     ] = 200.0,
     max_body: Annotated[int, typer.Option(min=1, help="The largest request, in MB.", metavar="MB")] = 64,
+    max_waiting: Annotated[
+        int, typer.Option(min=1, help="Images that are accepted and not answered.", metavar="N")
+    ] = 256,
+    head_timeout: Annotated[float, typer.Option(help="Until a request's head is there.", metavar="SECONDS")] = 10.0,
+    body_timeout: Annotated[float, typer.Option(help="Until a request's body is there.", metavar="SECONDS")] = 60.0,
+    keep: Annotated[
+        Literal["none", "anomalous", "all"],
+        typer.Option(help="Of which inspections the image and the map are kept.", metavar="WHICH"),
+    ] = "anomalous",
     rate: Annotated[float | None, typer.Option(help="Requests a second that one client may make.", metavar="N")] = None,
     allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Read images from public URLs.")] = False,
     name: Annotated[
@@ -55,10 +64,11 @@ def serve(
     _check_installed()
     from blemish.config import choose_engine
     from blemish.service import ModelSource, Settings
-    from blemish.service.tokens import TokenFile
+    from blemish.store import open_store
 
     if create_token is not None:
-        print(TokenFile(output).create(create_token, create_token))  # noqa: T201
+        with open_store(store, output) as kept:
+            typer.echo(kept.tokens.create(create_token, create_token))
         return
     settings = Settings(
         models=tuple(ModelSource.of(model) for model in models or []),
@@ -71,6 +81,11 @@ def serve(
         workers=workers,
         max_latency_ms=max_latency,
         max_body=max_body << 20,
+        max_waiting=max_waiting,
+        max_images=min(64, max_waiting),
+        header_timeout=head_timeout,
+        body_timeout=body_timeout,
+        keep_images=keep,
         rate=rate,
         allow_urls=allow_urls,
         hosts=tuple(name or ()),

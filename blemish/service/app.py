@@ -13,19 +13,19 @@ from blemish.errors import UsageError
 from blemish.service import errors, health, kserve, metrics, models, paddlex, pages
 from blemish.service.core import Service
 from blemish.service.gate import Gate
-from blemish.service.recording import InspectionStore
 from blemish.service.settings import Settings
-from blemish.service.tokens import TokenFile, require
+from blemish.service.tokens import Guard, require
+from blemish.store import Store
 
 
-def create_app(settings: Settings, store: InspectionStore | None = None) -> FastAPI:
+def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     """The service as an ASGI app, its models loaded; `store` is closed with it.
 
     Raises `ModelError` for a model that is refused, and `UsageError` for an address that others can reach while there
     is no token.
     """
-    tokens = TokenFile(settings.output)
-    if not settings.is_local and not len(tokens):
+    guard = Guard(None if store is None else store.tokens)
+    if guard.is_open and not settings.is_local:
         raise UsageError(
             f"{settings.host} can be reached from other machines, and there is no token: make one with "
             "`blemish serve --create-token admin`, or listen on 127.0.0.1"
@@ -45,7 +45,7 @@ def create_app(settings: Settings, store: InspectionStore | None = None) -> Fast
         redoc_url=None,
         separate_input_output_schemas=False,
     )
-    app.state.service, app.state.tokens = service, tokens if len(tokens) else None
+    app.state.service, app.state.guard = service, guard
     app.add_middleware(Gate, service=service)
     errors.install(app)
     for public in (health.router, paddlex.health_router, kserve.health_router):

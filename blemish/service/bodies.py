@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi import Request
 from python_multipart.exceptions import MultipartParseError
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
 
 from blemish.service.errors import ServiceError
 
@@ -35,7 +34,7 @@ async def read_files(request: Request, most: int) -> list[tuple[str, bytes]]:
 async def _form_files(request: Request, most: int) -> list[tuple[str, bytes]]:
     try:
         form = await request.form(max_files=most, max_fields=most)
-    except (MultiPartException, MultipartParseError) as error:
+    except MultipartParseError as error:  # starlette itself refuses what else can be wrong with a form
         raise ServiceError(400, "bad_form", f"the multipart form cannot be read: {error}") from error
     try:
         parts = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
 from fastapi import Request
 
@@ -21,12 +22,13 @@ from blemish.pipeline import Result, open_model
 from blemish.service.batching import Worker
 from blemish.service.budgets import Memory, Quota
 from blemish.service.metrics import Metrics
+from blemish.service.recording import Recorder
 from blemish.service.registry import Registry, Version
 from blemish.service.settings import Settings
 from blemish.service.shelf import Shelf
 
 if TYPE_CHECKING:
-    from blemish.service.recording import InspectionStore
+    from blemish.store import Inspection, Store
 
 # The decoded image, its map as the network's cells and in full, the mask, and a picture of it.
 BYTES_PER_PIXEL = 16
@@ -38,11 +40,30 @@ _Done = TypeVar("_Done")
 log = logging.getLogger("blemish.service")
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One image that came with a request: where it came from, its file where it was one, and the memory it may take."""
+
+    ref: ImageRef
+    cost: int
+    source: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Judged(Generic[_Done]):
+    """What is answered of an image, and its number in the store."""
+
+    answer: _Done
+    inspection: int | None
+
+
 class Service:
     """Models, threads and bounds of one app; `app.state.service`."""
 
-    def __init__(self, settings: Settings, store: InspectionStore | None = None) -> None:
+    def __init__(self, settings: Settings, store: Store | None = None) -> None:
         self.settings, self.store = settings, store
+        self._recorder = None if store is None else Recorder(store, settings.keep_images)
         self.metrics = Metrics()
         self.registry = Registry(self._open)
         self.bodies = Quota(settings.body_memory, "too many large requests at a time")
@@ -68,19 +89,11 @@ class Service:
         """The image behind a URL of a public address; `ImageError` for any other, and where URLs are off."""
         return await asyncio.get_running_loop().run_in_executor(self._fetchers, fetch, url, self.settings.limits)
 
-    def refs(self, data: bytes, name: str) -> Iterator[ImageRef]:
-        """The images in the bytes of a file."""
-        return expand_bytes(data, name, self.settings.limits)
-
-    def cost(self, data: bytes) -> int:
-        """Memory that judging an image of these bytes takes at most, from its header."""
-        kind = image_format(data)
-        try:
-            width, height = (0, 0) if kind in (None, "PDF") else image_size(data, str(kind))
-        except ValueError:
-            return len(data)  # it will be refused
-        most = self.settings.max_pixels if kind == "PDF" else width * height
-        return len(data) + BYTES_PER_PIXEL * min(most, self.settings.max_pixels)
+    def pictures(self, data: bytes, name: str, source: str | None) -> list[Picture]:
+        """The images in the bytes of a file: one, or its pages; `source` is its name where nothing else is known."""
+        cost = self._cost(data)
+        refs = islice(expand_bytes(data, name, self.settings.limits), self.settings.max_images + 1)
+        return [Picture(ref, cost, source or name, data) for ref in refs]
 
     @contextmanager
     def admitted(self, images: int) -> Iterator[None]:
@@ -89,26 +102,45 @@ class Service:
             yield
 
     async def judge(
-        self, name: str, version: Version, ref: ImageRef, cost: int, answer: Callable[[Result], _Done]
-    ) -> _Done:
+        self, name: str, version: Version, picture: Picture, answer: Callable[[Result], _Done]
+    ) -> Judged[_Done]:
         """What `answer` makes, in the pool, of one image's result; its memory is given back afterwards.
 
-        The result of an image that cannot be read has an `error`. What is recorded is so before this returns.
+        The result of an image that cannot be read has an `error`; that of any other is recorded before this returns.
         """
-        async with self.memory.hold(cost):
-            item = await self.in_pool(version.predictor.prepare, ref)
+        async with self.memory.hold(picture.cost):
+            item = await self.in_pool(version.predictor.prepare, picture.ref)
             result = await asyncio.wrap_future(version.worker.submit(item))
-            start = perf_counter()
-            answered = await self.in_pool(answer, result)
-            self.metrics.stages.labels("answer").observe(perf_counter() - start)
             self.metrics.count_verdict(name, result)
-            return answered
+            with self.metrics.stage("answer"):
+                answered, inspection = await self.in_pool(self._answered, name, version, picture, result, answer)
+        with self.metrics.stage("record"):
+            number = None if inspection is None or self._recorder is None else await self._recorder.record(inspection)
+        return Judged(answered, number)
 
     async def judge_all(
-        self, name: str, version: Version, refs: Sequence[tuple[ImageRef, int]], answer: Callable[[Result], _Done]
-    ) -> list[_Done]:
-        """The answers of several images with their costs, in order."""
-        return list(await asyncio.gather(*(self.judge(name, version, ref, cost, answer) for ref, cost in refs)))
+        self, name: str, version: Version, pictures: Sequence[Picture], answer: Callable[[Result], _Done]
+    ) -> list[Judged[_Done]]:
+        """The answers of several images, in order."""
+        return list(await asyncio.gather(*(self.judge(name, version, picture, answer) for picture in pictures)))
+
+    def _answered(
+        self, name: str, version: Version, picture: Picture, result: Result, answer: Callable[[Result], _Done]
+    ) -> tuple[_Done, Inspection | None]:
+        answered = answer(result)
+        if self._recorder is None or result.error is not None:
+            return answered, None
+        return answered, self._recorder.inspection(name, version, result, picture.source, picture.data)
+
+    def _cost(self, data: bytes) -> int:
+        """Memory that judging an image of these bytes takes at most, from its header."""
+        kind = image_format(data)
+        try:
+            width, height = (0, 0) if kind in (None, "PDF") else image_size(data, str(kind))
+        except ValueError:
+            return len(data)  # it will be refused
+        most = self.settings.max_pixels if kind == "PDF" else width * height
+        return len(data) + BYTES_PER_PIXEL * min(most, self.settings.max_pixels)
 
     def close(self) -> None:
         """Finish what was begun, then end every thread."""

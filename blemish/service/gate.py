@@ -19,6 +19,7 @@ from blemish.service.errors import ServiceError, error_response
 _MOST_CLIENTS = 10_000  # whose rates are remembered
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _LINGER = 10.0  # seconds
+_PROBES = ("/health", "/v1/health/live", "/v1/health/ready", "/v2/health/live", "/v2/health/ready")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 log = logging.getLogger("blemish.service")
@@ -61,7 +62,8 @@ class Gate:
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        self._rates.count(_client(scope))
+        if scope["path"] not in _PROBES:
+            self._rates.count(_client(scope))
         host, origin = headers.get("host", ""), headers.get("origin")
         settings = self._service.settings
         # a page of another site that resolves its name to this machine would get past the browser's same-origin rule

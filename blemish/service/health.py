@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from blemish.errors import StoreError
 from blemish.service.core import service_of
 from blemish.service.errors import ServiceError
 
@@ -29,4 +32,9 @@ async def ready(request: Request) -> State:
     service = service_of(request)
     if not service.registry.names():
         raise ServiceError(503, "not_ready", "no model is loaded")
+    if service.store is not None:
+        try:
+            await asyncio.to_thread(service.store.ping)
+        except StoreError:
+            raise ServiceError(503, "not_ready", "the store does not answer") from None
     return State(status="ready")

@@ -23,7 +23,7 @@ from blemish.errors import ImageError
 from blemish.images import ImageRef
 from blemish.pipeline import Result
 from blemish.service.bodies import read_body
-from blemish.service.core import BYTES_PER_PIXEL, Service, service_of
+from blemish.service.core import BYTES_PER_PIXEL, Picture, Service, service_of
 from blemish.service.errors import ServiceError
 from blemish.service.schemas import body_of
 from blemish.service.settings import NAME
@@ -216,20 +216,18 @@ async def infer(request: Request, name: ModelName, version: str | None = None) -
     """Outputs that are not asked for by name are score, p_value, threshold, is_anomalous and anomaly_map."""
     service = service_of(request)
     body = await read_body(request)
-    content, refs = await service.in_pool(_parse, service, body, request.headers.get(_LENGTH))
+    content, pictures = await service.in_pool(_parse, service, body, request.headers.get(_LENGTH))
     wanted = _wanted(content)
-    with service.admitted(len(refs)), service.registry.lease(name, version) as (found, leased):
-        values = await service.judge_all(found, leased, refs, partial(_values, names=list(wanted)))
+    with service.admitted(len(pictures)), service.registry.lease(name, version) as (found, leased):
+        judged = await service.judge_all(found, leased, pictures, partial(_values, names=list(wanted)))
         head = {"model_name": found, "model_version": leased.id}
     if isinstance(content.get("id"), str):
         head["id"] = content["id"]
-    return await service.in_pool(_answer, head, wanted, values)
+    return await service.in_pool(_answer, head, wanted, [one.answer for one in judged])
 
 
-def _parse(
-    service: Service, body: bytes, header_length: str | None
-) -> tuple[dict[str, Any], list[tuple[ImageRef, int]]]:
-    """The JSON part, and the images with what they cost."""
+def _parse(service: Service, body: bytes, header_length: str | None) -> tuple[dict[str, Any], list[Picture]]:
+    """The JSON part, and the images."""
     content, rest = split_body(body, header_length)
     inputs = content.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -241,24 +239,22 @@ def _parse(
     data = None if size is None else rest[:size]
     if tensor["datatype"] == "BYTES":
         files = read_strings(tensor, data)
-        refs = [
-            (next(service.refs(file, f"image {i}")), service.cost(file)) for i, file in enumerate(files[: most + 1])
-        ]
+        pictures = [service.pictures(file, f"image {i}", None)[0] for i, file in enumerate(files[: most + 1])]
     else:
-        refs = _arrays(service, read_pixels(tensor, data))
-    if len(refs) > most:
+        pictures = _arrays(service, read_pixels(tensor, data))
+    if len(pictures) > most:
         raise bad_tensor(f"the request holds more than {most} images")
-    return content, refs
+    return content, pictures
 
 
-def _arrays(service: Service, pixels: npt.NDArray[np.uint8]) -> list[tuple[ImageRef, int]]:
+def _arrays(service: Service, pixels: npt.NDArray[np.uint8]) -> list[Picture]:
     if pixels.ndim != 4 or pixels.shape[3] != 3:
         raise bad_tensor(f"the image tensor is [N, H, W, 3], not {list(pixels.shape)}")
     size = pixels.shape[1] * pixels.shape[2]
     if size > service.settings.max_pixels:
         raise bad_tensor(f"an image of {size} pixels is larger than the limit of {service.settings.max_pixels}")
     return [
-        (ImageRef(None, None, PurePosixPath(f"image_{i}.png"), partial(_same, image)), BYTES_PER_PIXEL * size)
+        Picture(ImageRef(None, None, PurePosixPath(f"image_{i}.png"), partial(_same, image)), BYTES_PER_PIXEL * size)
         for i, image in enumerate(pixels)  # (H, W, 3)
     ]
 
@@ -274,7 +270,7 @@ def _wanted(content: dict[str, Any]) -> dict[str, bool]:
     if outputs is None or outputs == []:
         return dict.fromkeys(_USUAL, usual)
     if not isinstance(outputs, list) or not all(
-        isinstance(one, dict) and one.get("name") in _OUTPUTS for one in outputs
+        isinstance(one, dict) and isinstance(one.get("name"), str) and one["name"] in _OUTPUTS for one in outputs
     ):
         raise bad_tensor(f"outputs are {', '.join(_OUTPUTS)}")
     return {one["name"]: _is_set(one, "binary_data", usual) for one in outputs}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
@@ -49,6 +52,13 @@ class Metrics:
         self.verdicts.labels(model, (result.label or "error").lower()).inc()
         for stage, ms in result.timings.items():
             self.stages.labels(stage).observe(ms / 1e3)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measures what the block takes."""
+        start = perf_counter()
+        yield
+        self.stages.labels(name).observe(perf_counter() - start)
 
     def note_batch(self, size: int, waited_ms: float) -> None:
         """A batch begins, its first image having waited so long."""

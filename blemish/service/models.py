@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from blemish.errors import BlemishError, ImageError, ModelError
 from blemish.pipeline import Result
 from blemish.service.bodies import read_body, read_files
-from blemish.service.core import Service, service_of
+from blemish.service.core import Judged, Service, service_of
 from blemish.service.errors import ServiceError
 from blemish.service.pictures import heat_map_png
 from blemish.service.registry import Model, Version
@@ -96,6 +96,9 @@ async def predict(
     request: Request,
     name: ModelName,
     version: Annotated[str | None, Query(description="instead of the active one", pattern="^[0-9a-f]{12}$")] = None,
+    source: Annotated[
+        str | None, Query(description="where the images come from, for the record", max_length=200)
+    ] = None,
     mask: Annotated[bool, Query(description="with the mask, run-length encoded, as `pred`")] = False,
 ) -> Response:
     """The body is one image file, or a multipart form with one or many.
@@ -107,21 +110,18 @@ async def predict(
     files = await read_files(request, service.settings.max_images)
     wants_picture = "image/png" in request.headers.get("accept", "")
     with service.registry.lease(name, version) as (found, leased):
-        refs = await service.in_pool(
-            lambda: [(ref, service.cost(data)) for file, data in files for ref in service.refs(data, file)]
+        pictures = await service.in_pool(
+            lambda: [picture for file, data in files for picture in service.pictures(data, file, source)]
         )
-        if len(refs) > (1 if wants_picture else service.settings.max_images):
-            most = "one image has a heat map" if wants_picture else f"at most {service.settings.max_images} are judged"
-            raise ServiceError(400, "too_many_images", f"the request holds {len(refs)} images; {most} at a time")
-        answer = _picture if wants_picture else partial(_record, mask=mask)
-        with service.admitted(len(refs)):
-            answers: list[Any] = await service.judge_all(found, leased, refs, answer)
-    if wants_picture:
-        return Response(answers[0], media_type="image/png")
-    errors = [record["error"] for record in answers]
-    if all(errors):
-        raise ImageError(errors[0])
-    return JSONResponse({"results": answers})
+        most = 1 if wants_picture else service.settings.max_images
+        if len(pictures) > most:
+            raise ServiceError(400, "too_many_images", f"the request holds more images than {most}")
+        with service.admitted(len(pictures)):
+            if wants_picture:
+                drawn = await service.judge(found, leased, pictures[0], _picture)
+                return Response(drawn.answer, media_type="image/png")
+            judged = await service.judge_all(found, leased, pictures, partial(Result.to_dict, mask=mask))
+    return _results(judged)
 
 
 @admin_router.post(
@@ -212,8 +212,11 @@ def _picture(result: Result) -> bytes:
     return heat_map_png(result)
 
 
-def _record(result: Result, mask: bool) -> dict[str, Any]:
-    return result.to_dict(mask)
+def _results(judged: list[Judged[dict[str, Any]]]) -> Response:
+    errors = [one.answer["error"] for one in judged]
+    if all(errors):
+        raise ImageError(errors[0])
+    return JSONResponse({"results": [one.answer | {"inspection": one.inspection} for one in judged]})
 
 
 def _model(model: Model) -> ModelModel:

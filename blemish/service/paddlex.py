@@ -37,6 +37,7 @@ class PaddlexRequest(BaseModel):
     image: str
     visualize: bool | None = Field(default=None, description="null: as the service is set")
     model: str | None = Field(default=None, description="a model's name; the first one without it")
+    source: str | None = Field(default=None, description="where the image comes from, for the record", max_length=200)
 
 
 class PaddlexHealth(BaseModel):
@@ -87,10 +88,10 @@ async def image_anomaly_detection(request: Request) -> Response:
     if data is None:
         data = await service.fetch(asked.image)
     draw = service.settings.visualize if asked.visualize is None else asked.visualize
+    picture = (await service.in_pool(service.pictures, data, "image", asked.source))[0]
     with service.admitted(1), service.registry.lease(asked.model) as (name, version):
-        ref = next(service.refs(data, "image"))
-        body = await service.judge(name, version, ref, service.cost(data), partial(_answer, draw=draw))
-    return Response(body, media_type="application/json")
+        judged = await service.judge(name, version, picture, partial(_answer, draw=draw))
+    return Response(judged.answer, media_type="application/json")
 
 
 def _parse(body: bytes) -> tuple[PaddlexRequest, bytes | None]:

@@ -48,6 +48,7 @@ class ResultModel(BaseModel):
     pred: dict[str, Any] | None = Field(default=None, description="COCO run-length encoding; only where asked for")
     timings: dict[str, float]
     error: str | None
+    inspection: int | None = Field(description="its number in the store; null where it is not kept")
 
 
 class Results(BaseModel):

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from blemish.errors import UsageError
 from blemish.service.app import create_app
 from blemish.service.settings import Settings
+from blemish.store import open_store
 
 _SPARE_FILES = 128  # besides the sockets: models, the store, thumbnails
 
@@ -36,7 +37,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         ) from error
     with listening:
         config = uvicorn.Config(
-            create_app(settings),
+            create_app(settings, open_store(settings.store, settings.output)),
             http=_protocol(settings, _most_connections(settings.max_connections)),
             ws="none",
             lifespan="on",

@@ -96,8 +96,9 @@ class Settings:
             raise UsageError(f"the port is {self.port}; it must be between 0 and 65535")
         if min(self.workers, self.max_body, self.max_pixels, self.max_images) < 1:
             raise UsageError("workers, largest body, pixels and images of a request must be 1 or more")
-        if not self.max_latency_ms > 0 or (self.rate is not None and not self.rate > 0):
-            raise UsageError("the latency and the rate must be more than 0")
+        positive = (self.max_latency_ms, self.header_timeout, self.body_timeout, 1 if self.rate is None else self.rate)
+        if not all(value > 0 for value in positive):
+            raise UsageError("latency, time-outs and rate must be more than 0")
         if self.max_waiting < self.max_images:
             raise UsageError(f"{self.max_waiting} waiting images are fewer than the {self.max_images} of a request")
 
