@@ -175,7 +175,7 @@ def test_the_heat_map_as_a_picture(client: httpx.Client) -> None:
         ("bottle/predict", {"files": {"a": b"hello"}}, 400, "unreadable_image"),
         ("bottle/predict", {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400, "bad_request"),
         ("nobody/predict", {"content": b"x"}, 404, "no_such_model"),
-        ("%2e%2e/predict", {"content": b"x"}, 404, "not_found"),
+        ("%2e%2e/predict", {"content": b"x"}, 422, "invalid_request"),
         ("bottle/predict?version=000000000000", {"content": b"x"}, 404, "no_such_version"),
         ("bottle/predict?version=../../etc", {"content": b"x"}, 422, "invalid_request"),
     ],

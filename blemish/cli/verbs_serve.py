@@ -23,7 +23,7 @@ OUTPUT = Path("output/serve")
 def serve(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="A model folder or a training's output folder, or NAME=FOLDER.", metavar="MODEL..."),
+        typer.Argument(help="A model folder or a run's output, or NAME=FOLDER.", metavar="MODEL..."),
     ] = None,
     *,
     host: Annotated[str, typer.Option(help="The address to listen on.", metavar="HOST")] = "127.0.0.1",

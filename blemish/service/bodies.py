@@ -26,7 +26,7 @@ async def read_files(request: Request, most: int) -> list[tuple[str, bytes]]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _form_files(request, most)
-    if kind in ("application/json", "application/x-www-form-urlencoded"):
+    if kind == "application/json":  # what curl and urllib call a body of bytes is no reason to refuse it
         raise ServiceError(415, "unsupported_media_type", "send the image's bytes as the body, or a multipart form")
     return [("image", await read_body(request))]
 

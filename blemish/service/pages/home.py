@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from fastapi import APIRouter, Request
-from jinja2 import Environment, PackageLoader, select_autoescape
+from jinja2 import Environment, PackageLoader
 from starlette.responses import HTMLResponse
 
 from blemish import __version__
@@ -18,9 +18,9 @@ router = APIRouter(include_in_schema=False)
 async def home(request: Request) -> HTMLResponse:
     """The models with their thresholds."""
     models = service_of(request).registry.models()
-    return HTMLResponse(_templates().get_template("home.html").render(models=models, release=__version__))
+    return HTMLResponse(_templates().get_template("home.html.j2").render(models=models, release=__version__))
 
 
 @cache
 def _templates() -> Environment:
-    return Environment(loader=PackageLoader("blemish.service.pages"), autoescape=select_autoescape())
+    return Environment(loader=PackageLoader("blemish.service.pages"), autoescape=True)
