@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import signal
@@ -159,6 +160,7 @@ def test_a_page_of_another_site_gets_nothing(client: httpx.Client) -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "cross_site")
     own = str(client.base_url).rstrip("/")
     assert client.post(**post, headers={"Origin": own}).status_code == 200  # type: ignore[arg-type]
+    assert client.post(**post, headers={"Origin": "http://[::1"}).status_code == 403  # type: ignore[arg-type]
     rebound = client.get("/v1/models", headers={"Host": "evil.example"})
     assert rebound.status_code == 421 and "bottle" not in rebound.text
 
@@ -246,6 +248,20 @@ def test_tokens_and_roles(folder: Path, tmp_path: Path) -> None:
     kept = (tmp_path / "store.db").read_bytes()
     for token in (viewer, operator, admin):
         assert len(token) > 40 and token not in told and token.encode() not in kept
+
+
+def test_logs_as_json(folder: Path, tmp_path: Path) -> None:
+    with serving(folder, "--output", tmp_path, "--json-logs") as running, running.client() as client:
+        client.post("/v1/models/bottle/predict?source=hall", content=b"no image")
+        client.get("/nowhere?token=secret")
+    lines = [json.loads(line) for line in running.said if line.startswith("{")]
+    requests = [line for line in lines if line["message"] == "request"]
+    assert [(line["route"], line["status"]) for line in requests] == [
+        ("/v1/models/{name}/predict", 400),
+        ("other", 404),
+    ]
+    assert all(line["client"] == "127.0.0.1" and line["ms"] > 0 for line in requests)
+    assert "secret" not in "".join(running.said)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -48,6 +49,10 @@ def serve(
         Literal["none", "anomalous", "all"],
         typer.Option(help="Of which inspections the image and the map are kept.", metavar="WHICH"),
     ] = "anomalous",
+    keep_days: Annotated[float | None, typer.Option(help="Forget inspections that are older.", metavar="DAYS")] = None,
+    keep_count: Annotated[
+        int | None, typer.Option(min=0, help="Forget all but so many inspections.", metavar="N")
+    ] = None,
     rate: Annotated[float | None, typer.Option(help="Requests a second that one client may make.", metavar="N")] = None,
     allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Read images from public URLs.")] = False,
     name: Annotated[
@@ -64,7 +69,7 @@ def serve(
     _check_installed()
     from blemish.config import choose_engine
     from blemish.service import ModelSource, Settings
-    from blemish.store import open_store
+    from blemish.store import Retention, open_store
 
     if create_token is not None:
         with open_store(store, output) as kept:
@@ -86,6 +91,9 @@ def serve(
         header_timeout=head_timeout,
         body_timeout=body_timeout,
         keep_images=keep,
+        retention=None
+        if keep_days is None and keep_count is None
+        else Retention(max_age=None if keep_days is None else timedelta(days=keep_days), max_count=keep_count),
         rate=rate,
         allow_urls=allow_urls,
         hosts=tuple(name or ()),

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
 from blemish import __version__
-from blemish.errors import UsageError
+from blemish.errors import StoreError, UsageError
 from blemish.service import errors, health, kserve, metrics, models, paddlex, pages
 from blemish.service.core import Service
 from blemish.service.gate import Gate
 from blemish.service.settings import Settings
 from blemish.service.tokens import Guard, require
 from blemish.store import Store
+
+_HOUR = 3600.0  # seconds
+
+log = logging.getLogger("blemish.service")
 
 
 def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
@@ -34,7 +39,9 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        forgetting = asyncio.create_task(_forget(service))
         yield
+        forgetting.cancel()
         await asyncio.to_thread(service.close)
 
     app = FastAPI(
@@ -55,3 +62,14 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     for router in (paddlex.router, models.router, models.admin_router, kserve.router):
         app.include_router(router)  # each route says itself what it needs
     return app
+
+
+async def _forget(service: Service) -> None:
+    """Once an hour, what the store need not keep any longer."""
+    store, policy = service.store, service.settings.retention
+    while store is not None and policy is not None:
+        try:
+            await asyncio.to_thread(store.retain, policy)
+        except StoreError as error:
+            log.warning("the store could not be cleared: %s", error)
+        await asyncio.sleep(_HOUR)

@@ -69,8 +69,13 @@ class Gate:
         # a page of another site that resolves its name to this machine would get past the browser's same-origin rule
         if settings.is_local and _name(host) not in (*_LOCAL, settings.host, *settings.hosts):
             raise ServiceError(421, "wrong_host", "this service listens on the local machine only, under its own name")
-        if origin is not None and scope["method"] not in _SAFE and urlsplit(origin).netloc != host:
+        if origin is not None and scope["method"] not in _SAFE and not self._is_own(origin, host):
             raise ServiceError(403, "cross_site", "requests from pages of other sites are refused")
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        """Whether a page of this service asks, under the name that the browser knows, or that a proxy has for it."""
+        netloc = origin.partition("://")[2]
+        return netloc == host or _name(netloc) in self._service.settings.hosts
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")

@@ -11,6 +11,7 @@ from typing import Literal
 from blemish.config import HpiConfig
 from blemish.errors import UsageError
 from blemish.images import Limits
+from blemish.store import Retention
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _OWN_FOLDERS = ("inference", "best_model")  # of a run's output folder; they name nothing
@@ -52,10 +53,11 @@ class Settings:
         max_connections: beyond it, the connection that has waited longest for a request is closed.
         header_timeout: for the first line and the headers; `body_timeout` for the whole body.
         stop_timeout: what is accepted has that long to be finished on SIGTERM.
-        rate: requests a second from one client or token, None for no such limit; bursts of twice as many pass.
+        rate: requests a second from one address, None for no such limit; bursts of twice as many pass.
         allow_urls: read images from http(s) URLs of public addresses.
         visualize: whether PaddleX's route draws where the request says nothing.
         keep_images: of which inspections the store keeps the image and the map.
+        retention: what the store forgets, looked at every hour; None keeps everything.
         hosts: names that a browser may know this service by, besides its address.
     """
 
@@ -82,6 +84,7 @@ class Settings:
     allow_urls: bool = False
     visualize: bool = True
     keep_images: Literal["none", "anomalous", "all"] = "anomalous"
+    retention: Retention | None = None
     json_logs: bool = False
     hosts: tuple[str, ...] = field(default=())
 
