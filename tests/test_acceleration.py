@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -88,8 +89,11 @@ class TestChoice:
             *('{"engine": ["openvino"], "times_ms": {"openvino": 1}}', "[" * 60_000),
         ],
     )
-    def test_a_damaged_memory_is_ignored_and_replaced(self, model: LoadedModel, tmp_path: Path, text: str) -> None:
+    def test_a_damaged_memory_is_ignored_and_replaced(
+        self, model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+    ) -> None:
         lines: list[str] = []
+        monkeypatch.setattr(choice, "median_times", partial(median_times, seconds=0.0))
         accelerate(model, "cpu", HpiConfig(), lines.append)
         (place,) = (tmp_path / "cache" / "engines").iterdir()
         place.write_text(text)

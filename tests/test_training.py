@@ -53,7 +53,7 @@ def test_a_warm_up_longer_than_the_training_is_cut_to_its_half() -> None:
 
 def test_a_time_budget_ends_the_training_and_its_schedule(tmp_path: Path) -> None:
     outcome = run(Tiny(pause=0.01), tiny_plan(tmp_path, iterations=100_000, time_budget=0.3))
-    assert 1 < outcome.state.step < 200 and [outcome.state.step] == list(outcome.state.criteria)[-1:]
+    assert 1 <= outcome.state.step < 200 and [outcome.state.step] == list(outcome.state.criteria)[-1:]
     assert Plan(iterations=1000, warmup=0, time_budget=10).rate(1, 10) == pytest.approx(0, abs=1e-12)
 
 
@@ -66,7 +66,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_weights(tmp_path: Path) -> 
         deadline = time.monotonic() + 120
         while not list(cut.glob("iter_8")) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(0.12)  # some batches after the checkpoint
+        time.sleep(0.35)  # some batches after the checkpoint
         process.send_signal(signal.SIGKILL)
         process.wait()
     last = checkpoints(cut)[0]

@@ -46,7 +46,8 @@ class Camera:
 
     def start(self, grey: int) -> None:
         camera, self.grey = self, grey
-        self.on.set()
+        on = self.on = threading.Event()  # of its own: a thread of before must not go on
+        on.set()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -56,7 +57,7 @@ class Camera:
                 part = cv2.imencode(".jpg", np.full((HEIGHT, WIDTH, 3), camera.grey, np.uint8))[1].tobytes()
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(part)}\r\n\r\n".encode()
                 try:
-                    while camera.on.is_set():
+                    while on.is_set():
                         self.wfile.write(head + part + b"\r\n")
                         time.sleep(0.02)
                 except OSError:
