@@ -96,9 +96,7 @@ class Journal:
 
     def answer_of(self, version: Version) -> Answer | None:
         """What was said of exactly this version."""
-        rows = self._run(
-            "SELECT text, failed FROM answers WHERE path = ? AND size = ? AND changed = ?", _row(version)
-        )
+        rows = self._run("SELECT text, failed FROM answers WHERE path = ? AND size = ? AND changed = ?", _row(version))
         return Answer(version, _text(rows[0][0]), bool(rows[0][1])) if rows else None
 
     def _run(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
