@@ -240,11 +240,11 @@ def test_without_openvino_the_command_is_named(tiny: Path, tmp_path: Path, monke
 class TestCommand:
     def test_it_prints_the_folder_and_predicts(self, usual: FitReport, good: Path, tmp_path: Path) -> None:
         done = blemish("export", usual.output, "--format", "onnx", cwd=tmp_path)
-        assert (done.code, done.stdout, done.stderr) == (0, "output/export\n", "")
+        assert (done.code, done.stdout, done.stderr) == (0, "output/export/onnx\n", "")
         image = sorted(good.iterdir())[0]
         rows = [
             json.loads(blemish("predict", model, image, "--json", cwd=tmp_path).stdout)
-            for model in (usual.output, "output/export")
+            for model in (usual.output, "output/export/onnx")
         ]
         assert rows[0]["score"] == rows[1]["score"]
 

@@ -209,6 +209,8 @@ def test_the_address_is_checked_again_at_a_redirect(server: str, monkeypatch: py
 SPECIAL = """
     127.0.0.1 10.1.2.3 192.168.0.1 172.16.9.9 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1 240.0.0.1 255.255.255.255
     ::1 :: fe80::1 fe80::1%eth0 fc00::1 ff02::1 ::ffff:10.0.0.1 2002:7f00:1::
+    64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b:1::a9fe:a9fe ::127.0.0.1 ::ffff:0:7f00:1 2002:a9fe:a9fe:: fec0::1
+    2001:0:a9fe:a9fe::1 2001:0:808:808::80ff:fffe 2001:0:808:808::f7f7:f7f7 100::1
 """
 
 
@@ -217,7 +219,9 @@ def test_special_addresses_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
+)
 def test_global_addresses_are_public(address: str) -> None:
     assert is_public(address)
 

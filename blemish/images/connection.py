@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket
+    from ipaddress import IPv4Address, IPv6Address
     from ssl import SSLSocket
+
+# IPv4-compatible, IPv4-translated, and NAT64's well-known prefix (RFC 6052); its local prefix is never global, and
+# Teredo's (2001::/32) neither
+_LAST_32_BITS = ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96")
 
 
 class NotPublicError(Exception):
@@ -77,8 +82,25 @@ def _cut(channel: socket.socket) -> None:
 
 def is_public(address: str) -> bool:
     """Whether an IP address, or the IPv4 address that it carries inside, is a global unicast one."""
-    from ipaddress import ip_address
+    from ipaddress import IPv6Address, ip_address
 
     ip = ip_address(address.partition("%")[0])
-    ip = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None) or ip
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+    return _is_global_unicast(_carried(ip) or ip if isinstance(ip, IPv6Address) else ip)
+
+
+def _is_global_unicast(ip: IPv4Address | IPv6Address) -> bool:
+    special = ip.is_multicast or ip.is_reserved or ip.is_unspecified or getattr(ip, "is_site_local", False)
+    return ip.is_global and not special
+
+
+def _carried(ip: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address to which a translator or tunnel would bring an IPv6 address."""
+    from ipaddress import IPv4Address, ip_network
+
+    if ip.ipv4_mapped is not None:
+        return ip.ipv4_mapped
+    if ip.sixtofour is not None:
+        return ip.sixtofour
+    if any(ip in ip_network(prefix) for prefix in _LAST_32_BITS):
+        return IPv4Address(int(ip) & 0xFFFFFFFF)
+    return None

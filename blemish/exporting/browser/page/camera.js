@@ -27,9 +27,9 @@ export class Camera {
       this.close();
       this.onTrouble("The camera has gone; connect it and open it again.");
     });
-    at("camera").hidden = false;
     at("video").srcObject = this.stream;
-    await at("video").play();
+    await at("video").play(); // before that there is no frame to inspect
+    at("camera").hidden = false;
     await this.listCameras();
   }
 
