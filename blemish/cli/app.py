@@ -22,6 +22,7 @@ from blemish.cli import (
     verbs_selftest,
     verbs_serve,
     verbs_tune,
+    verbs_update,
     verbs_watch,
 )
 from blemish.errors import UsageError, did_you_mean
@@ -175,6 +176,7 @@ app.command()(verbs.train)
 app.command()(verbs.evaluate)
 app.command()(verbs.predict)
 app.command()(verbs_watch.watch)
+app.command()(verbs_update.update)
 app.command()(verbs_serve.serve)
 app.command()(verbs_export.export)
 app.command()(verbs.models)

@@ -35,7 +35,8 @@ def storable(inspection: Inspection) -> Inspection:
         json.dumps([dict(region) for region in inspection.regions], allow_nan=False)
     except (TypeError, ValueError) as error:
         raise UsageError(f"the regions of an inspection must be JSON: {error}") from None
-    return replace(inspection, **{name: clean(getattr(inspection, name)) for name in _TEXTS})
+    texts: dict[str, Any] = {name: clean(getattr(inspection, name)) for name in _TEXTS}
+    return replace(inspection, **texts)
 
 
 def write_patiently(database: Database, inspections: Sequence[Inspection]) -> list[int]:
@@ -54,10 +55,12 @@ def write(database: Database, inspections: Sequence[Inspection]) -> list[int]:
     """The ids of the inspections, in one transaction: new ones, and those of request ids that are there."""
     from blemish.store.tables import INSPECTIONS
 
-    wanted = {one.request_id: one for one in reversed(inspections)}  # the first of several alike
+    wanted: dict[str, Inspection] = {}
+    for one in inspections:
+        wanted.setdefault(one.request_id, one)
     with database.writing() as connection:
         known = _ids(connection, wanted)
-        rows = [to_row(one) for name, one in reversed(wanted.items()) if name not in known]
+        rows = [to_row(one) for name, one in wanted.items() if name not in known]
         if rows:
             connection.execute(database.insert_new(INSPECTIONS), rows)
             new = _ids(connection, [row["request_id"] for row in rows])
