@@ -39,6 +39,7 @@ def serve(
     max_latency: Annotated[
         float, typer.Option(help="Batches grow while an image is answered within so many ms.", metavar="MS")
     ] = 200.0,
+    max_batch: Annotated[int | None, typer.Option(min=1, help="Images computed at once at most.", metavar="N")] = None,
     max_body: Annotated[int, typer.Option(min=1, help="The largest request, in MB.", metavar="MB")] = 64,
     max_waiting: Annotated[
         int, typer.Option(min=1, help="Images that are accepted and not answered.", metavar="N")
@@ -85,6 +86,7 @@ def serve(
         engine=choose_engine(engine, False, None),
         workers=workers,
         max_latency_ms=max_latency,
+        max_batch=max_batch,
         max_body=max_body << 20,
         max_waiting=max_waiting,
         max_images=min(64, max_waiting),

@@ -13,12 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
+import numpy as np
 from fastapi import Request
 
 from blemish.images import ImageRef, expand_bytes
 from blemish.images.fetch import fetch
 from blemish.images.headers import image_format, image_size
-from blemish.pipeline import Result, open_model
+from blemish.pipeline import Predictor, Result, open_model
 from blemish.service.batching import Worker
 from blemish.service.budgets import Memory, Quota
 from blemish.service.metrics import Metrics
@@ -153,7 +154,10 @@ class Service:
     def _open(self, folder: Path) -> Version:
         settings = self.settings
         predictor = open_model(folder, settings.device, engine=settings.engine)
-        worker = Worker(predictor, settings.max_latency_ms, settings.max_waiting, self.metrics.note_batch)
+        _warm_up(predictor)
+        worker = Worker(
+            predictor, settings.max_latency_ms, settings.max_waiting, self.metrics.note_batch, settings.max_batch
+        )
         return Version(predictor, worker, predictor.model.folder)
 
 
@@ -161,3 +165,10 @@ def service_of(request: Request) -> Service:
     """The service behind a request."""
     service: Service = request.app.state.service
     return service
+
+
+def _warm_up(predictor: Predictor) -> None:
+    """Judge nothing of interest once, so that the first request does not wait for libraries and the engine's memory."""
+    width, height = predictor.frame.tiling.size
+    for result in predictor.predict(np.zeros((height, width, 3), np.uint8)):
+        result.to_dict(mask=False)

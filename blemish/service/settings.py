@@ -46,6 +46,7 @@ class Settings:
         store: URL of the database; None for SQLite in the output folder.
         workers: threads that decode images and draw answers.
         max_latency_ms: batches grow while the first image of a batch is answered within it.
+        max_batch: images computed at once at most; None is 1 on a CPU and 16 elsewhere.
         max_body: of one request; `body_memory` of all requests together.
         max_pixels: of one image; `max_images` in one request.
         max_waiting: images of all requests together that are accepted and not answered.
@@ -70,6 +71,7 @@ class Settings:
     engine: str | HpiConfig | None = None
     workers: int = 2
     max_latency_ms: float = 200.0
+    max_batch: int | None = None
     max_body: int = 64 << 20
     body_memory: int = 512 << 20
     max_pixels: int = 64_000_000
