@@ -138,6 +138,12 @@ def test_a_collapsed_network_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert "too few to learn anything" in caplog.text
 
 
+def test_a_network_that_learns_by_heart_has_not_collapsed() -> None:
+    learner = Tiny()
+    learner.criterion = lambda: 2 * learner.ignorance  # type: ignore[method-assign]
+    assert run(learner, tiny_plan(None, iterations=300)).state.step == 300
+
+
 def test_a_network_that_learns_slowly_has_not_collapsed() -> None:
     learner = Tiny()
     learner.ignorance = 0.0

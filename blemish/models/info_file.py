@@ -107,7 +107,7 @@ def _check_format(record: dict[str, Any]) -> None:
 def _check_folder(record: dict[str, Any]) -> None:
     """An export for another runtime has no network that Blemish runs; say so rather than name a missing key."""
     files = record.get("files")
-    if isinstance(files, dict) and files and not {"model.onnx", "inference.yml"} & files.keys():
+    if isinstance(files, dict) and files and "inference.yml" not in files and files.keys() != {"model.onnx"}:
         main = ascii(min(files)[:50])[1:-1]
         raise ModelError(f"it is an export for other programs ({main}); give the model that it was made from")
 

@@ -60,14 +60,18 @@ class StreamResult(Result):
 _MOMENT = ("frame_index", "time_stamp", "age")
 
 
-class _Pace:
-    """What the network takes for one image, in milliseconds; 0 until that is known."""
+class Pace:
+    """What the network takes for one image, `ms` in milliseconds; 0 until that is known."""
 
     def __init__(self) -> None:
         self.ms = 0.0
 
     def add(self, ms: float) -> None:
         self.ms = _MEMORY * self.ms + (1 - _MEMORY) * ms if self.ms else ms
+
+    def leaves_in_time(self, number: int, age: float, target: float) -> bool:
+        """Whether a batch of that number of images, the first `age` ms old, is done within `target` ms."""
+        return 0 < self.ms <= (target - age) / number
 
 
 class Stream:
@@ -98,7 +102,7 @@ class Stream:
         self._live = is_live(source)
         self._latest = (policy or ("latest" if self._live else "every")) == "latest"
         self._predictor = predictor
-        self._pace = _Pace()
+        self._pace = Pace()
         self._taken: deque[QueuedFrame] = deque()
         stopped = threading.Event()
         pool = None if self._latest else _readers()
@@ -161,10 +165,10 @@ class Stream:
             return False
         if self._target is None:
             return True
-        return 0 < self._pace.ms <= (self._target - batch[0].age) / (len(batch) + 1)
+        return self._pace.leaves_in_time(len(batch) + 1, batch[0].age, self._target)
 
 
-def _depth(pace: _Pace, most: int, target: float | None, latest: bool) -> int:
+def _depth(pace: Pace, most: int, target: float | None, latest: bool) -> int:
     """How many frames may wait: enough for a batch, and no more than half of the time to a latency target."""
     usual = most if latest else most + 2 * _WORKERS
     return usual if target is None else max(1, min(usual, int(target / 2 / pace.ms) if pace.ms else 1))

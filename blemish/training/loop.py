@@ -131,7 +131,7 @@ class _Run:
                     self._note(done, loss, speed, write)
                 advance(total if last else done, total, f"loss {loss:.4f}, {speed:.1f} images/s")
                 if done % self.plan.eval_interval == 0 or last:
-                    self._evaluate(done, write)
+                    self._evaluate(done, loss, write)
                     if self._is_stuck():
                         log.info("no better criterion for %s evaluations: stopped", self.plan.patience)
                         break
@@ -190,23 +190,23 @@ class _Run:
         minutes, seconds = divmod(round(left), 60)
         return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
 
-    def _evaluate(self, done: int, write: Callable[[str, float, int], None]) -> None:
+    def _evaluate(self, done: int, loss: float, write: Callable[[str, float, int], None]) -> None:
         self.learner.network.eval()
         criterion = self.learner.criterion()
         self.learner.network.train()
         log.info("[EVAL] iter: %d, loss on held-out good images: %.5f", done, criterion)
         write("Evaluate/loss", criterion, done)
-        self._refuse_collapse(done, criterion)
+        self._refuse_collapse(done, loss, criterion)
         self.state.step, self.state.criteria[done] = done, criterion
         if self.plan.keep == "best" and self.state.best_step == done:
             self.best = {name: value.detach().clone() for name, value in self.learner.network.state_dict().items()}
         if self.plan.folder is not None:
             self._save(self.plan.folder)
 
-    def _refuse_collapse(self, done: int, criterion: float) -> None:
+    def _refuse_collapse(self, done: int, loss: float, criterion: float) -> None:
         if not math.isfinite(criterion):
             raise TrainingError(f"the loss on held-out images is {criterion} after {done} iterations: {_GENTLER}")
-        learned = criterion < self.learner.ignorance
+        learned = min(loss, criterion) < self.learner.ignorance  # one learned by heart has not collapsed
         learns = criterion < FALLING * min(self.state.criteria.values(), default=0.0)  # slowly, but it does
         if not learned and not learns and done >= self.plan.warmup + PATIENT_STEPS:
             raise TrainingError(
