@@ -261,7 +261,7 @@ class TestCommand:
 
     def test_killed_in_the_middle_of_a_training_it_goes_on_there(self, data, tmp_path):
         pytest.importorskip("torch")
-        keys = ["-o", "Train.learning_rate=0.2,0.4", "-o", "Train.epochs_iters=48", "-o", "Train.eval_interval=4"]
+        keys = ["-o", "Train.learning_rate=0.2,0.4", "-o", "Train.epochs_iters=24", "-o", "Train.eval_interval=3"]
         arguments = self.arguments(data, tmp_path / "out", "--model", "STFPM", *keys)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "blemish", *arguments]

@@ -244,6 +244,13 @@ class TestRestarts:
         with Journal(tmp_path / "j.sqlite"), pytest.raises(UsageError, match="another watch uses it"):
             Journal(tmp_path / "j.sqlite")
 
+    def test_a_journal_of_another_version(self, tmp_path: Path) -> None:
+        with Journal(tmp_path / "j.sqlite") as journal:
+            journal._run("PRAGMA user_version=7")
+        for _ in range(2):  # the refusal changes nothing
+            with pytest.raises(UsageError, match="another version"):
+                Journal(tmp_path / "j.sqlite")
+
     def test_a_disk_that_refuses_is_one_line(self, tmp_path: Path) -> None:
         with Journal(tmp_path / "j.sqlite") as journal:
             journal._run("PRAGMA max_page_count=2")

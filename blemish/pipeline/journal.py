@@ -30,6 +30,7 @@ class Answer(NamedTuple):
     failed: bool
 
 
+_FORMAT = 2
 # texts are kept as bytes: a file's name need not be Unicode
 _TABLE = """CREATE TABLE IF NOT EXISTS answers (
     path BLOB PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL,
@@ -53,13 +54,18 @@ class Journal:
             # the lock lasts as long as the process; a commit survives its death, and a power cut but for the last ones
             for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
                 self._base.execute(f"PRAGMA {pragma}")
-            self._base.execute(_TABLE)
-            self._base.execute("PRAGMA user_version=1")
+            (found,) = self._base.execute("PRAGMA user_version").fetchone()
+            if found in (0, _FORMAT):
+                self._base.execute(_TABLE)
+                self._base.execute(f"PRAGMA user_version={_FORMAT}")
         except sqlite3.OperationalError as error:
             reason = "another watch uses it" if "locked" in str(error) else str(error)
             raise UsageError(f"the journal {path} cannot be used: {reason}; name another with --journal") from error
         except (sqlite3.DatabaseError, OSError) as error:
             raise UsageError(f"{path} is no journal of a watch: {error}; name another with --journal") from error
+        if found not in (0, _FORMAT):
+            self._base.close()
+            raise UsageError(f"{path} is the journal of another version of Blemish; name another with --journal")
 
     def __enter__(self) -> Journal:
         return self

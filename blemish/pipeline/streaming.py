@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from blemish.errors import UsageError, did_you_mean
 from blemish.images import ImageRef, expand
 from blemish.images.video import is_live, video_frames
-from blemish.pipeline.frame_queue import Frame, FrameQueue
+from blemish.pipeline.frame_queue import FrameQueue, QueuedFrame
 from blemish.pipeline.predictor import Item, Limit, Predictor
 from blemish.pipeline.result import Result
 from blemish.pipeline.saving import ResultNamer
@@ -103,7 +103,7 @@ class Stream:
         self._latest = (policy or ("latest" if self._live else "every")) == "latest"
         self._predictor = predictor
         self._pace = Pace()
-        self._taken: deque[Frame] = deque()
+        self._taken: deque[QueuedFrame] = deque()
         stopped = threading.Event()
         pool = None if self._latest else _readers()
         self._queue = FrameQueue(
@@ -159,7 +159,7 @@ class Stream:
         self._taken.extend(frames)
         return [frame.item() for frame in frames]
 
-    def _may_join(self, batch: list[Frame], frame: Frame) -> bool:
+    def _may_join(self, batch: list[QueuedFrame], frame: QueuedFrame) -> bool:
         """Whether one more frame leaves the first in time; it is not waited for."""
         if len(batch) >= self._most or not frame.ready():
             return False
@@ -186,12 +186,12 @@ def _refs(source: object, predictor: Predictor, stopped: threading.Event) -> Ite
     return expand(source, predictor.limits)
 
 
-def _frame(index: int, ref: ImageRef, predictor: Predictor, pool: ThreadPoolExecutor | None) -> Frame:
+def _frame(index: int, ref: ImageRef, predictor: Predictor, pool: ThreadPoolExecutor | None) -> QueuedFrame:
     """A frame that is prepared ahead by the pool; without one, when it is taken, since it may be dropped before."""
     if pool is None:
-        return Frame(index, ref, lambda: True, partial(predictor.prepare, ref), lambda: None)
+        return QueuedFrame(index, ref, lambda: True, partial(predictor.prepare, ref), lambda: None)
     future = pool.submit(predictor.prepare, ref)
-    return Frame(index, ref, future.done, future.result, future.cancel)
+    return QueuedFrame(index, ref, future.done, future.result, future.cancel)
 
 
 def _end(stopped: threading.Event, queue: FrameQueue, pool: ThreadPoolExecutor | None) -> None:
