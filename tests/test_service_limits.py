@@ -184,13 +184,10 @@ def test_connections_that_send_nothing_do_not_stop_it_and_are_closed(strict: Ser
 
 
 def test_a_head_that_drips_is_cut_off(strict: Server) -> None:
-    with connected(strict) as channel:
-        start = time.monotonic()
-        with pytest.raises(ConnectionError):
-            for _ in range(600):
-                channel.sendall(b"G")
-                time.sleep(0.05)
-        assert time.monotonic() - start < 20
+    with connected(strict) as channel, pytest.raises(ConnectionError):
+        for _ in range(2400):  # two minutes
+            channel.sendall(b"G")
+            time.sleep(0.05)
 
 
 def test_a_body_that_drips_is_refused(strict: Server) -> None:
@@ -270,6 +267,12 @@ def test_others_are_not_let_in_without_a_token(folder: Path, tmp_path: Path, hos
     assert done.code == 2 and "--create-token admin" in done.stderr and done.stderr.count("\n") == 1
 
 
+def waiting(client: httpx.Client) -> int:
+    """How many images are accepted and not answered."""
+    lines = client.get("/metrics").text.splitlines()
+    return round(sum(float(line.split()[-1]) for line in lines if line.startswith("blemish_queue_images")))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_finishes_what_was_accepted(folder: Path, tmp_path: Path, number: int) -> None:
     with serving(folder, "--output", tmp_path) as running, running.client() as client:
@@ -281,9 +284,8 @@ def test_a_stop_finishes_what_was_accepted(folder: Path, tmp_path: Path, number:
         threads = [threading.Thread(target=ask) for _ in range(6)]
         for thread in threads:
             thread.start()
-        while "blemish_queue_images 0.0" in client.get("/metrics").text and not answers:
+        while len(answers) + waiting(client) < 6:  # none is still on its way
             time.sleep(0.01)
-        time.sleep(0.3)  # the others have begun to send
         assert running.stop(number) == 0
         for thread in threads:
             thread.join()
