@@ -38,6 +38,10 @@ class DeviceError(BlemishError):
     """A device or engine that is not there."""
 
 
+class StoreError(BlemishError):
+    """A store that cannot be opened, read or written."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' Did you mean `x`?' for the closest known word, or an empty string."""
     known = list(known)

@@ -204,7 +204,10 @@ def _report(
     oddest = _oddest(images, calibration)
     if oddest:
         shown = ", ".join(f"{name} ({score:.1f})" for name, score in oddest[:SHOWN])
-        lines.append(f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}.")
+        lines.append(
+            f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}. "
+            "Look at them: a defect among the good images hides others like it."
+        )
     if images.failed:
         count = len(images.failed)
         lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")

@@ -85,7 +85,7 @@ def image_parts(
     found = embeddings() if config.Calibrate.near_duplicates else None
     if found is None:
         return np.arange(len(images))
-    return find_parts(found.reshape(len(images), -1, found.shape[1]).mean(axis=1))
+    return find_parts(images.inputs.mean_of_each(found))
 
 
 def plan_of(config: RunConfig, images: TrainingImages) -> Plan:

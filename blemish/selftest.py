@@ -15,12 +15,11 @@ from blemish.config import packaged_configs
 from blemish.datasets import generate_sample
 from blemish.datasets.files import write_whole
 from blemish.detectors import detector_class
+from blemish.engines import installed_engines
 from blemish.errors import UsageError, did_you_mean
 from blemish.training import require_torch
 
 TOLERANCE = 1e-4  # of a score, or of one where it is smaller
-# Each engine with the options of `predict` that choose it.
-ENGINES: dict[str, tuple[str, ...]] = {"onnxruntime": (), "openvino": ("--engine", "openvino")}
 NEEDED = ("train", "export")  # without which the steps after it have nothing to work on
 
 Scores = dict[str, float]  # by input
@@ -138,10 +137,21 @@ def _steps(model: str, mode: Mode, data: Path, place: Path) -> Iterator[Step]:
         if step.failure is not None and name in NEEDED:
             return
     predictions: dict[str, Scores] = {}
-    for engine, options in ENGINES.items():
+    for engine in installed_engines():
         for size in mode.batch_sizes:
             name = f"{engine} x{size}"
-            command = ["predict", exported, data / "test", "--json", "--device", "cpu", "--batch-size", size, *options]
+            command = [
+                "predict",
+                exported,
+                data / "test",
+                "--json",
+                "--device",
+                "cpu",
+                "--batch-size",
+                size,
+                "--engine",
+                engine,
+            ]
             step, stdout = _run(name, command, place)
             yield step
             if step.failure is None:

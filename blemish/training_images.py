@@ -31,6 +31,7 @@ class TrainingImages(Collection[Image]):
         failed: one line for each image that cannot be read.
         hashes: SHA-256 of each file by its name.
         sizes: how many images have a size, by `WxH`.
+        original_sizes: width and height of each image.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class TrainingImages(Collection[Image]):
         self.hashes: dict[str, str] = {}
         self.sizes: Counter[str] = Counter()
         self._refs: list[ImageRef] = []
-        self._sizes: list[tuple[int, int]] = []  # width and height of each image
+        self.original_sizes: list[tuple[int, int]] = []
         # None once the images do not fit into memory; they are then read again for every pass.
         self._held: list[Image] | None = []
         room = memory // (frame.geometry.width * frame.geometry.height * 3)
@@ -75,7 +76,11 @@ class TrainingImages(Collection[Image]):
     @property
     def inputs(self) -> Inputs:
         """What the network takes of them."""
-        return Inputs(self, self.frame, self._sizes)
+        return Inputs(self, self.frame, self.original_sizes)
+
+    def file_of(self, name: str) -> str:
+        """The name of the file that an image, perhaps a page, is in."""
+        return name if name in self.hashes else name.rpartition("[")[0]
 
     def original(self, index: int) -> Image:
         """An image `(H, W, 3)` in its own size, read again; `ImageError` if it can no longer be read."""
@@ -99,7 +104,7 @@ class TrainingImages(Collection[Image]):
             if reason is not None:
                 raise DatasetError(f"{ref.input_path} {reason}")
             self.sizes[f"{width}x{height}"] += 1
-            self._sizes.append((width, height))
+            self.original_sizes.append((width, height))
             self._refs.append(ref)
             self._hold(self.frame.fit(image), room)
 

@@ -1,10 +1,33 @@
 #!/bin/sh
 # Installs what is needed from Debian where that is allowed; elsewhere says what is missing and goes on.
+# With the argument `install` also what a whole installation needs, with `test` what only the tests need besides.
 set -eu
 
 missing=
+need() {  # a program, and the package that brings it
+    command -v "$1" >/dev/null || missing="$missing $2"
+}
+need_file() {  # a file, likewise
+    [ -e "$1" ] || missing="$missing $2"
+}
+
 "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"  # the virtual environments
-command -v openssl >/dev/null || missing="$missing openssl"  # the certificate of the HTTPS test
+case "${1-}" in
+install | test)
+    need npm npm  # fetches onnxruntime-web, and brings node
+    ;;
+esac
+if [ "${1-}" = test ]; then
+    need openssl openssl  # the certificate of the HTTPS test
+    command -v google-chrome >/dev/null || need chromium chromium  # the exported page
+    need cmake cmake  # the C++ example
+    need c++ g++
+    need_file /usr/include/png.h libpng-dev
+    need_file /usr/include/jpeglib.h libjpeg-dev
+    need_file /usr/include/nlohmann/json.hpp nlohmann-json3-dev
+    need_file "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | head -n 1)" postgresql  # the tests start a cluster
+    need_file /usr/sbin/mosquitto mosquitto  # and a broker
+fi
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ]; then

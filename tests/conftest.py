@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 from runs import fitted
+from servers import POSTGRES, Postgres, postgres
 from textures import plate, write_all
 
 from blemish.fitting import FitReport
@@ -34,3 +36,18 @@ def good(plates: list[npt.NDArray[np.uint8]], tmp_path_factory: pytest.TempPathF
 def usual(good: Path, tmp_path_factory: pytest.TempPathFactory) -> FitReport:
     """A fit on that folder; a test that changes its files makes its own."""
     return fitted(good, tmp_path_factory.mktemp("usual") / "out", "Calibrate.false_alarm_rate=0.1")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Postgres]:
+    """A PostgreSQL of our own."""
+    if POSTGRES is None:
+        pytest.skip("needs Debian's postgresql")
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str | None:
+    """An empty store on each database."""
+    return None if request.param == "sqlite" else request.getfixturevalue("cluster").new_database()

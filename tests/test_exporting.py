@@ -19,6 +19,8 @@ from blemish.cli import main
 from blemish.engines import open_engine
 from blemish.errors import ModelError, UsageError
 from blemish.exporting import FORMATS, export_model
+from blemish.exporting.browser.folder import PAGE
+from blemish.exporting.browser.runtime import FILES
 from blemish.fitting import FitReport
 from blemish.models import exported_files, load_model, save_model
 from blemish.pipeline import open_model
@@ -27,11 +29,20 @@ WRITTEN = {
     "onnx": {"model.onnx", "model.json", "inference.yml"},
     "openvino": {"model.xml", "model.bin", "model.json"},
     "ort": {"model.ort", "model.json", "required_operators.config"},
+    "browser": {
+        *(path.name for path in PAGE.iterdir()),
+        *(f"runtime/{name}" for name in FILES),
+        *("model.onnx", "model.json", "colours.json"),
+    },
 }
 
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def new_plates(model: Path) -> npt.NDArray[np.uint8]:
@@ -54,7 +65,7 @@ def in_process(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_written_is_listed_and_verified(name: str, tiny: Path, tmp_path: Path) -> None:
     folder = export_model(tiny, name, tmp_path / "deep" / "export")
-    assert folder == tmp_path / "deep" / "export" and names(folder) == WRITTEN[name] == exported_files(folder)
+    assert folder == tmp_path / "deep" / "export" and files(folder) == WRITTEN[name] == exported_files(folder)
     assert names(folder.parent) == {"export"}
     record = json.loads((folder / "model.json").read_text())
     assert all((folder / file).stat().st_size == about["bytes"] for file, about in record["files"].items())
@@ -118,6 +129,8 @@ def test_no_export_loads_torch(tiny: Path, tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from blemish.exporting import FORMATS, export_model
+from blemish.exporting.browser.folder import PAGE
+from blemish.exporting.browser.runtime import FILES
 for name in FORMATS:
     export_model(sys.argv[1], name, Path(sys.argv[2]) / name)
 sys.exit("torch" in sys.modules)
@@ -136,9 +149,9 @@ def test_an_export_for_others_is_no_model(name: str, tiny: Path, tmp_path: Path)
 
 def test_an_earlier_export_is_replaced_whole(tiny: Path, tmp_path: Path) -> None:
     place = tmp_path / "export"
-    for name in ("ort", "openvino", "ort", "onnx"):
+    for name in ("ort", "browser", "openvino", "browser", "ort", "onnx"):
         export_model(tiny, name, place)
-        assert names(place) == WRITTEN[name] and names(tmp_path) == {"tiny", "export"}
+        assert files(place) == WRITTEN[name] and names(tmp_path) == {"tiny", "export"}
     other = save_model(tmp_path / "other", tiny_network(1.0), tiny_info())
     export_model(other, "onnx", place)
     assert load_model(place).model == tiny_network(1.0)
@@ -227,11 +240,11 @@ def test_without_openvino_the_command_is_named(tiny: Path, tmp_path: Path, monke
 class TestCommand:
     def test_it_prints_the_folder_and_predicts(self, usual: FitReport, good: Path, tmp_path: Path) -> None:
         done = blemish("export", usual.output, "--format", "onnx", cwd=tmp_path)
-        assert (done.code, done.stdout, done.stderr) == (0, "output/export\n", "")
+        assert (done.code, done.stdout, done.stderr) == (0, "output/export/onnx\n", "")
         image = sorted(good.iterdir())[0]
         rows = [
             json.loads(blemish("predict", model, image, "--json", cwd=tmp_path).stdout)
-            for model in (usual.output, "output/export")
+            for model in (usual.output, "output/export/onnx")
         ]
         assert rows[0]["score"] == rows[1]["score"]
 
@@ -240,7 +253,7 @@ class TestCommand:
         [
             (["nowhere", "--format", "onnx"], "nowhere is not a model"),
             ([".", "--format", "onx"], "Did you mean `onnx`?"),
-            ([".", "--format", "tflite"], "There are onnx, openvino, ort"),
+            ([".", "--format", "tflite"], "There are onnx, openvino, ort, browser"),
             (["."], "Missing option '--format'"),
         ],
     )

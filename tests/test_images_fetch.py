@@ -19,7 +19,8 @@ import pytest
 
 from blemish.errors import ImageError
 from blemish.images import Limits, expand
-from blemish.images.fetch import _is_public, fetch
+from blemish.images.connection import is_public
+from blemish.images.fetch import fetch
 
 RGB = np.random.default_rng(1).integers(0, 256, (12, 17, 3), dtype=np.uint8)
 PNG = cv2.imencode(".png", RGB[..., ::-1])[1].tobytes()
@@ -200,7 +201,7 @@ def test_private_addresses_can_be_forbidden_in_any_spelling(server: str, host: s
 def test_the_address_is_checked_again_at_a_redirect(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # the first hop counts as public, as an attacker's own server would be; the second must not be let through
     answers = iter([True, False])
-    monkeypatch.setattr("blemish.images.fetch._is_public", lambda address: next(answers))
+    monkeypatch.setattr("blemish.images.connection.is_public", lambda address: next(answers))
     with pytest.raises(ImageError, match="not a public address"):
         fetch(server + "/moved.png", Limits(allow_private_urls=False))
 
@@ -208,17 +209,21 @@ def test_the_address_is_checked_again_at_a_redirect(server: str, monkeypatch: py
 SPECIAL = """
     127.0.0.1 10.1.2.3 192.168.0.1 172.16.9.9 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1 240.0.0.1 255.255.255.255
     ::1 :: fe80::1 fe80::1%eth0 fc00::1 ff02::1 ::ffff:10.0.0.1 2002:7f00:1::
+    64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b:1::a9fe:a9fe ::127.0.0.1 ::ffff:0:7f00:1 2002:a9fe:a9fe:: fec0::1
+    2001:0:a9fe:a9fe::1 2001:0:808:808::80ff:fffe 2001:0:808:808::f7f7:f7f7 100::1
 """
 
 
 @pytest.mark.parametrize("address", SPECIAL.split())
 def test_special_addresses_are_not_public(address: str) -> None:
-    assert not _is_public(address)
+    assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
+)
 def test_global_addresses_are_public(address: str) -> None:
-    assert _is_public(address)
+    assert is_public(address)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")

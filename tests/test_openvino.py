@@ -16,7 +16,7 @@ from command import ROOT
 from onnx import TensorProto, helper
 from tiny_model import HEIGHT, WIDTH, tiny_network, tiny_proto
 
-from blemish.engines import engines_for, open_engine
+from blemish.engines import engines_for, open_engine, openvino
 from blemish.errors import DeviceError, ModelError, UsageError
 
 if find_spec("openvino") is None:
@@ -178,3 +178,10 @@ def test_openvino_is_imported_in_one_place() -> None:
         if importing.search(path.read_text("utf-8").replace("if TYPE_CHECKING:\n    import openvino as ov", ""))
     ]
     assert found == ["blemish/engines/openvino.py"]
+
+
+def test_a_processor_without_bfloat16_is_not_said_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a processor computes in float32 and says so when it is asked; here OpenVINO is asked for that at once."""
+    monkeypatch.setitem(openvino._PRECISIONS, "bf16", "f32")
+    with pytest.raises(DeviceError, match=r"no bf16, .* compute in f32; use fp32"):
+        open_engine(tiny_network(), "cpu", name="openvino", precision="bf16")

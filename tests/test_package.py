@@ -12,6 +12,7 @@ import pytest
 from command import ROOT
 
 import blemish
+from blemish.exporting.browser.runtime import FILES as RUNTIME
 
 HEAVY = ("cv2", "matplotlib", "onnx", "onnxruntime", "PIL", "timm", "torch")
 PUBLIC = [
@@ -54,6 +55,7 @@ def test_no_module_loads_a_heavy_library_or_warns():
     code = """
 import importlib, pkgutil, sys
 import blemish
+from blemish.exporting.browser.runtime import FILES as RUNTIME
 names = ["blemish", *(module.name for module in pkgutil.walk_packages(blemish.__path__, "blemish."))]
 for name in names:
     importlib.import_module(name)
@@ -111,8 +113,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     package = {name for name in names if name.startswith("blemish/")}
-    files = [path for path in (ROOT / "blemish").rglob("*") if path.suffix in (".py", ".yaml", ".typed", ".j2", ".css")]
+    kinds = (".py", ".yaml", ".typed", ".j2", ".css", ".html", ".js", ".mjs", ".wasm", ".svg", ".txt")
+    files = [path for path in (ROOT / "blemish").rglob("*") if path.suffix in kinds]
     assert package == {path.relative_to(ROOT).as_posix() for path in files}
+    assert {f"blemish/exporting/browser/vendor/{name}" for name in RUNTIME} <= package
     assert {"blemish/py.typed", "blemish/configs/pipelines/anomaly_detection.yaml"} <= package
     record = f"blemish-{blemish.__version__}.dist-info"
     assert {name.partition("/")[0] for name in names} == {"blemish", record}

@@ -10,7 +10,7 @@ from command import ROOT, Done, blemish
 
 from blemish.detectors import list_models
 
-STEPS = ["train", "evaluate", "export", "onnxruntime x1", "onnxruntime x2", "agreement"]
+STEPS = ["train", "evaluate", "export", "onnxruntime x1", "onnxruntime x2", "openvino x1", "openvino x2", "agreement"]
 
 # Fits, but its scores depend on how many images are computed at once.
 BATCHY = """
@@ -70,7 +70,7 @@ def test_every_detector_goes_through_every_step(lite: tuple[Done, Path]) -> None
     models = [card.name for card in list_models()]
     assert (done.code, done.stderr) == (0, ""), done
     *lines, header, first, second, third = done.stdout.splitlines()
-    assert len(lines) == len(models) * len(STEPS) == 3 * 6
+    assert len(lines) == len(models) * len(STEPS) == 3 * 8
     assert all(line.startswith("Run successfully with command - ") for line in lines)
     assert cells(header) == ["detector", *STEPS]
     assert [cells(row)[0] for row in (first, second, third)] == models
@@ -106,7 +106,7 @@ def test_planted_faults_are_found(installed: str, tmp_path: Path) -> None:
     assert done.code == 1 and cells(header) == ["detector", *STEPS]
     assert cells(batchy)[0] == "Batchy" and cells(batchy)[-1] == "FAILED"
     assert "FAILED" not in cells(batchy)[:-1]
-    assert cells(broken) == ["Broken", "FAILED", "-", "-", "-", "-", "-"]
+    assert cells(broken) == ["Broken", "FAILED", *["-"] * 7]
     failed = [line for line in lines if line.startswith("Run failed with command - ")]
     assert re.search(r"more than 0.0001: onnxruntime x2 on .+\.png$", failed[0])
     assert failed[1].endswith(" - blemish: error: nothing can be learned of this") and len(failed) == 2

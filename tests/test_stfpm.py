@@ -53,6 +53,34 @@ def test_the_student_learns_and_a_scratch_stands_out(trained: STFPM) -> None:
     assert mask[4 * row : 4 * row + 16, 4 * column : 4 * column + 16].any() or mask[4 * row, 4 * column]
 
 
+FEW = {
+    "one": plates(1),
+    "two": plates(2),
+    "five": plates(5),
+    "one five times": plates(1) * 5,
+    "grey": [np.full((SIZE, SIZE, 3), 90, np.uint8)] * 3,
+    "black": [np.zeros((SIZE, SIZE, 3), np.uint8)],
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_few_images_or_images_all_alike_are_enough(name: str) -> None:
+    plan = Plan(iterations=30, batch_size=4, warmup=3, device="cpu")
+    detector = STFPM(Setting(SIZE, SIZE, plan=plan, device="cpu"))
+    detector.fit(FEW[name])
+    assert detector.graph()
+    good = np.stack(FEW[name])
+    bad = good[:1].copy()
+    bad[0, 24:40, 24:40] = 255 - bad[0, 24:40, 24:40]
+    assert detector.outputs(bad)[1] > 5 + detector.outputs(good)[1].max()
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.4])
+def test_the_tutorials_learning_rates_both_learn(rate: float) -> None:
+    outcome = fitted(learning_rate=rate, iterations=40).outcome
+    assert outcome is not None and outcome.state.losses[40] < 0.95 * outcome.state.losses[10]
+
+
 @pytest.mark.parametrize("fusion", ["sum", "product"])
 def test_onnx_runtime_computes_what_torch_does(fusion: str) -> None:
     import onnxruntime

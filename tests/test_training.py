@@ -53,7 +53,7 @@ def test_a_warm_up_longer_than_the_training_is_cut_to_its_half() -> None:
 
 def test_a_time_budget_ends_the_training_and_its_schedule(tmp_path: Path) -> None:
     outcome = run(Tiny(pause=0.01), tiny_plan(tmp_path, iterations=100_000, time_budget=0.3))
-    assert 1 < outcome.state.step < 200 and [outcome.state.step] == list(outcome.state.criteria)[-1:]
+    assert 1 <= outcome.state.step < 200 and [outcome.state.step] == list(outcome.state.criteria)[-1:]
     assert Plan(iterations=1000, warmup=0, time_budget=10).rate(1, 10) == pytest.approx(0, abs=1e-12)
 
 
@@ -66,7 +66,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_weights(tmp_path: Path) -> 
         deadline = time.monotonic() + 120
         while not list(cut.glob("iter_8")) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(0.12)  # some batches after the checkpoint
+        time.sleep(0.35)  # some batches after the checkpoint
         process.send_signal(signal.SIGKILL)
         process.wait()
     last = checkpoints(cut)[0]
@@ -138,6 +138,20 @@ def test_a_collapsed_network_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert "too few to learn anything" in caplog.text
 
 
+def test_a_network_that_learns_by_heart_has_not_collapsed() -> None:
+    learner = Tiny()
+    learner.criterion = lambda: 2 * learner.ignorance  # type: ignore[method-assign]
+    assert run(learner, tiny_plan(None, iterations=300)).state.step == 300
+
+
+def test_a_network_that_learns_slowly_has_not_collapsed() -> None:
+    learner = Tiny()
+    learner.ignorance = 0.0
+    fallen = iter(0.97**turn for turn in range(100))
+    learner.criterion = lambda: next(fallen)  # type: ignore[method-assign]
+    assert run(learner, tiny_plan(None, iterations=300)).state.step == 300
+
+
 def test_a_batch_larger_than_the_set_takes_all_of_it(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "blemish"):
         assert run(Tiny(), tiny_plan(None, batch_size=100)).state.step == 40
@@ -163,31 +177,6 @@ def test_patience_stops_a_training_that_grows_no_better() -> None:
     learner = Tiny()
     learner.criterion = lambda: 1.0  # type: ignore[method-assign]
     assert run(learner, tiny_plan(None, patience=3)).state.step == 16
-
-
-def test_depthwise_gradients_are_those_of_float32() -> None:
-    from timm.layers import Conv2dSame
-    from torch import nn
-
-    from blemish.training.depthwise import depthwise_gradients_in_float32
-
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), Conv2dSame(8, 8, 5, stride=2, groups=8))
-    x = torch.randn(2, 8, 15, 16)
-
-    def gradients(enabled: bool) -> list[torch.Tensor]:
-        network.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            network(x).float().square().sum().backward()
-        return [value.grad.clone() for value in network.parameters() if value.grad is not None]
-
-    exact = gradients(False)
-    with depthwise_gradients_in_float32(network):
-        ours, same = gradients(True), gradients(False)
-    assert all(torch.equal(a, b) for a, b in zip(exact, same, strict=True))
-    for a, b in zip(exact, ours, strict=True):
-        assert (a - b).norm() < 0.02 * a.norm()
-    assert "forward" not in vars(network[0])
 
 
 def test_a_gradient_of_any_size_moves_the_weights_by_no_more_than_the_rate() -> None:

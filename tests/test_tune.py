@@ -26,6 +26,7 @@ from blemish.pipeline import open_model
 from blemish.tuning import Table, ask, tune
 from blemish.tuning.criterion import Yardstick
 from blemish.tuning.plot import save_plot
+from blemish.tuning.proposals import open_proposals
 from blemish.tuning.trials import Trial
 
 SMALL = ["Model.width=64", "Model.height=64", "Global.device=cpu", "Calibrate.near_duplicates=false"]
@@ -209,6 +210,21 @@ class TestTpe:
         assert sorted(trial.values["Model.coreset_ratio"] for trial in table.trials) == ["0.02", "0.50"]
 
 
+@pytest.mark.parametrize("killed_at", range(3))
+def test_a_grid_that_was_killed_in_a_trial_still_gets_every_combination(killed_at, tmp_path):
+    wanted = [{"Model.coreset_ratio": text} for text in ("0.02", "0.1", "0.5")]
+    question = ask([*SMALL, "Model.coreset_ratio=0.02,0.1,0.5"], model="PatchCore")
+    with open_proposals(tmp_path, question, {}, 0) as proposals:
+        for values in wanted[: killed_at + 1]:
+            assert proposals.next(values) == values
+            if values != wanted[killed_at]:
+                proposals.tell(0.5)
+    with open_proposals(tmp_path, question, {}, 0) as proposals:
+        for values in wanted[killed_at:]:
+            assert proposals.next(values) == values
+            proposals.tell(0.5)
+
+
 def test_images_of_one_part_are_refused(tmp_path):
     write_all(tmp_path / "good", [plate(0)])
     with pytest.raises(DatasetError, match="one part"):
@@ -245,7 +261,7 @@ class TestCommand:
 
     def test_killed_in_the_middle_of_a_training_it_goes_on_there(self, data, tmp_path):
         pytest.importorskip("torch")
-        keys = ["-o", "Train.learning_rate=0.2,0.4", "-o", "Train.epochs_iters=12", "-o", "Train.eval_interval=3"]
+        keys = ["-o", "Train.learning_rate=0.2,0.4", "-o", "Train.epochs_iters=24", "-o", "Train.eval_interval=3"]
         arguments = self.arguments(data, tmp_path / "out", "--model", "STFPM", *keys)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "blemish", *arguments]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 
 from blemish.errors import ImageError
 from blemish.images import Limits, expand
+from blemish.images import video as video_module
 from blemish.images.video import is_live, is_video, video_frames
 
 WIDTH, HEIGHT, FRAMES = 96, 64, 20
@@ -46,7 +49,8 @@ class Camera:
 
     def start(self, grey: int) -> None:
         camera, self.grey = self, grey
-        self.on.set()
+        on = self.on = threading.Event()  # of its own: a thread of before must not go on
+        on.set()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -56,7 +60,7 @@ class Camera:
                 part = cv2.imencode(".jpg", np.full((HEIGHT, WIDTH, 3), camera.grey, np.uint8))[1].tobytes()
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(part)}\r\n\r\n".encode()
                 try:
-                    while camera.on.is_set():
+                    while on.is_set():
                         self.wfile.write(head + part + b"\r\n")
                         time.sleep(0.02)
                 except OSError:
@@ -142,6 +146,11 @@ class TestFiles:
             (said,) = errors(str(tmp_path / name))
             assert said.startswith(f"{tmp_path / name}: ") and reason in said and said.count(str(tmp_path)) == 1
 
+    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.avi")
+        (said,) = errors(str(tmp_path / "pipe.avi"))
+        assert "is not a regular file" in said
+
     def test_a_file_that_is_cut_short_says_so_after_its_frames(self, video: Path, tmp_path: Path) -> None:
         data = video.read_bytes()
         tenth = [found.start() for found in re.finditer(b"00dc", data)][9]
@@ -185,6 +194,24 @@ class TestLive:
         assert any(ref.failed for ref in frames)
         stopped.set()
         assert list(frames) == []
+
+    def test_a_camera_that_opens_and_shows_nothing_is_told_of_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Dark:
+            """A camera whose lens stays shut is not at hand here."""
+
+            def read(self) -> tuple[bool, None]:
+                looks.append(1)
+                if len(looks) == 2:
+                    stopped.set()
+                return False, None
+
+        looks: list[int] = []
+        stopped = threading.Event()
+        monkeypatch.setattr(video_module, "_opened", lambda *_: nullcontext(Dark()))
+        (only,) = video_frames("camera:0", Limits(), stopped)
+        with pytest.raises(ImageError, match="no more frames after 0"):
+            only.read()
+        assert len(looks) == 2
 
     @pytest.mark.parametrize(
         ("text", "reason"),

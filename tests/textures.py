@@ -32,6 +32,11 @@ def exposure(image: Image, seed: int) -> Image:
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
+def brighter(image: Image) -> Image:
+    """The same plate under much more light."""
+    return np.clip(image.astype(np.float64) * 1.4 + 20, 0, 255).astype(np.uint8)
+
+
 def write(path: Path, image: npt.NDArray[np.generic]) -> Path:
     """Save an RGB or grey image."""
     path.parent.mkdir(parents=True, exist_ok=True)

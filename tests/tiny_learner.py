@@ -56,4 +56,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     target = Path(sys.argv[1])
     resume = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-    run(Tiny(pause=0.05), tiny_plan(target, resume=resume))
+    run(Tiny(pause=0.15), tiny_plan(target, resume=resume))

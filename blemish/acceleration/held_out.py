@@ -30,7 +30,7 @@ from blemish.detectors.patch_features import EMBEDDED, embeddings_of
 from blemish.engines import Engine, open_engine
 from blemish.errors import UsageError
 from blemish.images import Inputs
-from blemish.models import LoadedModel, short_hash
+from blemish.models import LoadedModel, data_fingerprint, short_hash
 from blemish.training_images import TrainingImages
 
 LEAST_PARTS = 20  # of new good images; fewer cannot tell a false-alarm rate of 5 %
@@ -76,17 +76,12 @@ def judge_held_out(model: LoadedModel, images: TrainingImages, backbone: str, lo
     Raises `UsageError` where too few of the images are new to the model, and none of the ways is open.
     """
     known = set(model.info.data.hashes or ())
-    digests = [short_hash(images.hashes[_file(name, images)]) for name in images.names]
+    digests = [short_hash(images.hashes[images.file_of(name)]) for name in images.names]
     seen = np.array([digest in known for digest in digests])  # (n,)
-    complete = len(images) == model.info.data.images and sorted(set(digests)) == sorted(known)
-    if complete and seen.all():
+    # the calibration tells its images by their order, which other names, or an update, would change
+    if data_fingerprint(images.hashes) == model.info.data.fingerprint and len(images) == model.info.data.images:
         return _of_training_images(model, images, backbone, lower)
     return _of_new_images(model, images, seen, lower)
-
-
-def _file(name: str, images: TrainingImages) -> str:
-    """The file that a name, perhaps of a page, belongs to."""
-    return name if name in images.hashes else name.rpartition("[")[0]
 
 
 def _of_new_images(
@@ -103,7 +98,8 @@ def _of_new_images(
     if count < LEAST_PARTS:
         raise UsageError(
             f"{images.root} has good images of {count} parts that the model has not learned from and that can "
-            f"calibrate; {LEAST_PARTS} or more are needed, or all of its training images unchanged"
+            f"calibrate; {LEAST_PARTS} or more are needed, or all of its training images unchanged, "
+            "which those of an updated model are not; name a folder of new ones with --good DIR"
         )
     chosen = inputs.chosen(ranges)
     engines = open_engine(model.model, "cpu"), lower(model.model, chosen)
@@ -114,7 +110,7 @@ def _of_new_images(
 def _parts(model: LoadedModel, inputs: Inputs) -> Ints:
     """The part that each image shows, `(n,)`; an image has the mean of its tiles' embeddings."""
     found = embeddings_of(inputs, EMBEDDED, Setting(model.info.input.width, model.info.input.height, device="cpu"))
-    return find_parts(found.reshape(len(inputs.sizes), -1, found.shape[1]).mean(axis=1))
+    return find_parts(inputs.mean_of_each(found))
 
 
 def _of_training_images(

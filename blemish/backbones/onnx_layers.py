@@ -139,18 +139,20 @@ def _without_no_op(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def append(graph: GraphBuilder, model: onnx.ModelProto, image: ImageInput, value: str) -> dict[str, str]:
+def append(
+    graph: GraphBuilder, model: onnx.ModelProto, image: ImageInput, value: str, *, prefixed: bool = True
+) -> dict[str, str]:
     """Append the nodes and weights of `model`, fed with `value`, under new names; returns new names by old ones."""
     import onnx
 
-    prefix = graph.unique("backbone")
+    prefix = f"{graph.unique('backbone')}/" if prefixed else ""
     names = {image.name: value, "": ""}
     for tensor in model.graph.initializer:
-        names[tensor.name] = graph.unique(f"{prefix}/{tensor.name}")
+        names[tensor.name] = graph.unique(f"{prefix}{tensor.name}")
         graph.initializers.append(_renamed(onnx.TensorProto(), tensor, names[tensor.name]))
     for node in model.graph.node:
-        names.update({name: graph.unique(f"{prefix}/{name}") for name in node.output if name})
-        copy = _renamed(onnx.NodeProto(), node, graph.unique(f"{prefix}/{node.name or node.op_type}"))
+        names.update({name: graph.unique(f"{prefix}{name}") for name in node.output if name})
+        copy = _renamed(onnx.NodeProto(), node, graph.unique(f"{prefix}{node.name or node.op_type}"))
         copy.input[:] = [names[name] for name in node.input]
         copy.output[:] = [names[name] for name in node.output]
         graph.nodes.append(copy)

@@ -20,7 +20,9 @@ from blemish.cli import (
     verbs_export,
     verbs_import,
     verbs_selftest,
+    verbs_serve,
     verbs_tune,
+    verbs_update,
     verbs_watch,
 )
 from blemish.errors import UsageError, did_you_mean
@@ -125,6 +127,15 @@ def root(
         str | None,
         typer.Option(help="onnxruntime, openvino, tensorrt or auto.", metavar="NAME", rich_help_panel=_PADDLEX),
     ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Answer over HTTP instead of predicting.", rich_help_panel=_PADDLEX)
+    ] = False,
+    host: Annotated[
+        str | None, typer.Option(help="With --serve: the address to listen on.", rich_help_panel=_PADDLEX)
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="With --serve: the port to listen on.", rich_help_panel=_PADDLEX)
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -145,6 +156,9 @@ def root(
         use_hpip,
         hpi_config,
         engine,
+        serve,
+        host,
+        port,
     )
     if context.invoked_subcommand is not None:
         flags.refuse_before_verb(context.invoked_subcommand)
@@ -162,6 +176,8 @@ app.command()(verbs.train)
 app.command()(verbs.evaluate)
 app.command()(verbs.predict)
 app.command()(verbs_watch.watch)
+app.command()(verbs_update.update)
+app.command()(verbs_serve.serve)
 app.command()(verbs_export.export)
 app.command()(verbs.models)
 app.command()(verbs.bench)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blemish.cli.logs import say
 from blemish.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from blemish.config import HpiConfig
+    from blemish.config.pipeline_config import PipelineConfig
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,9 @@ class Flags:
     use_hpip: bool = False
     hpi_config: str | None = None
     engine: str | None = None
+    serve: bool = False
+    host: str | None = None
+    port: int | None = None
 
     def refuse_before_verb(self, verb: str) -> None:
         """The flags belong to the command without a verb; before a verb they would be lost without a word."""
@@ -35,11 +43,13 @@ class Flags:
         """Write the pipeline's file, or predict; returns the exit code."""
         if self.get_pipeline_config is not None:
             return write_pipeline_config(self.get_pipeline_config, self.save_path or Path())
-        if not self.inputs:
+        if not self.serve and (self.host is not None or self.port is not None):
+            raise UsageError("--host and --port are for --serve.")
+        if not self.inputs and not self.serve:
             raise UsageError("--input is missing: an image, a folder or a URL.")
         if self.pipeline is None and self.model is None and self.model_dir is None:
             raise UsageError("--pipeline is missing: anomaly_detection, or a pipeline file.")
-        return self._predict()
+        return self._serve() if self.serve else self._predict()
 
     def _predict(self) -> int:
         from blemish.config import load_pipeline_config
@@ -48,11 +58,26 @@ class Flags:
         from blemish.cli.results import report_results
         from blemish.pipeline import open_model
 
-        engine = config.chosen_engine(self.engine, self.use_hpip or None, self.hpi_config)
-        folder = self._given_folder() or config.model_dir or _demo_folder(config.model_name)
-        device = self.device or config.device or "auto"
+        engine, folder, device = self._chosen(config)
         predictor = open_model(folder, device, config.batch_size, engine=engine, say=say)
         return report_results(predictor.predict(list(self.inputs)), self.save_path, as_json=False)
+
+    def _serve(self) -> int:
+        from blemish.cli.verbs_serve import serve_pipeline
+        from blemish.config import load_pipeline_config
+
+        if self.inputs:
+            raise UsageError("--serve takes its images from requests; leave out --input.")
+        config = load_pipeline_config(self.pipeline or "anomaly_detection")
+        engine, folder, device = self._chosen(config)
+        serve_pipeline(folder, device=device, engine=engine, host=self.host, port=self.port, visualize=config.visualize)
+        return 0
+
+    def _chosen(self, config: PipelineConfig) -> tuple[str | HpiConfig | None, str, str]:
+        """Engine, model folder and device: of the flags, else of the pipeline's file."""
+        engine = config.chosen_engine(self.engine, self.use_hpip or None, self.hpi_config)
+        folder = self._given_folder() or config.model_dir or _demo_folder(config.model_name)
+        return engine, folder, self.device or config.device or "auto"
 
     def _given_folder(self) -> str | None:
         """The model folder on the command line; `--model` takes a detector's name too, which names no folder."""

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 def export(
     model: options.Model,
     *,
-    format_: Annotated[str, typer.Option("--format", help="onnx, openvino or ort.", metavar="FORMAT")],
+    format_: Annotated[str, typer.Option("--format", help="onnx, openvino, ort or browser.", metavar="FORMAT")],
     output: options.Output = None,
+    runtime: Annotated[
+        Path | None, typer.Option(help="onnxruntime-web for browser: a folder, or its .tgz from npm.", metavar="PATH")
+    ] = None,
     _verbose: options.Verbose = False,
 ) -> None:
     """Write a model as another program takes it; prints the folder."""
     from blemish.exporting import export_model
 
-    typer.echo(str(export_model(model, format_, output or Path("output") / "export" / format_)))
+    typer.echo(str(export_model(model, format_, output or Path("output") / "export" / format_, runtime)))
 
 
 def export_as_configured(config: RunConfig) -> None:

@@ -36,6 +36,7 @@ class PipelineConfig:
     use_hpip: bool = False
     hpi_config: dict[str, Any] | None = None
     engine: str | None = None
+    visualize: bool = True
 
     def chosen_engine(
         self,
@@ -46,6 +47,14 @@ class PipelineConfig:
         """What these arguments, and the file where they say nothing, choose: an engine's name, or how to choose."""
         use = self.use_hpip if use_hpip is None else use_hpip
         return choose_engine(engine or self.engine, use, self.hpi_config if hpi_config is None else hpi_config)
+
+
+class _Serving(Section):
+    """PaddleX's settings of its service; results are answered in the request, so that there are no URLs of them."""
+
+    visualize: bool | None = None
+    return_urls: bool | None = None
+    extra: dict[str, Any] | None = None
 
 
 class _Engine(Section):
@@ -70,7 +79,7 @@ class _NewFile(_Engine):
     pipeline_name: Text
     SubModules: _SubModules
     device: Text | None = None
-    Serving: dict[str, Any] | None = None
+    Serving: _Serving = Field(default_factory=_Serving)
 
 
 class _OldGlobal(Section):
@@ -90,7 +99,7 @@ class _OldPipeline(Section):
 class _OldFile(Section):
     Global: _OldGlobal
     Pipeline: _OldPipeline
-    Serving: dict[str, Any] | None = None
+    Serving: _Serving = Field(default_factory=_Serving)
 
 
 def load_pipeline_config(pipeline: str | Path | dict[str, Any]) -> PipelineConfig:
@@ -134,6 +143,7 @@ def _from_new(file: _NewFile) -> PipelineConfig:
         use_hpip=bool(file.use_hpip if module.use_hpip is None else module.use_hpip),
         hpi_config=file.hpi_config if module.hpi_config is None else module.hpi_config,
         engine=module.engine or file.engine,
+        visualize=file.Serving.visualize is not False,
     )
 
 
@@ -149,6 +159,7 @@ def _from_old(file: _OldFile) -> PipelineConfig:
         device=pipeline.device,
         use_hpip=pipeline.use_hpip,
         hpi_config=pipeline.hpi_params,
+        visualize=file.Serving.visualize is not False,
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from blemish.errors import UsageError
 from blemish.images import Scored
 
 if TYPE_CHECKING:
@@ -94,6 +95,32 @@ class Detector(ABC):
     @abstractmethod
     def fit(self, images: Images, progress: Progress | None = None) -> Detector:
         """Learn from good images, forgetting earlier fits; returns `self`."""
+
+    @classmethod
+    def restored(
+        cls,
+        model: bytes,  # noqa: ARG003
+        setting: Setting,  # noqa: ARG003
+        parameters: Any = None,  # noqa: ARG003
+    ) -> Detector:
+        """A fitted detector again, from the ONNX model that it became, for `extend`; its images are not known.
+
+        Raises `UsageError` where the detector cannot take in more images, as is usual for one that learns by gradient.
+        """
+        reason = "learns by gradient" if cls.learns else "has no such way"
+        raise UsageError(f"{cls.card.name} {reason} and cannot take in new images: train it again with all good images")
+
+    def extend(self, images: Images, progress: Progress | None = None) -> Detector:
+        """Take new good images in beside what was learned before; returns `self`.
+
+        `embeddings` and `left_out` are of the new images then. What scored low must not score higher afterwards.
+        """
+        raise NotImplementedError(f"{self.card.name} has `restored`, so it needs `extend`")
+
+    @property
+    def size(self) -> int | None:
+        """How much it holds of the images, such as the rows of a memory bank; None where nothing grows with them."""
+        return None
 
     @abstractmethod
     def graph(self) -> onnx.ModelProto:

@@ -54,6 +54,7 @@ def greedy_more(
     count: int,
     *,
     block: int = BLOCK,
+    covered: float = -1.0,
     advance: Callable[[int], None] | None = None,
 ) -> Ints:
     """Choose `count` more points after some that were chosen already, as `greedy_coreset` would go on.
@@ -63,13 +64,14 @@ def greedy_more(
         bounds: squared distance of every point to the nearest one chosen already `(N,)`, -1 for points that are no
             candidates (those chosen already are none); overwritten.
         count, block, advance: as in `greedy_coreset`; at least `count` points are candidates.
+        covered: a squared distance; ends with fewer points once no candidate is farther than this from all chosen.
     """
-    selection = _Selection(points, norms, bounds, count)
-    while selection.done < count:
+    selection = _Selection(points, norms, bounds, count, covered)
+    while not selection.ended:
         selection.choose_in_block(block)
         if advance is not None:
             advance(selection.done)
-    return selection.chosen
+    return selection.chosen[: selection.done]
 
 
 def nearest_squared(points: Floats, norms: Floats, centres: Floats) -> Floats:
@@ -96,10 +98,11 @@ class _Selection:
     its distance to all; -1 for a centre, which is never a candidate again.
     """
 
-    def __init__(self, points: Floats, norms: Floats, bounds: Floats, count: int) -> None:
-        self.points, self.norms, self.bounds = points, norms, bounds
+    def __init__(self, points: Floats, norms: Floats, bounds: Floats, count: int, covered: float) -> None:
+        self.points, self.norms, self.bounds, self.covered = points, norms, bounds, covered
         self.chosen = np.empty(count, np.int64)
         self.done = 0
+        self.ended = count == 0
         self.seen = np.zeros(len(points), np.int64)
 
     def choose_in_block(self, size: int) -> None:
@@ -111,11 +114,15 @@ class _Selection:
             best = int(np.argmax(nearest))
             if nearest[best] < outside or (nearest[best] == outside and members[best] > first_outside):
                 break
+            if nearest[best] <= self.covered:
+                self.ended = True
+                break
             self.chosen[self.done] = members[best]
             self.done += 1
             np.minimum(nearest, nearest_squared(inside, norms, inside[best : best + 1]), out=nearest)
             nearest[best] = -1
         self.bounds[members], self.seen[members] = nearest, self.done
+        self.ended = self.ended or self.done == len(self.chosen)
 
     def _farthest(self, size: int) -> tuple[Ints, float, int]:
         """The block with the largest bounds (indices ascending), and the largest bound outside with its lowest index.

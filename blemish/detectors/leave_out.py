@@ -15,36 +15,42 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.detectors.coreset import PRODUCTS, greedy_more, nearest_squared
-from blemish.detectors.memory_bank import MemoryBank
+from blemish.detectors.memory_bank import BEFORE, MemoryBank
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 
 def left_out_distances(
-    features: Floats, bank: MemoryBank, parts: Ints, advance: Callable[[int], None] = lambda _: None
+    features: Floats,
+    bank: MemoryBank,
+    parts: Ints,
+    advance: Callable[[int], None] = lambda _: None,
+    covered: float = -1.0,
 ) -> Floats:
     """Distance `(n, P)` of every patch to the nearest row of a bank that was refilled without its part.
 
     Args:
         features: `(n, P, d)` of all images, from which the bank was selected.
-        bank: the memory bank.
-        parts: the part that each image shows `(n,)`, at least two different ones.
+        bank: the memory bank; it may hold rows of before, which stay.
+        parts: the part that each image shows `(n,)`, at least two different ones; not negative.
         advance: called with the number of images done.
+        covered: where the selection of the bank ended, as in `extended_bank`.
     """
     points = features.reshape(-1, features.shape[2])  # (n P, d)
     norms = np.einsum("npd,npd->np", features, features)  # (n, P)
     near = _two_nearest(features, norms, bank, parts)
-    rows_of = parts[bank.images]  # (M,)
+    rows_of = bank.parts_of(parts)  # (M,)
+    own_rows = rows_of != BEFORE
     distances = np.empty(features.shape[:2], np.float32)
     done = 0
     for part in np.unique(parts):
         own = parts == part  # (n,)
         left = near.without(part)  # (n, P)
         bounds = np.where(own[:, None], np.float32(-1), left)
-        bounds[bank.images, bank.cells] = -1
+        bounds[bank.images[own_rows], bank.cells[own_rows]] = -1
         missing = min(int((rows_of == part).sum()), int((bounds >= 0).sum()))
-        refill = points[greedy_more(points, norms.reshape(-1), bounds.reshape(-1), missing)]
+        refill = points[greedy_more(points, norms.reshape(-1), bounds.reshape(-1), missing, covered=covered)]
         for i in np.flatnonzero(own):
             distances[i] = left[i]
             if len(refill):
@@ -69,7 +75,7 @@ class _Nearest:
 
 def _two_nearest(features: Floats, norms: Floats, bank: MemoryBank, parts: Ints) -> _Nearest:
     """One product of all patches with all rows; `second` is infinite where all rows are of one part."""
-    rows_of = parts[bank.images]
+    rows_of = bank.parts_of(parts)
     order = np.argsort(rows_of, kind="stable")
     owners, starts = np.unique(rows_of[order], return_index=True)  # (G,)
     factors = np.ascontiguousarray(-2 * bank.rows[order].T)  # (d, M)

@@ -9,19 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from blemish.detectors.coreset import greedy_coreset, nearest_squared
+from blemish.detectors.coreset import greedy_coreset, greedy_more, nearest_squared
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 SURPLUS = 2  # rows that a chunk keeps for every row that is its part of the merged bank
 PENDING = 4  # rows that wait to be merged, for every row of the merged bank
+BEFORE = -1  # in the place of an image's number: the row was in the bank before the images at hand came
+ROWS = 512  # compared with all others at a time
 REFERENCE_ROWS = 2048  # patches that stand for all others when the oddest are sought
 
 
 @dataclass(frozen=True, eq=False)
 class MemoryBank:
-    """Features of good patches, float32 `(M, d)`, and the image and grid cell of each, int64 `(M,)`."""
+    """Features of good patches, float32 `(M, d)`, and the image and grid cell of each, int64 `(M,)`.
+
+    The rows are in the order of their selection. `images` is `BEFORE` where the image is no longer known.
+    """
 
     rows: Floats
     images: Ints
@@ -33,6 +38,30 @@ class MemoryBank:
     def take(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> MemoryBank:
         """The bank of the chosen rows only."""
         return MemoryBank(self.rows[chosen], self.images[chosen], self.cells[chosen])
+
+    @classmethod
+    def of_before(cls, rows: Floats) -> MemoryBank:
+        """The bank of a model whose images are gone."""
+        return cls(rows, np.full(len(rows), BEFORE, np.int64), np.zeros(len(rows), np.int64))
+
+    def parts_of(self, parts: Ints) -> Ints:
+        """The part that each row is of `(M,)`, from those of the images `(n,)`; `BEFORE` where it is not known."""
+        return np.where(self.images == BEFORE, BEFORE, parts[self.images])
+
+    def spacing(self) -> float:
+        """Squared distance of the two nearest rows; 0 for a single row.
+
+        Greedy selection chose the last row since no patch was farther from the others: all patches that the bank was
+        selected from are at most this far from it.
+        """
+        lengths = np.einsum("md,md->m", self.rows, self.rows)
+        least = np.inf
+        for start in range(0, len(self), ROWS):
+            end = min(start + ROWS, len(self))
+            squares = lengths[start:end, None] + lengths[:end] - 2 * self.rows[start:end] @ self.rows[:end].T
+            squares[np.arange(start, end)[:, None] <= np.arange(end)] = np.inf  # only rows before: each pair once
+            least = min(least, float(squares.min()))
+        return max(0.0, least) if len(self) > 1 else 0.0
 
     def distances(self, features: Floats) -> Floats:
         """Euclidean distance `(P,)` of every feature `(P, d)` to its nearest row."""
@@ -85,6 +114,20 @@ def merged_bank(
         if sum(map(len, pending)) > PENDING * rows:
             pending = [_selected(_union(pending), SURPLUS * rows, _quietly)]
     return _selected(_union(pending), rows, advance)
+
+
+def extended_bank(
+    bank: MemoryBank, features: Floats, first_image: int, selection: Selection, *, most: int, covered: float
+) -> MemoryBank:
+    """The bank with at most `most` patches of `(n, P, d)` more, with which greedy selection goes on from its rows.
+
+    It ends once no patch is farther than `covered`, a squared distance, from the bank.
+    """
+    candidates = _clean(features, first_image, selection)
+    norms = np.einsum("md,md->m", candidates.rows, candidates.rows)
+    bounds = nearest_squared(candidates.rows, norms, bank.rows)
+    most = min(most, len(candidates))
+    return _union([bank, candidates.take(greedy_more(candidates.rows, norms, bounds, most, covered=covered))])
 
 
 def _union(banks: list[MemoryBank]) -> MemoryBank:

@@ -29,8 +29,8 @@ class PatchFeatures:
         dimensions: length of a feature vector.
     """
 
-    def __init__(self, backbone: str, height: int, width: int) -> None:
-        self.backbone = load_backbone(backbone)
+    def __init__(self, backbone: str | Backbone, height: int, width: int) -> None:
+        self.backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
         self.height, self.width = height, width
         self.taps = [_last_tap(self.backbone, stride) for stride in STRIDES]
         self.rows, self.columns = height // STRIDES[0], width // STRIDES[0]

@@ -17,10 +17,11 @@ from blemish.backbones import Backbone
 from blemish.config import Section
 from blemish.detectors.base import Detector, Images, ModelCard, Progress, Setting
 from blemish.detectors.leave_out import left_out_distances
-from blemish.detectors.memory_bank import MemoryBank, Selection, bank_of, merged_bank
+from blemish.detectors.memory_bank import MemoryBank, Selection, bank_of, extended_bank, merged_bank
 from blemish.detectors.nearest_row import append_nearest
 from blemish.detectors.patch_features import PatchFeatures, embedding
 from blemish.detectors.smoothing import append_blur, append_outputs, blurs
+from blemish.detectors.stored_bank import stored_bank
 from blemish.errors import UsageError
 from blemish.graph import GraphBuilder
 from blemish.images import Scored
@@ -56,12 +57,13 @@ class PatchCore(Detector):
     )
     Parameters = PatchCoreParameters
 
-    def __init__(self, setting: Setting, parameters: Any = None) -> None:
+    def __init__(self, setting: Setting, parameters: Any = None, backbone: Backbone | None = None) -> None:
         super().__init__(setting, parameters)
-        self.features = PatchFeatures(setting.backbone, setting.height, setting.width)
+        self.features = PatchFeatures(backbone or setting.backbone, setting.height, setting.width)
         self._images: Images = ()
         self._kept: Floats | None = None  # (n, P, d) of all images where they fit into memory
         self._bank: MemoryBank | None = None
+        self._covered = -1.0  # where the selection of the bank ended, as in `extended_bank`
         self._embeddings: list[Floats] = []
 
     @property
@@ -82,14 +84,8 @@ class PatchCore(Detector):
     def fit(self, images: Images, progress: Progress | None = None) -> PatchCore:
         if len(images) == 0:
             raise UsageError("PatchCore needs at least one image")
-        self._images, self._kept, self._embeddings = images, None, []
-        selection = Selection(
-            self.parameters.coreset_ratio or RATIOS[self.setting.preset],
-            LEAST_ROWS,
-            self.parameters.max_rows,
-            self.parameters.noise_share,
-            self.setting.seed,
-        )
+        self._images, self._kept, self._embeddings, self._covered = images, None, [], -1.0
+        selection = self._selection
         patches = len(images) * self._patches
         rows = selection.count(patches)
 
@@ -103,6 +99,37 @@ class PatchCore(Detector):
             self._bank = merged_bank(self._chunks(self._chunk_size(), progress), patches, selection, advance)
         return self
 
+    @classmethod
+    def restored(cls, model: bytes, setting: Setting, parameters: Any = None) -> PatchCore:
+        backbone, rows = stored_bank(model)
+        detector = cls(setting, parameters, backbone)
+        detector._bank = MemoryBank.of_before(rows)
+        return detector
+
+    def extend(self, images: Images, progress: Progress | None = None) -> PatchCore:
+        """Greedy selection goes on from the rows of before, until the new patches are covered as the old ones were.
+
+        As many rows come in at most as a bank of the new images alone would have, and `max_rows` bounds them all.
+        """
+        self._images, self._kept, self._embeddings = images, None, []
+        selection, total = self._selection, len(images)
+        bank = before = MemoryBank.of_before(self.bank.rows)
+        self._covered = before.spacing()
+        most = max(0, min(selection.count(total * self._patches), selection.most - len(before)))
+        for features, first in self._chunks(self._chunk_size(), progress):
+            done = first + len(features)
+            self._kept = features if len(features) == total else None
+            room = -(-most * done // total) - (len(bank) - len(before))
+            bank = extended_bank(bank, features, first, selection, most=room, covered=self._covered)
+            _report(progress, "memory bank", done, total)
+        self._bank = bank
+        return self
+
+    @property
+    def size(self) -> int:
+        """Rows of the bank."""
+        return len(self.bank)
+
     def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> Iterator[Scored]:
         """Against the bank that would have been selected without an image's own part."""
         return ((float(anomaly_map.max()), anomaly_map) for anomaly_map in self.left_out_maps(parts, progress))
@@ -115,7 +142,7 @@ class PatchCore(Detector):
             _report(progress, "calibration", done, total)
 
         if self._kept is not None and self.parameters.noise_share == 0 and len(np.unique(parts)) > 1:
-            yield from map(self._smoothed, left_out_distances(self._kept, self.bank, parts, advance))
+            yield from map(self._smoothed, left_out_distances(self._kept, self.bank, parts, advance, self._covered))
         else:
             for i, patches in enumerate(self._all_features(), 1):  # (P, d)
                 smoothed = self._smoothed(self._masked(patches, parts, i - 1))
@@ -129,6 +156,16 @@ class PatchCore(Detector):
         distances = append_nearest(graph, self.features, self.bank.rows)  # [N, rows, columns]
         append_outputs(graph, append_blur(graph, distances, *self._blurs()), rows, columns)
         return graph.model("PatchCore")
+
+    @property
+    def _selection(self) -> Selection:
+        return Selection(
+            self.parameters.coreset_ratio or RATIOS[self.setting.preset],
+            LEAST_ROWS,
+            self.parameters.max_rows,
+            self.parameters.noise_share,
+            self.setting.seed,
+        )
 
     @property
     def _patches(self) -> int:
@@ -166,7 +203,7 @@ class PatchCore(Detector):
         Where the features are not in memory, or some are noise, nothing can take the place of the missing rows: scores
         are somewhat too large, and the false-alarm rate is somewhat below the stated one.
         """
-        others = parts[self.bank.images] != parts[image]  # (M,)
+        others = self.bank.parts_of(parts) != parts[image]  # (M,)
         return self.bank.take(others).distances(patches) if others.any() else self._halves(patches)
 
     def _halves(self, patches: Floats) -> Floats:

@@ -30,17 +30,18 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 SMALLEST_NORM = 1e-12
-# Of a distance from 0 to 4: dividing by less would show the rounding of float32, as after learning a single image.
+# Of a distance from 0 to 4: dividing by less would show the rounding of float32.
 SMALLEST_DEVIATION = 0.005
-LEAST_DEVIATION = 0.1  # of the mean distance: one image alone does not deviate from itself
+LEAST_DEVIATION = 0.1  # of the mean distance
+FEW = 10  # fewer different images do not show how much good ones deviate: one does not deviate from itself at all
 
 
 class STFPMParameters(Section):
     """The keys of the run file's `Model` section that are STFPM's own."""
 
     fusion: Literal["sum", "product"] = Field("sum", description="How the three levels' maps become one.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Of stochastic gradient descent.")
-    weight_decay: float = Field(1e-4, ge=0, le=1, description="Of stochastic gradient descent.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Of gradient descent.")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="Of gradient descent.")
 
 
 class STFPM(Trained):
@@ -79,7 +80,8 @@ class STFPM(Trained):
         usual, deviations = learner.statistics()
         means = [max(float(level.mean()), SMALLEST_NORM) for level in usual]
         if self.parameters.fusion == "sum":
-            floors = [max(LEAST_DEVIATION * mean, SMALLEST_DEVIATION) for mean in means]
+            doubt = max(1.0, FEW / learner.different)
+            floors = [doubt * max(LEAST_DEVIATION * mean, SMALLEST_DEVIATION) for mean in means]
             self._weights = [1 / max(pair) for pair in zip(deviations, floors, strict=True)]
             self._usual = usual
         else:
@@ -91,14 +93,15 @@ class STFPM(Trained):
     def layers(self) -> onnx.ModelProto:
         """Teacher, student, distance of each level, fusion, Gaussian blur, largest value."""
         from blemish.training.networks import append_network
+        from blemish.training.student import append_student
 
         height, width = self.setting.height, self.setting.width
         graph = GraphBuilder()
         pixels = graph.input("image", np.uint8, ["N", height, width, 3])
-        both = [
-            append_network(graph, module, self.teacher.record, pixels, (height, width))
-            for module in (self.teacher.module, self.network)
-        ]
+        both = (
+            append_network(graph, self.teacher.module, self.teacher.record, pixels, (height, width)),
+            append_student(graph, self.network, self.teacher.record, pixels),
+        )
         levels = [
             _append_level(graph, pair, usual, weight, stride / self.strides[0])
             for *pair, usual, weight, stride in zip(*both, self._usual, self._weights, self.strides, strict=True)
@@ -144,14 +147,15 @@ class Imitation:
 
         from blemish.training.devices import training_device
         from blemish.training.features import Features
-        from blemish.training.networks import new_network
+        from blemish.training.networks import channels_of
         from blemish.training.several import distributed_network, synchronised
+        from blemish.training.student import new_student
 
         self.parameters, self.teacher = detector.parameters, detector.teacher
         self.device = training_device(detector.plan.device)
         self.count = len(images)
         torch.manual_seed(detector.plan.seed)
-        student = new_network(detector.setting.backbone, detector.strides)
+        student = new_student(channels_of(self.teacher.module))
         self.network = student.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._imitate: nn.Module = self.network
         if detector.plan.processes > 1:
@@ -163,14 +167,12 @@ class Imitation:
         self._images = Features(self.teacher, images, self.device, room, advance=advance, form=unit_features)
         self._watched = Features(self.teacher, detector.watched, self.device, room, form=unit_features)
         self.ignorance = _ignorance(self._images)
+        self.different = len({hash(image.tobytes()) for image in images})
 
     def optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
-        import torch
+        from blemish.training.orthogonal import orthogonal_descent
 
-        p = self.parameters
-        return torch.optim.SGD(
-            self.network.parameters(), learning_rate, momentum=p.momentum, weight_decay=p.weight_decay
-        )
+        return orthogonal_descent(self.network, learning_rate, self.parameters.momentum, self.parameters.weight_decay)
 
     def batch(self, rows: npt.NDArray[np.int64]) -> tuple[Tensor, list[Tensor]]:
         return self._images.planes(rows), self._images.take(rows)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.backbones import Backbone
+from blemish.datasets.files import write_whole
 from blemish.detectors.base import Detector, Image, Images, Progress, Setting
 from blemish.errors import UsageError
 from blemish.training import Plan, require_torch
@@ -122,7 +123,7 @@ class Trained(Detector):
 
     def save_weights(self, path: Path) -> None:
         """Write what was learned as safetensors, with what it takes to understand it."""
-        from blemish.training.checkpoints import tensor_bytes, write_whole
+        from blemish.training.checkpoints import tensor_bytes
 
         described = {
             "detector": self.card.name,
@@ -132,8 +133,7 @@ class Trained(Detector):
         }
         # one key: the format keeps no order of several, and equal trainings are to give equal files
         metadata = {"blemish": json.dumps(described)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, tensor_bytes(self.network.state_dict(), metadata))
+        write_whole(path, tensor_bytes(self.network.state_dict(), metadata), synced=True)
 
     @property
     @abstractmethod

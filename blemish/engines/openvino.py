@@ -74,6 +74,10 @@ def open_compiled(model: bytes, device: Device, num_threads: int, precision: str
         compiled = core.compile_model(network, place, _properties(place, num_threads, precision))
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot load the network: {_reason(error)}") from error
+    computed = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if precision not in ("fp32", computed):
+        # it takes another without a word where the processor lacks what was asked for
+        raise DeviceError(f"device `{device}`: it has no {precision}, OpenVINO would compute in {computed}; use fp32")
     return OpenVinoEngine(network, compiled, str(_concrete(device)), input_shape)
 
 

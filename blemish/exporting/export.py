@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from blemish.errors import ModelError, UsageError, did_you_mean
+from blemish.exporting.browser import export_browser
 from blemish.exporting.formats import export_onnx, export_openvino, export_ort
 from blemish.models import LoadedModel, exported_files, load_model
 from blemish.models.files import sibling, sync_folder
@@ -17,21 +19,23 @@ FORMATS: dict[str, Callable[[LoadedModel, Path], Path]] = {
     "onnx": export_onnx,
     "openvino": export_openvino,
     "ort": export_ort,
+    "browser": export_browser,
 }
 
 _MODEL_FOLDER = frozenset({"model.json", "model.onnx", "inference.yml"})
 
 
-def export_model(model: str | Path, format_name: str, output: Path) -> Path:
+def export_model(model: str | Path, format_name: str, output: Path, runtime: Path | None = None) -> Path:
     """Write a model in a format of `FORMATS` to the folder `output`, and return that.
 
     `model` is a model folder or a run's output folder. An earlier export is replaced, a model folder only by the format
-    `onnx`, anything else never. A failure leaves what was there.
+    `onnx`, anything else never. A failure leaves what was there. `runtime` is a folder or .tgz of onnxruntime-web, for
+    the format `browser`, in the place of the one in the package.
 
     Raises `UsageError` for an unknown format or one whose package is missing, `ModelError` for a folder that is no
     model, for a place that is taken, and where the exported network gives other values than the model.
     """
-    write = _format(format_name)
+    write = _format(format_name, runtime)
     loaded = load_model(model)
     place = Path(os.path.realpath(output.expanduser()))
     if place == Path(os.path.realpath(loaded.folder)):
@@ -45,12 +49,16 @@ def export_model(model: str | Path, format_name: str, output: Path) -> Path:
     return output
 
 
-def _format(name: str) -> Callable[[LoadedModel, Path], Path]:
+def _format(name: str, runtime: Path | None) -> Callable[[LoadedModel, Path], Path]:
     if name not in FORMATS:
         raise UsageError(
             f"there is no export format `{name}`.{did_you_mean(name, FORMATS)} There are {', '.join(FORMATS)}."
         )
-    return FORMATS[name]
+    if runtime is None:
+        return FORMATS[name]
+    if name != "browser":
+        raise UsageError(f"a runtime goes with the format browser alone, not with {name}")
+    return partial(export_browser, runtime=runtime)
 
 
 def _check_place(place: Path, output: Path, format_name: str) -> None:

@@ -1,4 +1,4 @@
-"""The formats: ONNX as the model folder has it, OpenVINO's, and that of ONNX Runtime's small builds."""
+"""Formats of a network: ONNX as the model folder has it, OpenVINO's, and that of ONNX Runtime's small builds."""
 
 from __future__ import annotations
 

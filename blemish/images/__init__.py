@@ -6,7 +6,7 @@ from blemish.images.frame import Frame, Inputs, Scored
 from blemish.images.geometry import InputGeometry
 from blemish.images.limits import Limits, refusal
 from blemish.images.reading import read, read_ahead, work_ahead
-from blemish.images.sources import ImageRef, expand, is_image_name, list_images
+from blemish.images.sources import ImageRef, expand, expand_bytes, is_image_name, list_images
 from blemish.images.tiling import Tiling
 from blemish.images.video import is_live
 
@@ -24,6 +24,7 @@ __all__ = [
     "decode_samples",
     "draw_polygons",
     "expand",
+    "expand_bytes",
     "is_image_name",
     "is_live",
     "list_images",

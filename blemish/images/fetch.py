@@ -1,28 +1,25 @@
 """Download of one image, with every address checked and every cost bounded.
 
-Each hop resolves its host once, checks what it got, and connects to exactly that address, so that a name which resolves
-differently a moment later (DNS rebinding) leads nowhere. Proxies from the environment are not used.
+Each hop is checked anew. Proxies from the environment are not used.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from blemish.errors import ImageError
+from blemish.images.connection import NotPublicError, connection
 from blemish.images.headers import image_format
 from blemish.images.limits import Limits, refusal
 
 if TYPE_CHECKING:
-    import socket
     from http.client import HTTPResponse
-    from ssl import SSLSocket
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
@@ -97,75 +94,22 @@ def _checked(target: str, download: _Download) -> SplitResult:
 
 @contextmanager
 def _response(parts: SplitResult, download: _Download) -> Iterator[HTTPResponse]:
-    """The answer to one GET, on a connection that is cut at the deadline whatever the server does."""
+    """The answer to one GET."""
     from http.client import HTTPConnection
 
-    host = str(parts.hostname)
-    host = host if host.isascii() else host.encode("idna").decode()
-    port = parts.port or _PORTS[parts.scheme]
-    channel = _connect(host, port, download)
-    if parts.scheme == "https":
-        channel = _secured(channel, host)
-    with channel, _cut_at_deadline(channel, download):
-        if parts.scheme == "https":
-            channel.do_handshake()  # type: ignore[attr-defined]
-        connection = HTTPConnection(host, port)
-        connection.sock = channel
-        connection.request("GET", _path(parts), headers={"Accept": "image/*,*/*;q=0.5", "User-Agent": "blemish"})
-        with connection.getresponse() as response:
-            yield response
-
-
-def _connect(host: str, port: int, download: _Download) -> socket.socket:
-    """A socket to the very address that was checked."""
-    import socket
-
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(entry[4][0]) for entry in found]
-    if not download.limits.allow_private_urls and not all(map(_is_public, addresses)):
-        raise download.refuse(f"leads to {host[:80]!r}, which is not a public address")
-    failure = OSError("the host has no address")
-    for address in addresses:
-        try:
-            return socket.create_connection((address, port), timeout=download.remaining())
-        except OSError as error:
-            failure = error
-    raise failure
-
-
-def _secured(channel: socket.socket, host: str) -> SSLSocket:
-    """The socket in verified TLS, before the handshake."""
-    import ssl
-
-    return ssl.create_default_context().wrap_socket(channel, server_hostname=host, do_handshake_on_connect=False)
-
-
-@contextmanager
-def _cut_at_deadline(channel: socket.socket, download: _Download) -> Iterator[None]:
-    """End the connection from another thread when time is up; even a server that drips single bytes is left."""
-    timer = threading.Timer(download.remaining(), _cut, [channel])
-    timer.daemon = True
-    timer.start()
+    host, port, tls = str(parts.hostname), parts.port or _PORTS[parts.scheme], parts.scheme == "https"
+    limits = download.limits
     try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _cut(channel: socket.socket) -> None:
-    import socket
-
-    with suppress(OSError):
-        channel.shutdown(socket.SHUT_RDWR)
-
-
-def _is_public(address: str) -> bool:
-    """Whether an IP address, or the IPv4 address that it carries inside, is a global unicast one."""
-    from ipaddress import ip_address
-
-    ip = ip_address(address.partition("%")[0])
-    ip = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None) or ip
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+        with connection(
+            host, port, tls=tls, limit_s=download.remaining(), allow_private=limits.allow_private_urls
+        ) as channel:
+            http = HTTPConnection(host if host.isascii() else host.encode("idna").decode(), port)
+            http.sock = channel
+            http.request("GET", _path(parts), headers={"Accept": "image/*,*/*;q=0.5", "User-Agent": "blemish"})
+            with http.getresponse() as response:
+                yield response
+    except NotPublicError as error:
+        raise download.refuse(str(error)) from None
 
 
 def _body(response: HTTPResponse, download: _Download) -> bytes:

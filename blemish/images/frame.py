@@ -111,6 +111,11 @@ class Inputs(Collection[Image]):
         """What is known of each image `(n,)`, for each of the network's inputs."""
         return np.repeat(values, self.frame.tiling.count)
 
+    def mean_of_each(self, values: Floats) -> Floats:
+        """What is known of each of the network's inputs, `(inputs, d)`, as the mean over each image, `(n, d)`."""
+        means: Floats = values.reshape(len(self.sizes), -1, values.shape[1]).mean(axis=1)
+        return means
+
     def judged(self, scored: Iterable[Scored]) -> Iterator[Scored]:
         """Score and map of every image, from what the network says of its inputs in order."""
         remaining = iter(scored)

@@ -65,6 +65,19 @@ def expand(inputs: object, limits: Limits = DEFAULT_LIMITS) -> Iterator[ImageRef
     return _expand(inputs, limits, count(1), depth=0)
 
 
+def expand_bytes(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) -> Iterator[ImageRef]:
+    """The images of a file that came as bytes: one, or the pages of a TIFF or PDF file; `name` is what the sender
+    called it. Data that fails becomes an `ImageRef` whose `read` raises, as in `expand`.
+    """
+    try:
+        pages = _pages(data, name)
+    except ImageError as error:
+        yield ImageRef(name, None, PurePosixPath(name), partial(_raise, str(error)), failed=True)
+        return
+    for page in pages:
+        yield ImageRef(name, page, PurePosixPath(name), partial(_decode_bytes, data, name, page, limits))
+
+
 def list_images(folder: Path) -> list[Path]:
     """Paths of all image files under a folder, recursive, sorted.
 

@@ -81,6 +81,8 @@ def _file(text: str, path: Path, limits: Limits) -> Iterator[ImageRef]:
 
 def _check_container(text: str, path: Path) -> None:
     try:
+        if path.exists() and not path.is_file():
+            raise refusal(text, "is not a regular file")  # a pipe would be waited for
         with path.open("rb") as file:
             start = file.read(12)
     except (OSError, ValueError) as error:
@@ -95,9 +97,11 @@ def _live(text: str, limits: Limits, stopped: threading.Event) -> Iterator[Image
     _check_allowed(text, limits)
     count = 0
     pause = 0.0
+    was_open = False
     while not stopped.wait(pause):
         try:
             with _opened(text, *_address(text), limits) as capture:
+                was_open = True
                 for ref in _frames(capture, text, count):
                     pause = 0.0
                     count += 1
@@ -105,9 +109,9 @@ def _live(text: str, limits: Limits, stopped: threading.Event) -> Iterator[Image
                     if stopped.is_set():
                         return
         except ImageError:
-            if not count:
+            if not was_open:
                 raise
-        if not pause and count:
+        if not pause:
             yield failing(text, _name(text), f"no more frames after {count}; trying to open it again")
         pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * pause))
 

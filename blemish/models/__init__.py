@@ -11,10 +11,12 @@ from blemish.models.info import (
     InputInfo,
     ModelInfo,
     OutputInfo,
+    UpdateInfo,
     data_fingerprint,
     printable,
     short_hash,
 )
+from blemish.models.versions import bring_back, kept_versions, replace_model
 
 __all__ = [
     "BackboneInfo",
@@ -26,13 +28,17 @@ __all__ = [
     "LoadedModel",
     "ModelInfo",
     "OutputInfo",
+    "UpdateInfo",
+    "bring_back",
     "check_place",
     "data_fingerprint",
     "describe_export",
     "exported_files",
     "find_model",
+    "kept_versions",
     "load_model",
     "printable",
+    "replace_model",
     "save_model",
     "set_false_alarm_rate",
     "short_hash",

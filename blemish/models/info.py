@@ -19,6 +19,7 @@ from blemish.images import Area, Frame, InputGeometry, Tiling
 NO_CHECKSUM = "0" * 64
 _MAX_CALIBRATION_IMAGES = 1_000_000
 _LARGEST_WHOLE = 16384
+_MAX_UPDATES = 10_000
 
 # Texts reach the terminal, so no control characters.
 Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
@@ -184,15 +185,36 @@ class DataInfo(Record):
     hashes: Annotated[list[ShortHash], Field(max_length=_MAX_CALIBRATION_IMAGES)] | None = None
 
 
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+class UpdateInfo(Record):
+    """One update of the model with more good images: which, and what it changed.
+
+    `version_before` is the checksum of the model that was updated. `images` and `parts` are those that came in,
+    `fingerprint` and `folder` theirs as in `data`. The pairs are before and after: the `size` of what the detector
+    holds of its images, null where it tells none; the `threshold` in force; and the new images above it,
+    `false_alarms`: by the scores of the model before, then by those with an image's own part left out.
+    """
+
+    when: Text = Field(default_factory=_now)
+    blemish_version: Text = __version__
+    version_before: Sha256
+    images: Count
+    parts: Count
+    fingerprint: Sha256
+    folder: Text
+    size: Annotated[list[Count], Field(min_length=2, max_length=2)] | None
+    threshold: Annotated[list[float], Field(min_length=2, max_length=2)]
+    false_alarms: Annotated[list[Count], Field(min_length=2, max_length=2)]
+
+
 class FileInfo(Record):
     """Hash and size of a file of the folder."""
 
     sha256: Sha256
     bytes: Count
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _versions() -> dict[str, str]:
@@ -207,7 +229,7 @@ class ModelInfo(Record):
     and `checksum`."""
 
     format: Literal["blemish-model"] = "blemish-model"
-    format_version: Literal[1, 2] = 1
+    format_version: Literal[1, 2, 3] = 1
     created: Text = Field(default_factory=_now)
     blemish_version: Text = __version__
     detector: DetectorInfo
@@ -217,6 +239,7 @@ class ModelInfo(Record):
     calibration: CalibrationInfo
     data: DataInfo
     versions: dict[Text, Text] = Field(default_factory=_versions)
+    history: Annotated[list[UpdateInfo], Field(min_length=1, max_length=_MAX_UPDATES)] | None = None
     files: dict[Literal["model.onnx", "inference.yml"], FileInfo] = Field(default_factory=dict)
     checksum: Sha256 = NO_CHECKSUM
 
@@ -224,6 +247,8 @@ class ModelInfo(Record):
     def _version_can_hold_it(self) -> ModelInfo:
         if self.format_version < self.input.least_version:
             raise ValueError("has tiles or an area, which format version 1 does not know")
+        if self.format_version < 3 and self.history is not None:
+            raise ValueError("has a history, which format versions 1 and 2 do not know")
         return self
 
 

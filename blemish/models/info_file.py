@@ -13,14 +13,16 @@ from blemish.errors import ModelError
 from blemish.models.info import NO_CHECKSUM, FileInfo, ModelInfo
 
 FORMAT = "blemish-model"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
     """`model.json` as bytes, one line for each top-level key, with these files by name, and with its checksum."""
     listed = {name: file.model_dump() for name, file in files}
     record = {**info.model_dump(), "files": listed, "checksum": NO_CHECKSUM}
-    # a reader of version 1 refuses keys that it does not know
+    # readers of earlier versions refuse keys that they do not know
+    if info.history is None:
+        del record["history"]
     record["input"] = {key: value for key, value in record["input"].items() if value is not None}
     lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in record.items())
     text = "{\n" + ",\n".join(lines) + "\n}\n"
@@ -39,7 +41,7 @@ def read_info(text: bytes) -> ModelInfo:
         where = ascii(".".join(map(str, first["loc"]))[:100])[1:-1]
         raise ModelError(f"model.json, `{where}`: {first['msg']}") from error
     missing = [
-        *(ModelInfo.model_fields.keys() - info.model_fields_set),
+        *(ModelInfo.model_fields.keys() - info.model_fields_set - {"history"}),
         *({"model.onnx", "inference.yml"} - info.files.keys()),
     ]
     if missing:
@@ -105,7 +107,7 @@ def _check_format(record: dict[str, Any]) -> None:
 def _check_folder(record: dict[str, Any]) -> None:
     """An export for another runtime has no network that Blemish runs; say so rather than name a missing key."""
     files = record.get("files")
-    if isinstance(files, dict) and files and not {"model.onnx", "inference.yml"} & files.keys():
+    if isinstance(files, dict) and files and "inference.yml" not in files and files.keys() != {"model.onnx"}:
         main = ascii(min(files)[:50])[1:-1]
         raise ModelError(f"it is an export for other programs ({main}); give the model that it was made from")
 

@@ -16,7 +16,7 @@ _LOOK = 0.5  # seconds between two looks while waiting, so that an interrupt is 
 
 
 @dataclass(frozen=True)
-class Frame:
+class QueuedFrame:
     """One moment of a source: its number from 0, and when it came, on the clock of the day and on one that never jumps.
 
     `ready` says whether `item` would answer at once; `item` is the prepared image.
@@ -45,20 +45,22 @@ class FrameQueue:
     def __init__(
         self,
         refs: Iterator[ImageRef],
-        frame_of: Callable[[int, ImageRef], Frame],
+        frame_of: Callable[[int, ImageRef], QueuedFrame],
         depth: Callable[[], int],
         latest: bool,
     ) -> None:
         self.dropped = 0
         self._refs, self._frame_of, self._depth, self._latest = refs, frame_of, depth, latest
-        self._waiting: deque[Frame] = deque()
+        self._waiting: deque[QueuedFrame] = deque()
         self._changed = threading.Condition()
         self._closed = self._ended = False
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._fill, name="blemish-frames", daemon=True)
         self._thread.start()
 
-    def take(self, may_join: Callable[[list[Frame], Frame], bool], most_age: float | None = None) -> list[Frame]:
+    def take(
+        self, may_join: Callable[[list[QueuedFrame], QueuedFrame], bool], most_age: float | None = None
+    ) -> list[QueuedFrame]:
         """The next frames, at least one, as many as `may_join` lets join; none at the end of the source.
 
         Frames older than `most_age` ms are dropped with `latest` as long as a newer one waits. Raises what the source
@@ -69,7 +71,7 @@ class FrameQueue:
                 self._changed.wait(_LOOK)
             if most_age is not None and self._latest:
                 self._drop_older(most_age)
-            batch: list[Frame] = []
+            batch: list[QueuedFrame] = []
             while self._waiting and (not batch or may_join(batch, self._waiting[0])):
                 batch.append(self._waiting.popleft())
             self._changed.notify_all()
@@ -123,7 +125,7 @@ class FrameQueue:
         while len(self._waiting) > 1 and not self._waiting[0].ref.failed and self._waiting[0].age > most_age:
             self._drop(self._waiting[0])
 
-    def _drop(self, frame: Frame) -> None:
+    def _drop(self, frame: QueuedFrame) -> None:
         self._waiting.remove(frame)
         frame.drop()
         self.dropped += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from blemish.errors import UsageError
 
@@ -30,9 +30,11 @@ class Answer(NamedTuple):
     failed: bool
 
 
+_FORMAT = 2
+# texts are kept as bytes: a file's name need not be Unicode
 _TABLE = """CREATE TABLE IF NOT EXISTS answers (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL,
-    text TEXT NOT NULL, failed INTEGER NOT NULL, said INTEGER NOT NULL
+    path BLOB PRIMARY KEY, size INTEGER NOT NULL, changed INTEGER NOT NULL,
+    text BLOB NOT NULL, failed INTEGER NOT NULL, said INTEGER NOT NULL
 ) WITHOUT ROWID"""
 
 
@@ -52,13 +54,18 @@ class Journal:
             # the lock lasts as long as the process; a commit survives its death, and a power cut but for the last ones
             for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
                 self._base.execute(f"PRAGMA {pragma}")
-            self._base.execute(_TABLE)
-            self._base.execute("PRAGMA user_version=1")
+            (found,) = self._base.execute("PRAGMA user_version").fetchone()
+            if found in (0, _FORMAT):
+                self._base.execute(_TABLE)
+                self._base.execute(f"PRAGMA user_version={_FORMAT}")
         except sqlite3.OperationalError as error:
             reason = "another watch uses it" if "locked" in str(error) else str(error)
             raise UsageError(f"the journal {path} cannot be used: {reason}; name another with --journal") from error
         except (sqlite3.DatabaseError, OSError) as error:
             raise UsageError(f"{path} is no journal of a watch: {error}; name another with --journal") from error
+        if found not in (0, _FORMAT):
+            self._base.close()
+            raise UsageError(f"{path} is the journal of another version of Blemish; name another with --journal")
 
     def __enter__(self) -> Journal:
         return self
@@ -74,24 +81,47 @@ class Journal:
 
     def record(self, answer: Answer) -> None:
         """Keep an answer that is about to be said; it takes the place of that of an earlier version."""
-        row = (*answer.version, answer.text, answer.failed)
-        self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, 0)", row)
+        row = (*_row(answer.version), _bytes(answer.text), answer.failed)
+        self._run("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, 0)", row)
 
     def mark_said(self, version: Version) -> None:
         """The answer has left the process."""
-        self._base.execute("UPDATE answers SET said = 1 WHERE path = ?", version[:1])
+        self._run("UPDATE answers SET said = 1 WHERE path = ?", _row(version)[:1])
 
     def forget(self, version: Version) -> None:
         """The file is gone from the folder, by us; one that comes in its place is a new one."""
-        self._base.execute("DELETE FROM answers WHERE path = ?", version[:1])
+        self._run("DELETE FROM answers WHERE path = ?", _row(version)[:1])
 
     def unsaid(self) -> list[Answer]:
         """What an earlier process recorded and may not have said."""
-        rows = self._base.execute("SELECT path, size, changed, text, failed FROM answers WHERE said = 0 ORDER BY path")
-        return [Answer(Version(*row[:3]), row[3], bool(row[4])) for row in rows]
+        rows = self._run("SELECT path, size, changed, text, failed FROM answers WHERE said = 0 ORDER BY path")
+        return [
+            Answer(Version(_text(path), size, changed), _text(text), bool(failed))
+            for path, size, changed, text, failed in rows
+        ]
 
     def answer_of(self, version: Version) -> Answer | None:
         """What was said of exactly this version."""
-        query = "SELECT text, failed FROM answers WHERE path = ? AND size = ? AND changed = ?"
-        row = self._base.execute(query, version).fetchone()
-        return None if row is None else Answer(version, row[0], bool(row[1]))
+        rows = self._run("SELECT text, failed FROM answers WHERE path = ? AND size = ? AND changed = ?", _row(version))
+        return Answer(version, _text(rows[0][0]), bool(rows[0][1])) if rows else None
+
+    def _run(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query; a disk that refuses ends the watch, which could not tell any more what it has said."""
+        import sqlite3
+
+        try:
+            return self._base.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise UsageError(f"the journal {self._path} cannot be used any more: {error}") from error
+
+
+def _row(version: Version) -> tuple[bytes, int, int]:
+    return _bytes(version.path), version.size, version.changed
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogatepass")

@@ -262,8 +262,8 @@ def _in_turn(engines: Sequence[Engine], batches: Iterator[list[Item]]) -> Iterat
 
 
 def _size(item: Item) -> int:
-    """Bytes of a decoded image."""
-    return 0 if isinstance(item.image, ImageError) else item.image.nbytes
+    """Bytes of a decoded image and of what the network takes of it; tiles may be as large again."""
+    return 0 if item.inputs is None or isinstance(item.image, ImageError) else item.image.nbytes + item.inputs.nbytes
 
 
 def _run(engine: Engine, batch: list[Item]) -> _Done:

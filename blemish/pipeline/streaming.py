@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from blemish.errors import UsageError, did_you_mean
 from blemish.images import ImageRef, expand
 from blemish.images.video import is_live, video_frames
-from blemish.pipeline.frame_queue import Frame, FrameQueue
+from blemish.pipeline.frame_queue import FrameQueue, QueuedFrame
 from blemish.pipeline.predictor import Item, Limit, Predictor
 from blemish.pipeline.result import Result
 from blemish.pipeline.saving import ResultNamer
@@ -60,14 +60,18 @@ class StreamResult(Result):
 _MOMENT = ("frame_index", "time_stamp", "age")
 
 
-class _Pace:
-    """What the network takes for one image, in milliseconds; 0 until that is known."""
+class Pace:
+    """What the network takes for one image, `ms` in milliseconds; 0 until that is known."""
 
     def __init__(self) -> None:
         self.ms = 0.0
 
     def add(self, ms: float) -> None:
         self.ms = _MEMORY * self.ms + (1 - _MEMORY) * ms if self.ms else ms
+
+    def leaves_in_time(self, number: int, age: float, target: float) -> bool:
+        """Whether a batch of that number of images, the first `age` ms old, is done within `target` ms."""
+        return 0 < self.ms <= (target - age) / number
 
 
 class Stream:
@@ -98,8 +102,8 @@ class Stream:
         self._live = is_live(source)
         self._latest = (policy or ("latest" if self._live else "every")) == "latest"
         self._predictor = predictor
-        self._pace = _Pace()
-        self._taken: deque[Frame] = deque()
+        self._pace = Pace()
+        self._taken: deque[QueuedFrame] = deque()
         stopped = threading.Event()
         pool = None if self._latest else _readers()
         self._queue = FrameQueue(
@@ -155,16 +159,16 @@ class Stream:
         self._taken.extend(frames)
         return [frame.item() for frame in frames]
 
-    def _may_join(self, batch: list[Frame], frame: Frame) -> bool:
+    def _may_join(self, batch: list[QueuedFrame], frame: QueuedFrame) -> bool:
         """Whether one more frame leaves the first in time; it is not waited for."""
         if len(batch) >= self._most or not frame.ready():
             return False
         if self._target is None:
             return True
-        return 0 < self._pace.ms <= (self._target - batch[0].age) / (len(batch) + 1)
+        return self._pace.leaves_in_time(len(batch) + 1, batch[0].age, self._target)
 
 
-def _depth(pace: _Pace, most: int, target: float | None, latest: bool) -> int:
+def _depth(pace: Pace, most: int, target: float | None, latest: bool) -> int:
     """How many frames may wait: enough for a batch, and no more than half of the time to a latency target."""
     usual = most if latest else most + 2 * _WORKERS
     return usual if target is None else max(1, min(usual, int(target / 2 / pace.ms) if pace.ms else 1))
@@ -182,12 +186,12 @@ def _refs(source: object, predictor: Predictor, stopped: threading.Event) -> Ite
     return expand(source, predictor.limits)
 
 
-def _frame(index: int, ref: ImageRef, predictor: Predictor, pool: ThreadPoolExecutor | None) -> Frame:
+def _frame(index: int, ref: ImageRef, predictor: Predictor, pool: ThreadPoolExecutor | None) -> QueuedFrame:
     """A frame that is prepared ahead by the pool; without one, when it is taken, since it may be dropped before."""
     if pool is None:
-        return Frame(index, ref, lambda: True, partial(predictor.prepare, ref), lambda: None)
+        return QueuedFrame(index, ref, lambda: True, partial(predictor.prepare, ref), lambda: None)
     future = pool.submit(predictor.prepare, ref)
-    return Frame(index, ref, future.done, future.result, future.cancel)
+    return QueuedFrame(index, ref, future.done, future.result, future.cancel)
 
 
 def _end(stopped: threading.Event, queue: FrameQueue, pool: ThreadPoolExecutor | None) -> None:

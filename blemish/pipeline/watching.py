@@ -21,6 +21,7 @@ from blemish.pipeline.saving import ResultNamer
 
 log = logging.getLogger("blemish")
 
+_LONGEST = 24 * 3600  # seconds between two looks
 _AT_ONCE = 256  # images scored between two looks at the folder
 _BROKEN = "failed"  # the folder below --move for what could not be read
 
@@ -45,8 +46,8 @@ class Watch:
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
             raise DatasetError(f"{self.folder} is not a folder that can be watched")
-        if not (self.interval > 0 and self.patience >= 0):
-            raise UsageError("the interval is more than 0 seconds, the patience 0 or more")
+        if not (0 < self.interval <= _LONGEST and self.patience >= 0):
+            raise UsageError(f"the interval is more than 0 seconds and {_LONGEST} at most, the patience 0 or more")
         for place in (self.move, self.save_path):
             if place is not None and self.folder.resolve().is_relative_to(place.resolve()):
                 raise UsageError(f"{place} contains the watched folder {self.folder}; name another folder")

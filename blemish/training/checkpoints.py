@@ -6,7 +6,6 @@ A checkpoint is written beside its place and renamed, so a folder `iter_N` is al
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blemish.datasets.files import write_whole
 from blemish.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def write_checkpoint(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         for name, data in content.items():
-            write_whole(temporary / name, data)
+            write_whole(temporary / name, data, synced=True)
         if place.exists():
             shutil.rmtree(place)
         temporary.rename(place)
@@ -116,20 +116,6 @@ def read_checkpoint(folder: Path, identity: Mapping[str, Any]) -> tuple[State, d
         raise UsageError(f"checkpoint {folder} is damaged: {error}") from None
     _refuse_other(folder, stated, identity)
     return state, weights, optimiser
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, also after a crash."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:

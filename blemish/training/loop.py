@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +14,6 @@ import numpy.typing as npt
 
 from blemish.errors import BlemishError
 from blemish.training.checkpoints import State, read_checkpoint, write_checkpoint
-from blemish.training.depthwise import depthwise_gradients_in_float32
 from blemish.training.plan import Plan
 from blemish.training.scalars import scalar_writer
 
@@ -28,7 +26,8 @@ log = logging.getLogger("blemish")
 Advance = Callable[[int, int, str], None]  # done, total, detail
 
 CLIP = 1.0  # largest norm of the gradient; a rate of 0.4 diverges now and then without
-PATIENT_STEPS = 200  # a network that has learned nothing after so many batches will not
+PATIENT_STEPS = 200  # a network that has learned nothing after so many batches will not,
+FALLING = 0.98  # unless its criterion still falls at least to this share of the best before
 
 
 class TrainingError(BlemishError):
@@ -82,9 +81,7 @@ def train(learner: Learner, plan: Plan, advance: Advance) -> Outcome:
         run.resume()
     if plan.batch_size > learner.count:
         log.warning("Train.batch_size %d: there are %d images to learn from", plan.batch_size, learner.count)
-    on_cpu = run.device.type == "cpu" and plan.mixed_precision
-    with depthwise_gradients_in_float32(learner.network) if on_cpu else nullcontext():
-        run.learn(advance)
+    run.learn(advance)
     return Outcome(run.state, run.finish())
 
 
@@ -134,7 +131,7 @@ class _Run:
                     self._note(done, loss, speed, write)
                 advance(total if last else done, total, f"loss {loss:.4f}, {speed:.1f} images/s")
                 if done % self.plan.eval_interval == 0 or last:
-                    self._evaluate(done, write)
+                    self._evaluate(done, loss, write)
                     if self._is_stuck():
                         log.info("no better criterion for %s evaluations: stopped", self.plan.patience)
                         break
@@ -193,24 +190,25 @@ class _Run:
         minutes, seconds = divmod(round(left), 60)
         return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
 
-    def _evaluate(self, done: int, write: Callable[[str, float, int], None]) -> None:
+    def _evaluate(self, done: int, loss: float, write: Callable[[str, float, int], None]) -> None:
         self.learner.network.eval()
         criterion = self.learner.criterion()
         self.learner.network.train()
         log.info("[EVAL] iter: %d, loss on held-out good images: %.5f", done, criterion)
         write("Evaluate/loss", criterion, done)
-        self._refuse_collapse(done, criterion)
+        self._refuse_collapse(done, loss, criterion)
         self.state.step, self.state.criteria[done] = done, criterion
         if self.plan.keep == "best" and self.state.best_step == done:
             self.best = {name: value.detach().clone() for name, value in self.learner.network.state_dict().items()}
         if self.plan.folder is not None:
             self._save(self.plan.folder)
 
-    def _refuse_collapse(self, done: int, criterion: float) -> None:
+    def _refuse_collapse(self, done: int, loss: float, criterion: float) -> None:
         if not math.isfinite(criterion):
             raise TrainingError(f"the loss on held-out images is {criterion} after {done} iterations: {_GENTLER}")
-        learned = criterion < self.learner.ignorance
-        if not learned and done >= self.plan.warmup + PATIENT_STEPS:
+        learned = min(loss, criterion) < self.learner.ignorance  # one learned by heart has not collapsed
+        learns = criterion < FALLING * min(self.state.criteria.values(), default=0.0)  # slowly, but it does
+        if not learned and not learns and done >= self.plan.warmup + PATIENT_STEPS:
             raise TrainingError(
                 f"the network has collapsed: after {done} iterations it tells images no better than one answer to "
                 f"everything would (loss {criterion:.4f}, that answer {self.learner.ignorance:.4f}): {_GENTLER}"

@@ -1,4 +1,4 @@
-"""Backbones as torch networks: the teacher with its weights, and students of the same kind without.
+"""Backbones as torch networks with their weights: the frozen teachers of detectors that learn.
 
 A network takes normalised planes `(n, 3, H, W)` and gives the feature maps of its taps, finest first; nothing behind
 the last tap is computed.
@@ -125,7 +125,7 @@ def normalised_planes(pixels: Tensor, record: Backbone) -> Tensor:
 def append_network(
     graph: GraphBuilder, module: nn.Module, record: Backbone, pixels: str, size: tuple[int, int]
 ) -> list[str]:
-    """Append a teacher or student to a graph with uint8 `pixels` of a size (height, width); returns its taps."""
+    """Append a network to a graph with uint8 `pixels` of a size (height, width); returns its taps."""
     taps = [tap.name for tap in record.taps]
     if record.name == EMBEDDED:
         names = {ours: theirs for theirs, ours in embedded_names().items()}

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from blemish.datasets.files import write_whole
 from blemish.errors import BlemishError, UsageError
-from blemish.training.checkpoints import State, tensor_bytes, write_whole
+from blemish.training.checkpoints import State, tensor_bytes
 from blemish.training.loop import Outcome, TrainingError, train
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _work(job: Job) -> Any:
         learner = detector.learner(list(np.load(folder / _IMAGES)), None)
         outcome = train(learner, own, lambda done, total, detail: None)  # noqa: ARG005
         if rank == 0:
-            write_whole(folder / _WEIGHTS, tensor_bytes(learner.network.state_dict()))
+            write_whole(folder / _WEIGHTS, tensor_bytes(learner.network.state_dict()), synced=True)
     except BlemishError as error:
         if rank == 0:
             (folder / _FAULT).write_text(str(error), encoding="utf-8")

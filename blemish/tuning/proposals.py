@@ -47,16 +47,13 @@ class Proposals:
 
     def next(self, wanted: Mapping[str, str] | None = None) -> dict[str, str]:
         """The values to try next: of a grid those that are wanted, else what the sampler proposes."""
-        import optuna
-
         if wanted is not None:
             self._study.enqueue_trial(dict(wanted), skip_if_exists=False)
-        # a seed for every trial of its own: an interruption then changes nothing of what comes after
-        seed = self._seed + len(self._study.get_trials(deepcopy=False))
-        self._study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32)
-        trial = self._study.ask({key: _distribution(choices) for key, choices in self._question.varied.items()})
-        self._current = trial.number
-        return {key: _text(choices, trial.params[key]) for key, choices in self._question.varied.items()}
+        values = self._ask()
+        while wanted is not None and values != dict(wanted):  # an interruption left others in the queue
+            self.tell(None)
+            values = self._ask()
+        return values
 
     def tell(self, criterion: float | None) -> None:
         """What came of them; None for a failure."""
@@ -66,6 +63,16 @@ class Proposals:
             self._study.tell(self._current, state=TrialState.FAIL)
         else:
             self._study.tell(self._current, criterion)
+
+    def _ask(self) -> dict[str, str]:
+        import optuna
+
+        # a seed for every trial of its own: an interruption then changes nothing of what comes after
+        seed = self._seed + len(self._study.get_trials(deepcopy=False))
+        self._study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32)
+        trial = self._study.ask({key: _distribution(choices) for key, choices in self._question.varied.items()})
+        self._current = trial.number
+        return {key: _text(choices, trial.params[key]) for key, choices in self._question.varied.items()}
 
 
 @contextmanager
@@ -102,7 +109,10 @@ def digest(identity: Mapping[str, Any]) -> str:
 @contextmanager
 def _alone(output: Path) -> Iterator[None]:
     """`UsageError` while another process works in the folder; the lock ends with the process, however it ends."""
-    lock = sqlite3.connect(output / LOCK, timeout=0, isolation_level=None)
+    try:
+        lock = sqlite3.connect(output / LOCK, timeout=0, isolation_level=None)
+    except sqlite3.OperationalError as error:
+        raise UsageError(f"{output} cannot be written: {error}; name another --output") from None
     try:
         lock.execute("BEGIN EXCLUSIVE")
         yield

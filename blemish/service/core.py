@@ -1,0 +1,174 @@
+"""What the routes share: from the bytes of images to answers, within the bounds of the whole service."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
+
+import numpy as np
+from fastapi import Request
+
+from blemish.images import ImageRef, expand_bytes
+from blemish.images.fetch import fetch
+from blemish.images.headers import image_format, image_size
+from blemish.pipeline import Predictor, Result, open_model
+from blemish.service.batching import Worker
+from blemish.service.budgets import Memory, Quota
+from blemish.service.metrics import Metrics
+from blemish.service.recording import Recorder
+from blemish.service.registry import Registry, Version
+from blemish.service.settings import Settings
+from blemish.service.shelf import Shelf
+
+if TYPE_CHECKING:
+    from blemish.store import Inspection, Store
+
+# The decoded image, its map as the network's cells and in full, the mask, and a picture of it.
+BYTES_PER_PIXEL = 16
+_FETCHERS = 8
+
+_Given = ParamSpec("_Given")
+_Done = TypeVar("_Done")
+
+log = logging.getLogger("blemish.service")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image that came with a request: where it came from, its file where it was one, and the memory it may take."""
+
+    ref: ImageRef
+    cost: int
+    source: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Judged(Generic[_Done]):
+    """What is answered of an image, and its number in the store."""
+
+    answer: _Done
+    inspection: int | None
+
+
+class Service:
+    """Models, threads and bounds of one app; `app.state.service`."""
+
+    def __init__(self, settings: Settings, store: Store | None = None) -> None:
+        self.settings, self.store = settings, store
+        self._recorder = None if store is None else Recorder(store, settings.keep_images)
+        self.metrics = Metrics()
+        self.registry = Registry(self._open)
+        self.bodies = Quota(settings.body_memory, "too many large requests at a time")
+        self.waiting = Quota(settings.max_waiting, "too many images wait; come back later")
+        self.metrics.queue.set_function(lambda: self.waiting.taken)
+        self.memory = Memory(settings.image_memory)
+        self._pool = ThreadPoolExecutor(settings.workers, "blemish-serve")
+        # fetching waits for other machines and changes of models take long: neither may hold up the decoding
+        self._fetchers = ThreadPoolExecutor(_FETCHERS, "blemish-fetch")
+        self._changes = ThreadPoolExecutor(1, "blemish-models")
+        self.shelf = Shelf(settings.output)
+        self.shelf.load(self.registry, settings.models)
+
+    async def in_pool(self, work: Callable[_Given, _Done], *args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
+        """Run what computes, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))
+
+    async def change(self, work: Callable[_Given, _Done], *args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
+        """Run what loads, moves or ends models; one change at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._changes, partial(work, *args, **kwargs))
+
+    async def fetch(self, url: str) -> bytes:
+        """The image behind a URL of a public address; `ImageError` for any other, and where URLs are off."""
+        return await asyncio.get_running_loop().run_in_executor(self._fetchers, fetch, url, self.settings.limits)
+
+    def pictures(self, data: bytes, name: str, source: str | None) -> list[Picture]:
+        """The images in the bytes of a file: one, or its pages; `source` is its name where nothing else is known."""
+        cost = self._cost(data)
+        refs = islice(expand_bytes(data, name, self.settings.limits), self.settings.max_images + 1)
+        return [Picture(ref, cost, source or name, data) for ref in refs]
+
+    @contextmanager
+    def admitted(self, images: int) -> Iterator[None]:
+        """Room for so many images while the block runs; 503 where too many wait."""
+        with self.waiting.hold(images):
+            yield
+
+    async def judge(
+        self, name: str, version: Version, picture: Picture, answer: Callable[[Result], _Done]
+    ) -> Judged[_Done]:
+        """What `answer` makes, in the pool, of one image's result; its memory is given back afterwards.
+
+        The result of an image that cannot be read has an `error`; that of any other is recorded before this returns.
+        """
+        async with self.memory.hold(picture.cost):
+            item = await self.in_pool(version.predictor.prepare, picture.ref)
+            result = await asyncio.wrap_future(version.worker.submit(item))
+            self.metrics.count_verdict(name, result)
+            with self.metrics.stage("answer"):
+                answered, inspection = await self.in_pool(self._answered, name, version, picture, result, answer)
+        with self.metrics.stage("record"):
+            number = None if inspection is None or self._recorder is None else await self._recorder.record(inspection)
+        return Judged(answered, number)
+
+    async def judge_all(
+        self, name: str, version: Version, pictures: Sequence[Picture], answer: Callable[[Result], _Done]
+    ) -> list[Judged[_Done]]:
+        """The answers of several images, in order."""
+        return list(await asyncio.gather(*(self.judge(name, version, picture, answer) for picture in pictures)))
+
+    def _answered(
+        self, name: str, version: Version, picture: Picture, result: Result, answer: Callable[[Result], _Done]
+    ) -> tuple[_Done, Inspection | None]:
+        answered = answer(result)
+        if self._recorder is None or result.error is not None:
+            return answered, None
+        return answered, self._recorder.inspection(name, version, result, picture.source, picture.data)
+
+    def _cost(self, data: bytes) -> int:
+        """Memory that judging an image of these bytes takes at most, from its header."""
+        kind = image_format(data)
+        try:
+            width, height = (0, 0) if kind in (None, "PDF") else image_size(data, str(kind))
+        except ValueError:
+            return len(data)  # it will be refused
+        most = self.settings.max_pixels if kind == "PDF" else width * height
+        return len(data) + BYTES_PER_PIXEL * min(most, self.settings.max_pixels)
+
+    def close(self) -> None:
+        """Finish what was begun, then end every thread."""
+        self.registry.close()
+        for pool in (self._pool, self._fetchers, self._changes):
+            pool.shutdown()
+        if self.store is not None:
+            self.store.close()
+
+    def _open(self, folder: Path) -> Version:
+        settings = self.settings
+        predictor = open_model(folder, settings.device, engine=settings.engine)
+        _warm_up(predictor)
+        worker = Worker(
+            predictor, settings.max_latency_ms, settings.max_waiting, self.metrics.note_batch, settings.max_batch
+        )
+        return Version(predictor, worker, predictor.model.folder)
+
+
+def service_of(request: Request) -> Service:
+    """The service behind a request."""
+    service: Service = request.app.state.service
+    return service
+
+
+def _warm_up(predictor: Predictor) -> None:
+    """Judge nothing of interest once, so that the first request does not wait for libraries and the engine's memory."""
+    width, height = predictor.frame.tiling.size
+    for result in predictor.predict(np.zeros((height, width, 3), np.uint8)):
+        result.to_dict(mask=False)

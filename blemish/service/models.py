@@ -1,0 +1,241 @@
+"""Our own routes: the models, their versions, and images judged by them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse, Response
+
+from blemish.errors import BlemishError, ImageError, ModelError
+from blemish.pipeline import Result
+from blemish.service.bodies import read_body, read_files
+from blemish.service.core import Judged, Service, service_of
+from blemish.service.errors import ServiceError
+from blemish.service.pictures import heat_map_png
+from blemish.service.registry import Model, Version
+from blemish.service.schemas import ModelList, ModelModel, Results, VersionModel, refusals
+from blemish.service.settings import NAME
+from blemish.service.tokens import require
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+admin_router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(require("admin"))])
+
+log = logging.getLogger("blemish.service")
+
+ModelName = Annotated[str, Path(description="a model's name", pattern=f"^{NAME}$")]
+VersionId = Annotated[str, Path(description="a version", pattern="^[0-9a-f]{12}$")]
+
+_IMAGE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            },
+        },
+    }
+}
+_ZIP_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class _Change(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Activation(_Change):
+    """Which version is to answer."""
+
+    version: Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
+
+
+class Renaming(_Change):
+    """What the model is to be called."""
+
+    name: Annotated[str, Field(pattern=f"^{NAME}$")]
+
+
+@router.get("", dependencies=[Depends(require("viewer"))], responses=refusals(), summary="All models")
+async def list_models(request: Request) -> ModelList:
+    """Names, versions and thresholds."""
+    return ModelList(models=[_model(model) for model in service_of(request).registry.models()])
+
+
+@router.get("/{name}", dependencies=[Depends(require("viewer"))], responses=refusals(422), summary="One model")
+async def get_model(request: Request, name: ModelName) -> ModelModel:
+    """Its versions and which of them answers."""
+    return _model(service_of(request).registry.model(name))
+
+
+@router.post(
+    "/{name}/predict",
+    dependencies=[Depends(require("operator"))],
+    response_model=Results,
+    responses={
+        200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+        **refusals(400, 408, 413, 415, 422, 503),
+    },
+    openapi_extra=_IMAGE_BODY,
+    summary="Judge images",
+)
+async def predict(
+    request: Request,
+    name: ModelName,
+    version: Annotated[str | None, Query(description="instead of the active one", pattern="^[0-9a-f]{12}$")] = None,
+    source: Annotated[
+        str | None, Query(description="where the images come from, for the record", max_length=200)
+    ] = None,
+    mask: Annotated[bool, Query(description="with the mask, run-length encoded, as `pred`")] = False,
+) -> Response:
+    """The body is one image file, or a multipart form with one or many.
+
+    With `Accept: image/png`, the answer is the heat map of the one image. Where none of the images can be read, the
+    status is 400; where some can, the others' results have an `error`.
+    """
+    service = service_of(request)
+    files = await read_files(request, service.settings.max_images)
+    wants_picture = "image/png" in request.headers.get("accept", "")
+    with service.registry.lease(name, version) as (found, leased):
+        pictures = await service.in_pool(
+            lambda: [picture for file, data in files for picture in service.pictures(data, file, source)]
+        )
+        most = 1 if wants_picture else service.settings.max_images
+        if len(pictures) > most:
+            raise ServiceError(400, "too_many_images", f"the request holds more images than {most}")
+        with service.admitted(len(pictures)):
+            if wants_picture:
+                drawn = await service.judge(found, leased, pictures[0], _picture)
+                return Response(drawn.answer, media_type="image/png")
+            judged = await service.judge_all(found, leased, pictures, partial(Result.to_dict, mask=mask))
+    return _results(judged)
+
+
+@admin_router.post(
+    "/{name}/versions",
+    status_code=201,
+    response_model=ModelModel,
+    responses=refusals(400, 408, 413, 422, 503),
+    openapi_extra=_ZIP_BODY,
+    summary="Upload a version",
+)
+async def upload(
+    request: Request,
+    name: ModelName,
+    activate: Annotated[bool, Query(description="let it answer at once")] = False,
+) -> Response:
+    """The body is a zip file of a model folder. It is verified like any model folder, and nothing in it is executed."""
+    service = service_of(request)
+    await service.change(_add, service, name, await read_body(request), activate)
+    return JSONResponse(_model(service.registry.model(name)).model_dump(), 201)
+
+
+@admin_router.post("/{name}/active", responses=refusals(422), summary="Switch the version")
+async def activate(request: Request, name: ModelName, wanted: Activation) -> ModelModel:
+    """From the next request on, that version answers; those that are being judged end with the one they began with."""
+    service = service_of(request)
+    await service.change(_changed, service, service.registry.activate, name, wanted.version)
+    return _model(service.registry.model(name))
+
+
+@admin_router.post("/{name}/rename", responses=refusals(409, 422), summary="Rename a model")
+async def rename(request: Request, name: ModelName, wanted: Renaming) -> ModelModel:
+    """Requests that are being judged are not touched."""
+    service = service_of(request)
+    await service.change(_changed, service, service.registry.rename, name, wanted.name)
+    return _model(service.registry.model(wanted.name))
+
+
+@admin_router.delete("/{name}", status_code=204, responses=refusals(422), summary="Unload a model")
+async def unload(request: Request, name: ModelName) -> Response:
+    """With all versions, after what they are judging is answered."""
+    service = service_of(request)
+    await service.change(_remove, service, name, None)
+    return Response(status_code=204)
+
+
+@admin_router.delete(
+    "/{name}/versions/{version}", status_code=204, responses=refusals(409, 422), summary="Unload a version"
+)
+async def unload_version(request: Request, name: ModelName, version: VersionId) -> Response:
+    """One that does not answer."""
+    service = service_of(request)
+    await service.change(_remove, service, name, version)
+    return Response(status_code=204)
+
+
+def _add(service: Service, name: str, data: bytes, activate: bool) -> None:
+    """Keep and load an upload; a folder that cannot be loaded is not kept."""
+    try:
+        folder = service.shelf.keep(data)
+    except ModelError as error:
+        raise ServiceError(400, "bad_model", str(error)) from error
+    try:
+        service.registry.add(name, folder, activate)
+    except BlemishError as error:
+        log.warning("an upload cannot be loaded: %s", error)
+        service.shelf.discard([folder])
+        raise ServiceError(400, "bad_model", "the model cannot be loaded on this machine") from error
+    service.shelf.save(service.registry.models())
+
+
+def _changed(service: Service, change: Callable[[str, str], None], name: str, value: str) -> None:
+    change(name, value)
+    service.shelf.save(service.registry.models())
+
+
+def _remove(service: Service, name: str, version: str | None) -> None:
+    """Uploaded folders go too, unless another name has the same model."""
+    gone = service.registry.remove(name, version)
+    models = service.registry.models()
+    service.shelf.save(models)
+    kept = {one.folder for model in models for one in model.versions.values()}
+    service.shelf.discard([one.folder for one in gone if one.folder not in kept])
+
+
+def _picture(result: Result) -> bytes:
+    if result.error is not None:
+        raise ImageError(result.error)
+    return heat_map_png(result)
+
+
+def _results(judged: list[Judged[dict[str, Any]]]) -> Response:
+    errors = [one.answer["error"] for one in judged]
+    if all(errors):
+        raise ImageError(errors[0])
+    return JSONResponse({"results": [one.answer | {"inspection": one.inspection} for one in judged]})
+
+
+def _model(model: Model) -> ModelModel:
+    versions = [_version(one, one.id == model.active) for one in model.versions.values()]
+    return ModelModel(name=model.name, active=model.active, versions=versions)
+
+
+def _version(version: Version, active: bool) -> VersionModel:
+    predictor = version.predictor
+    info = predictor.model.info
+    return VersionModel(
+        version=version.id,
+        active=active,
+        detector=info.detector.name,
+        input_size=list(predictor.frame.tiling.size),
+        threshold=predictor.limit.score,
+        false_alarm_rate=predictor.limit.rate,
+        images=info.data.images,
+        created=info.created,
+        loaded=version.loaded.isoformat(timespec="seconds"),
+        users=version.users,
+    )

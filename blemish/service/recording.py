@@ -1,0 +1,70 @@
+"""An inspection is in the store before it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from blemish.errors import StoreError
+from blemish.service.errors import ServiceError
+from blemish.service.pictures import image_png, thumbnail_jpeg
+from blemish.store import Inspection, Store
+
+if TYPE_CHECKING:
+    from blemish.pipeline import Result
+    from blemish.service.registry import Version
+
+Keep = Literal["none", "anomalous", "all"]
+
+
+class Recorder:
+    """Puts what was judged into a store.
+
+    Of the inspections that `keep` names, the image (the file as it came, or a PNG) and the map (the model's own grid,
+    float32, as a `.npy` file) are kept; a thumbnail of every one, unless it names none.
+    """
+
+    def __init__(self, store: Store, keep: Keep) -> None:
+        self.store, self._keep = store, keep
+
+    def inspection(
+        self, model: str, version: Version, result: Result, source: str | None, data: bytes | None
+    ) -> Inspection:
+        """The record of a result that is no failure, its pictures written; for a thread that may wait for the disk."""
+        assert result.score is not None and result.threshold is not None and result.size is not None
+        put, whole = self.store.blobs.put, self._keep == "all" or (self._keep == "anomalous" and result.is_anomalous)
+        return Inspection(
+            time=datetime.now(timezone.utc),
+            source=source,
+            model=model,
+            version=version.checksum,
+            score=result.score,
+            p_value=result.p_value,
+            threshold=result.threshold,
+            is_anomalous=bool(result.is_anomalous),
+            regions=tuple(region.to_dict() for region in result.regions),
+            width=result.size[0],
+            height=result.size[1],
+            thumbnail_hash=None if self._keep == "none" else put(thumbnail_jpeg(result)),
+            image_hash=put(data or image_png(result)) if whole else None,
+            map_hash=put(_map_file(result)) if whole else None,
+        )
+
+    async def record(self, inspection: Inspection) -> int:
+        """Its number, once it is on the disk; 503 where that fails."""
+        try:
+            (number,) = await asyncio.wrap_future(self.store.submit([inspection]))
+        except StoreError as error:
+            raise ServiceError(503, "store_failed", "the store does not take the inspection") from error
+        return number
+
+
+def _map_file(result: Result) -> bytes:
+    assert result.grid_map is not None
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(result.grid_map, np.float32), allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,166 @@
+"""The models that are served: names, versions, which version answers, and changes that lose no request."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from blemish.pipeline import Predictor
+from blemish.service.batching import Worker
+from blemish.service.errors import ServiceError
+
+_SHORT = 12  # digits of a checksum that name a version
+
+
+@dataclass(eq=False)
+class Version:
+    """One model folder at work. `id` begins the checksum of its `model.json`, so that equal models are one version."""
+
+    predictor: Predictor
+    worker: Worker
+    folder: Path
+    loaded: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    users: int = 0
+    retired: threading.Event = field(default_factory=threading.Event)
+    idle: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of `model.json`, as the store keeps it."""
+        return self.predictor.model.info.checksum
+
+    @property
+    def id(self) -> str:
+        """What the version is called in routes."""
+        return self.checksum[:_SHORT]
+
+
+@dataclass(eq=False)
+class Model:
+    """A name, its loaded versions by id, and the one that answers."""
+
+    name: str
+    versions: dict[str, Version] = field(default_factory=dict)
+    active: str = ""
+
+
+class Registry:
+    """Models by name. Every call may come from any thread.
+
+    Whoever judges holds a lease on a version. A version that is taken away gets no new lease, finishes what it was
+    leased for, and only then ends its thread; a switch is one assignment. So no request is lost.
+    """
+
+    def __init__(self, open_version: Callable[[Path], Version]) -> None:
+        self._open = open_version
+        self._models: dict[str, Model] = {}
+        self._lock = threading.RLock()
+
+    def names(self) -> list[str]:
+        """Of all models, in the order in which they came."""
+        with self._lock:
+            return list(self._models)
+
+    def models(self) -> list[Model]:
+        """A copy of what there is."""
+        with self._lock:
+            return [Model(model.name, dict(model.versions), model.active) for model in self._models.values()]
+
+    def model(self, name: str) -> Model:
+        """A copy of one; 404 where there is none."""
+        with self._lock:
+            found = self._found(name)
+            return Model(found.name, dict(found.versions), found.active)
+
+    @contextmanager
+    def lease(self, name: str | None = None, version: str | None = None) -> Iterator[tuple[str, Version]]:
+        """The name and the version that is to judge: the active one of the first model where nothing is said."""
+        with self._lock:
+            model = self._found(name)
+            leased = model.versions.get(version or model.active)
+            if leased is None:
+                raise ServiceError(404, "no_such_version", f"the model {model.name} has no version {version}")
+            leased.users += 1
+        try:
+            yield model.name, leased
+        finally:
+            with self._lock:
+                leased.users -= 1
+                self._note_idle(leased)
+
+    def add(self, name: str, folder: Path, activate: bool = True) -> Version:
+        """Load a model folder as a version of that name; `ModelError` where it is refused.
+
+        A version that is there already is not loaded again. The first version of a name is always active.
+        """
+        version = self._open(folder)
+        with self._lock:
+            model = self._models.setdefault(name, Model(name))
+            spare, version = (version, model.versions[version.id]) if version.id in model.versions else (None, version)
+            model.versions[version.id] = version
+            if activate or not model.active:
+                model.active = version.id
+        if spare is not None:
+            spare.worker.close()
+        return version
+
+    def activate(self, name: str, version: str) -> None:
+        """From now on, that version answers."""
+        with self._lock:
+            model = self._found(name)
+            if version not in model.versions:
+                raise ServiceError(404, "no_such_version", f"the model {name} has no version {version}")
+            model.active = version
+
+    def rename(self, name: str, new: str) -> None:
+        """The same model under another name; what is judged at the moment goes on."""
+        with self._lock:
+            model = self._found(name)
+            if new in self._models:
+                raise ServiceError(409, "name_taken", f"there is a model called {new} already")
+            model.name = new
+            self._models = {one.name: one for one in self._models.values()}
+
+    def remove(self, name: str, version: str | None = None) -> list[Version]:
+        """Take a model, or one version that is not active, out of service; comes back when it has finished its work."""
+        with self._lock:
+            model = self._found(name)
+            if version is None:
+                del self._models[name]
+                gone = list(model.versions.values())
+            elif version == model.active:
+                raise ServiceError(409, "version_active", f"version {version} answers; make another one active first")
+            elif version not in model.versions:
+                raise ServiceError(404, "no_such_version", f"the model {name} has no version {version}")
+            else:
+                gone = [model.versions.pop(version)]
+            for one in gone:
+                one.retired.set()
+                self._note_idle(one)
+        for one in gone:
+            one.idle.wait()
+            one.worker.close()
+        return gone
+
+    def close(self) -> None:
+        """Finish and end everything."""
+        for name in self.names():
+            self.remove(name)
+
+    def _found(self, name: str | None) -> Model:
+        if name is None and self._models:
+            return next(iter(self._models.values()))
+        if name not in self._models:
+            raise ServiceError(
+                404, "no_such_model", f"there is no model called {name}" if name else "no model is loaded"
+            )
+        return self._models[name]
+
+    @staticmethod
+    def _note_idle(version: Version) -> None:
+        if version.retired.is_set() and not version.users:
+            version.idle.set()

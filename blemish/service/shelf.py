@@ -1,0 +1,104 @@
+"""What the service remembers of its models: uploaded folders, and which version of each name answers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from blemish.errors import BlemishError, ModelError
+from blemish.models import load_model
+from blemish.models.files import sibling, sync_folder, write_synced
+from blemish.service.registry import Model, Registry
+from blemish.service.settings import ModelSource
+from blemish.service.uploads import read_model_zip
+
+_RECORD, _FOLDER = "models.json", "models"
+
+log = logging.getLogger("blemish.service")
+
+
+class Shelf:
+    """`models/` and `models.json` in the output folder."""
+
+    def __init__(self, output: Path) -> None:
+        self._folder, self._record = output / _FOLDER, output / _RECORD
+
+    def keep(self, data: bytes) -> Path:
+        """The folder of an uploaded model, verified as every model folder is; `ModelError` without a path in it."""
+        content = read_model_zip(data)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        incoming = sibling(self._folder / "upload", ".tmp")
+        try:
+            incoming.mkdir()
+            for name, file in content.items():
+                write_synced(incoming / name, file)
+            place = self._folder / _verified(incoming)
+            if not place.exists():
+                incoming.rename(place)
+                sync_folder(self._folder)
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
+        return place
+
+    def discard(self, folders: Sequence[Path]) -> None:
+        """Remove uploaded models; other folders stay."""
+        for folder in folders:
+            if folder.parent == self._folder:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def save(self, models: Sequence[Model]) -> None:
+        """Remember the names, their versions and which answers."""
+        record = {
+            model.name: {
+                "active": model.active,
+                "versions": list(model.versions),
+                "uploaded": [one.id for one in model.versions.values() if one.folder.parent == self._folder],
+            }
+            for model in models
+        }
+        self._record.parent.mkdir(parents=True, exist_ok=True)
+        temporary = sibling(self._record, ".tmp")
+        write_synced(temporary, json.dumps(record, indent=2).encode())
+        temporary.replace(self._record)
+
+    def load(self, registry: Registry, given: Sequence[ModelSource]) -> None:
+        """The given models, then what was uploaded; the version that answered last answers again.
+
+        A given folder whose model was not seen before answers itself: it was trained since.
+        """
+        record = self._read()
+        for model in given:
+            version = registry.add(model.name, model.folder)
+            known = record.get(model.name, {})
+            if version.id not in known.get("versions", ()):
+                known["active"] = version.id
+        for name, known in record.items():
+            for uploaded in known.get("uploaded", ()):
+                try:
+                    registry.add(name, self._folder / uploaded, activate=False)
+                except BlemishError as error:
+                    log.warning("an uploaded version of %s is left out: %s", name, error)
+            if name in registry.names() and known.get("active") in registry.model(name).versions:
+                registry.activate(name, known["active"])
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        try:
+            record = json.loads(self._record.read_bytes())
+            return {str(name): dict(known) for name, known in record.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            log.warning("%s cannot be read and is begun anew: %s", self._record, error)
+            return {}
+
+
+def _verified(folder: Path) -> str:
+    """The name for a model that was uploaded into a folder."""
+    try:
+        return load_model(folder).info.checksum[:12]
+    except ModelError as error:
+        raise ModelError(str(error).replace(f"model folder {folder}", "the upload")) from None

@@ -1,0 +1,63 @@
+// What good images scored, and the threshold that follows from it: `calibration` of model.json.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <stdexcept>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+// Each image of a part that m images show weighs 1/m. With G parts, the p-value of a score is
+// (1 + weight of the good scores at least as large) / (G + 1); an image is anomalous where that is at most the rate.
+struct Calibration {
+    std::vector<double> levels;    // distinct good scores, ascending
+    std::vector<double> p_values;  // of scores up to each level; the last one, of those above all
+    double rate;
+    double threshold;
+
+    // `stated_rate` replaces the model's own false-alarm rate unless it is 0.
+    template <typename Json>
+    Calibration(const Json& record, double stated_rate) {
+        rank(record.at("scores").template get<std::vector<double>>(),
+             record.at("parts").template get<std::vector<std::int64_t>>());
+        if (!is_calibrated() && stated_rate > 0)
+            throw std::runtime_error("the model is not calibrated, so it takes no --false_alarm_rate");
+        rate = stated_rate > 0 ? stated_rate : record.at("false_alarm_rate").template get<double>();
+        const auto above = std::count_if(p_values.begin() + 1, p_values.end(), [this](double p) { return p > rate; });
+        threshold = is_calibrated() ? levels[std::min(std::size_t(above), levels.size() - 1)]
+                                    : record.at("fixed_threshold").template get<double>();
+    }
+
+    // A model that was imported without good images has a fixed threshold only.
+    bool is_calibrated() const { return !levels.empty(); }
+
+    double p_value(double score) const {
+        return p_values[std::size_t(std::lower_bound(levels.begin(), levels.end(), score) - levels.begin())];
+    }
+
+  private:
+    void rank(const std::vector<double>& scores, const std::vector<std::int64_t>& parts) {
+        if (scores.size() != parts.size()) throw std::runtime_error("`calibration` has not as many scores as parts");
+        std::map<std::int64_t, int> images;  // of each part
+        for (const auto part : parts) images[part]++;
+        std::map<double, double, std::greater<>> weights;  // of each score, the largest first
+        for (std::size_t i = 0; i < scores.size(); i++) weights[scores[i]] += 1.0 / images[parts[i]];
+
+        const double total = double(images.size()) + 1;
+        double at_least = 0;
+        p_values.push_back(1 / total);
+        for (const auto& [level, weight] : weights) {
+            at_least += weight;
+            levels.push_back(level);
+            // thirds that add up to almost one would miss a rate that they reach exactly
+            p_values.push_back((1 + std::nearbyint(at_least * 1e9) / 1e9) / total);
+        }
+        std::reverse(levels.begin(), levels.end());
+        std::reverse(p_values.begin(), p_values.end());
+    }
+};

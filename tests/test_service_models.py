@@ -1,0 +1,230 @@
+"""Models that come, go and change while they are asked."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from served import Server, grey, serving, tiny_folder, version_of
+from tiny_model import tiny_info, tiny_network
+
+from blemish.models import save_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny_folder(tmp_path / "bottle")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Another model of the same part."""
+    return tiny_folder(tmp_path / "new" / "bottle", bias=1000)
+
+
+@pytest.fixture
+def server(folder: Path, tmp_path: Path) -> Iterator[Server]:
+    with serving(folder, "--output", tmp_path / "out") as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with server.client() as opened:
+        yield opened
+
+
+def zipped(folder: Path, prefix: str = "") -> bytes:
+    """A model folder as a zip file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, prefix + path.name)
+    return buffer.getvalue()
+
+
+def score(client: httpx.Client, name: str = "bottle", level: int = 5) -> float:
+    answer = client.post(f"/v1/models/{name}/predict", content=grey(level))
+    assert answer.status_code == 200, answer.text
+    return float(answer.json()["results"][0]["score"])
+
+
+def test_a_version_is_uploaded_switched_to_and_back(client: httpx.Client, folder: Path, other: Path) -> None:
+    old, new = version_of(folder), version_of(other)
+    answer = client.post("/v1/models/bottle/versions", content=zipped(other, "bottle/"))
+    assert answer.status_code == 201, answer.text
+    assert {one["version"]: one["active"] for one in answer.json()["versions"]} == {old: True, new: False}
+    assert score(client) == 5
+    assert (
+        client.post(f"/v1/models/bottle/predict?version={new}", content=grey(5)).json()["results"][0]["score"] == 1005
+    )
+    assert client.post("/v1/models/bottle/active", json={"version": new}).json()["active"] == new
+    assert score(client) == 1005
+    assert client.delete(f"/v1/models/bottle/versions/{new}").status_code == 409
+    client.post("/v1/models/bottle/active", json={"version": old})
+    assert client.delete(f"/v1/models/bottle/versions/{new}").status_code == 204
+    assert score(client) == 5
+    assert client.delete(f"/v1/models/bottle/versions/{new}").status_code == 404
+
+
+def test_models_are_added_renamed_and_removed(client: httpx.Client, other: Path, server: Server) -> None:
+    assert client.post("/v1/models/cap/versions", content=zipped(other)).status_code == 201
+    assert (score(client, "cap"), score(client)) == (1005, 5)
+    assert client.post("/v1/models/cap/rename", json={"name": "bottle"}).status_code == 409
+    assert client.post("/v1/models/cap/rename", json={"name": "lid"}).json()["name"] == "lid"
+    assert client.post("/v1/models/cap/predict", content=grey(0)).status_code == 404
+    assert score(client, "lid") == 1005
+    for name in ("../x", "a b", "", "x" * 65):
+        assert client.post("/v1/models/lid/rename", json={"name": name}).status_code == 422
+    for name in ("bottle", "lid"):
+        assert client.delete(f"/v1/models/{name}").status_code == 204
+    assert client.get("/v1/models").json() == {"models": []}
+    assert client.get("/v1/health/ready").status_code == client.get("/v2/health/ready").status_code == 503
+    assert client.get("/v1/health/live").status_code == client.get("/").status_code == 200
+    refused = client.post("/image-anomaly-detection", json={"image": "AAAA"})
+    assert refused.status_code == refused.json()["errorCode"] == 404
+
+
+def test_a_restart_remembers_uploads_and_the_active_version(folder: Path, other: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with serving(folder, "--output", out) as running, running.client() as client:
+        client.post("/v1/models/bottle/versions?activate=true", content=zipped(other))
+        client.post("/v1/models/cap/versions", content=zipped(other))
+    with serving(folder, "--output", out) as running, running.client() as client:
+        assert (score(client), score(client, "cap")) == (1005, 1005)
+        assert client.delete("/v1/models/cap").status_code == 204
+        assert score(client) == 1005  # the folder is another name's too
+    third = tiny_folder(folder, bias=2000)  # trained again, into the same folder
+    with serving(third, "--output", out) as running, running.client() as client:
+        assert score(client) == 2005
+        assert [model["name"] for model in client.get("/v1/models").json()["models"]] == ["bottle"]
+
+
+def test_switches_and_removals_under_load_lose_no_request(server: Server, folder: Path, other: Path) -> None:
+    old, new = version_of(folder), version_of(other)
+    stopped, found = threading.Event(), []
+
+    def ask(level: int) -> None:
+        with server.client() as client:
+            while not stopped.is_set():
+                answer = client.post("/v1/models/bottle/predict", content=grey(level))
+                found.append((answer.status_code, answer.json()["results"][0]["score"] - level))
+
+    threads = [threading.Thread(target=ask, args=(level,)) for level in range(4)]
+    for thread in threads:
+        thread.start()
+    data = zipped(other)
+    with server.client() as client:
+        for _ in range(8):
+            assert client.post("/v1/models/bottle/versions?activate=true", content=data).status_code == 201
+            client.post("/v1/models/bottle/active", json={"version": old}).raise_for_status()
+            assert client.delete(f"/v1/models/bottle/versions/{new}").status_code == 204
+    stopped.set()
+    for thread in threads:
+        thread.join()
+    assert {status for status, _ in found} == {200}
+    assert {bias for _, bias in found} <= {0, 1000} and len(found) >= 8
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Path]]:
+    """A server that refuses all day, and the folder that it keeps its models in."""
+    root = tmp_path_factory.mktemp("lasting")
+    with serving(tiny_folder(root / "bottle"), "--output", root / "out") as running, running.client() as client:
+        yield client, root / "out" / "models"
+
+
+def linked(data: bytes) -> bytes:
+    """`model.onnx` as a symbolic link."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as archive:
+        for member in old.infolist():
+            content = old.read(member)
+            if member.filename == "model.onnx":
+                member.external_attr, content = (stat.S_IFLNK | 0o777) << 16, b"/etc/passwd"
+            archive.writestr(member, content)
+    return buffer.getvalue()
+
+
+def with_file(name: str, content: bytes = b"x") -> Callable[[bytes], bytes]:
+    def change(data: bytes) -> bytes:
+        buffer = io.BytesIO(data)
+        with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, content)
+        return buffer.getvalue()
+
+    return change
+
+
+def flooded(data: bytes) -> bytes:
+    buffer = io.BytesIO(data)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        for number in range(100):
+            archive.writestr(f"{number}.txt", b"")
+    return buffer.getvalue()
+
+
+def lying(data: bytes) -> bytes:
+    """The central directory states other sizes than the data has."""
+    at = data.rfind(b"PK\x01\x02")
+    return data[: at + 24] + (10).to_bytes(4, "little") + data[at + 28 :]
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda data: b"", "no body"),
+        (lambda data: b"PK\x03\x04", "no zip file"),
+        (lambda data: data[: len(data) // 2], "no zip file"),
+        (linked, "holds a link"),
+        (with_file("../model.txt"), "leads out of its folder"),
+        (with_file("/abs.txt"), "leads out of its folder"),
+        (with_file("b/model.json"), "two files called model.json"),
+        (with_file("bomb.bin", bytes(50 << 20)), "compressed more than any model is"),
+        (flooded, "more than 64 files"),
+        (lying, "no zip file"),
+    ],
+)
+def test_uploads_that_are_refused(
+    lasting: tuple[httpx.Client, Path], other: Path, change: Callable[[bytes], bytes], said: str
+) -> None:
+    client, kept = lasting
+    answer = client.post("/v1/models/bottle/versions", content=change(zipped(other)))
+    assert answer.status_code == 400 and said in answer.text, answer.text
+    assert not kept.exists() or not list(kept.iterdir())
+    assert score(client) == 5
+
+
+def test_a_model_that_is_none_is_refused_without_a_path(lasting: tuple[httpx.Client, Path], other: Path) -> None:
+    client, kept = lasting
+    (other / "model.onnx").write_bytes(tiny_network(7))
+    answer = client.post("/v1/models/bottle/versions", content=zipped(other))
+    assert answer.status_code == 400 and "SHA-256 is not the one" in answer.text
+    assert str(kept.parent.parent) not in answer.text
+    (other / "model.onnx").unlink()
+    answer = client.post("/v1/models/bottle/versions", content=zipped(other))
+    assert answer.status_code == 400 and "model.onnx is missing" in answer.text
+    assert not list(kept.iterdir())
+
+
+def test_a_record_that_is_damaged_is_begun_anew(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "models.json").write_text(json.dumps({"bottle": 5}))
+    with serving(folder, "--output", tmp_path / "out") as running, running.client() as client:
+        assert score(client) == 5
+    assert "is begun anew" in "".join(running.said)
+
+
+def test_the_name_of_a_model(tmp_path: Path) -> None:
+    run = tmp_path / "my run (3)" / "best_model" / "inference"
+    save_model(run, tiny_network(), tiny_info())
+    tiny_folder(tmp_path / "x")
+    with serving(run, f"cap={tmp_path / 'x'}", "--output", tmp_path / "out") as running, running.client() as client:
+        assert [model["name"] for model in client.get("/v1/models").json()["models"]] == ["my-run-3", "cap"]

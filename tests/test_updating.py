@@ -1,0 +1,291 @@
+"""A model takes in new good images: what it knows, what it promises, and what was there before."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import blemish
+from runs import calibration, fitted, model_of, scores
+from textures import brighter, plate, write, write_all
+from tiny_model import tiny_info, tiny_network
+
+from blemish.errors import BlemishError, DatasetError, ModelError, UsageError
+from blemish.fitting import FitReport
+from blemish.models import DetectorInfo, kept_versions, load_model, replace_model, save_model
+from blemish.updating import update
+from blemish.updating.update import TOLERANCE, _verify
+
+NEW = [plate(seed) for seed in range(200, 212)]
+
+
+@pytest.fixture
+def run(usual: FitReport, tmp_path: Path) -> Path:
+    """A run's folder that a test may change."""
+    return Path(shutil.copytree(usual.output, tmp_path / "run"))
+
+
+@pytest.fixture
+def new_good(tmp_path: Path) -> Path:
+    return write_all(tmp_path / "new", NEW)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class TestWhatTheModelKnows:
+    def test_new_images_are_known_and_nothing_scores_higher(self, run: Path, new_good: Path) -> None:
+        others = [plate(seed, defect=seed % 2 == 0) for seed in range(300, 306)]
+        before, others_before = scores(run, NEW), scores(run, others)
+        report = update(run, new_good, device="cpu")
+        assert report.folder == run / "best_model" / "inference"
+        assert (scores(run, NEW) <= before * (1 + TOLERANCE)).all()
+        assert (scores(run, NEW) < 0.8 * before).any()
+        assert (scores(run, others) <= others_before * (1 + TOLERANCE)).all()
+
+    def test_defects_are_still_found(self, run: Path, new_good: Path) -> None:
+        update(run, new_good, device="cpu")
+        limit = calibration(run).threshold()
+        assert (scores(run, [plate(seed, defect=True) for seed in range(300, 306)]) > limit).all()
+
+    def test_the_bank_grows_by_what_it_does_not_cover(self, run: Path, tmp_path: Path) -> None:
+        """Images like the old ones add a few rows and ever fewer, images under other light many."""
+        added = []
+        for number, change in enumerate((lambda image: image, lambda image: image, brighter)):
+            folder = write_all(tmp_path / str(number), [change(plate(400 + 20 * number + i)) for i in range(12)])
+            record = update(run, folder, device="cpu").record
+            assert record is not None and record.size is not None
+            added.append(record.size[1] - record.size[0])
+            assert added[-1] <= 512  # what a bank of these images alone would have
+        assert added[1] <= added[0] < added[2]
+
+    def test_max_rows_bounds_the_bank(self, good: Path, new_good: Path, tmp_path: Path) -> None:
+        report = fitted(good, tmp_path / "run", "Model.max_rows=300")
+        record = update(report.folder, new_good, device="cpu").record
+        assert record is not None and record.size == [300, 300]
+
+    def test_a_second_update_goes_on_from_the_first(self, run: Path, new_good: Path, tmp_path: Path) -> None:
+        first = update(run, new_good, device="cpu").record
+        second = update(run, write_all(tmp_path / "more", [plate(500), plate(501)]), device="cpu").record
+        assert first is not None and second is not None and first.size is not None and second.size is not None
+        assert first.size[1] == second.size[0]
+        info = load_model(run).info
+        assert info.history == [first, second]
+        assert info.data.images == 24 + 12 + 2
+
+    @pytest.mark.parametrize("keys", [["Model.tiles=3x1"], ["Model.roi=[[0, 0], [1, 0], [1, 0.6], [0, 0.6]]"]])
+    def test_tiles_and_areas(self, good: Path, new_good: Path, tmp_path: Path, keys: list[str]) -> None:
+        sizes = ["Model.width=32", "Model.height=96"] if "tiles" in keys[0] else []
+        folder = fitted(good, tmp_path / "run", *sizes, *keys).folder
+        before = scores(folder, NEW)
+        update(folder, new_good, device="cpu")
+        assert load_model(folder).info.calibration.scores[24:]
+        assert (scores(folder, NEW) <= before * (1 + TOLERANCE)).all()
+
+
+class TestWhatItPromises:
+    def test_old_scores_stay_and_new_ones_are_left_out_scores(self, run: Path, new_good: Path) -> None:
+        before, unseen = calibration(run), scores(run, NEW)
+        update(run, new_good, device="cpu")
+        after = calibration(run)
+        assert (after.scores[:24] == before.scores).all() and len(after.scores) == 36
+        assert after.part_count == before.part_count + 12
+        assert after.false_alarm_rate == before.false_alarm_rate
+        # others of the new images may explain what the old ones did not, and an image never explains itself
+        assert (after.scores[24:] <= unseen * (1 + TOLERANCE)).all()
+        assert np.median(after.scores[24:] / unseen) > 0.8
+        assert (after.scores[24:] > scores(run, NEW)).all()
+
+    def test_images_of_one_part_are_left_out_together(self, run: Path, tmp_path: Path) -> None:
+        folder = write_all(tmp_path / "new", [brighter(NEW[0]), brighter(NEW[0]), *map(brighter, NEW[1:6])])
+        update(run, folder, device="cpu")
+        found = calibration(run)
+        assert found.part_count == 24 + 6
+        assert found.parts[24] == found.parts[25] != found.parts[26]
+        assert found.scores[24] == pytest.approx(found.scores[25], rel=1e-5)
+        assert found.scores[24] > 1.2 * scores(run, [brighter(NEW[0])])[0]
+
+    def test_parts_by_name(self, run: Path, new_good: Path) -> None:
+        record = update(run, new_good, group_by=r"(\d\d)\d\.png", device="cpu").record
+        assert record is not None and record.parts == 2
+        with pytest.raises(UsageError, match="finds nothing"):
+            update(run, write_all(new_good / "x", [plate(600)]), group_by="part", device="cpu")
+
+    def test_other_light_raises_no_more_alarms(self, run: Path, tmp_path: Path) -> None:
+        unseen = [brighter(plate(seed)) for seed in range(700, 720)]
+        before = (scores(run, unseen) > calibration(run).threshold()).mean()
+        folder = write_all(tmp_path / "light", [brighter(plate(seed)) for seed in range(720, 750)])
+        record = update(run, folder, device="cpu").record
+        after = (scores(run, unseen) > calibration(run).threshold()).mean()
+        assert before > 0.8
+        assert after <= 0.25
+        assert record is not None and record.false_alarms[0] > 24 and record.false_alarms[1] <= 8
+
+    def test_a_rate_given_with_the_images(self, run: Path, new_good: Path) -> None:
+        update(run, new_good, false_alarm_rate=0.2, device="cpu")
+        assert calibration(run).false_alarm_rate == 0.2
+
+
+class TestWhatIsLeftOut:
+    def test_images_that_the_model_knows(self, run: Path, good: Path, new_good: Path) -> None:
+        shutil.copy(good / "003.png", new_good / "again.png")
+        report = update(run, new_good, device="cpu")
+        assert report.lines[0] == "Left out, since the model has them already: again.png."
+        assert report.record is not None and report.record.images == 12
+        before = content(run)
+        report = update(run, new_good, device="cpu")
+        assert report.record is None and "Nothing is new" in report.lines[-1]
+        assert content(run) == before
+
+    def test_what_looks_like_a_defect_is_named_and_can_be_left_out(self, run: Path, new_good: Path) -> None:
+        write(new_good / "bad.png", plate(800, defect=True))
+        limit = calibration(run).scores.max()
+        report = update(run, new_good, output=run / "taken", device="cpu")
+        assert any("bad.png" in line and "--max-score" in line for line in report.lines)
+        assert report.record is not None and report.record.images == 13
+        report = update(run, new_good, max_score=2 * limit, device="cpu")
+        assert any(line.startswith("Left out, with a score above") and "bad.png" in line for line in report.lines)
+        assert report.record is not None and report.record.images == 12
+        assert scores(run, [plate(800, defect=True)])[0] > calibration(run).threshold()
+
+    def test_nothing_below_the_limit(self, run: Path, new_good: Path) -> None:
+        before = content(run)
+        assert update(run, new_good, max_score=0, device="cpu").record is None
+        assert content(run) == before
+
+    def test_images_that_cannot_be_read(self, run: Path, new_good: Path) -> None:
+        (new_good / "broken.png").write_bytes(b"no image")
+        report = update(run, new_good, device="cpu")
+        assert len(report.failed) == 1 and "broken.png" in report.failed[0]
+        assert report.record is not None and report.record.images == 12
+
+
+class TestRefusals:
+    def refused(self, kind: type[BlemishError], what: str, model: Path, folder: Path, **given: object) -> None:
+        before = content(model)
+        with pytest.raises(kind, match=what) as error:
+            update(model, folder, device="cpu", **given)  # type: ignore[arg-type]
+        assert "\n" not in str(error.value)
+        assert content(model) == before
+
+    def test_detectors_that_learn_by_gradient(self, tmp_path: Path, new_good: Path) -> None:
+        info = tiny_info(detector=DetectorInfo(name="STFPM", parameters={"imported_from": "PaddleX"}))
+        model = save_model(tmp_path / "m", tiny_network(), info)
+        self.refused(
+            UsageError, "STFPM learns by gradient and cannot take in new images: train it again", model, new_good
+        )
+
+    def test_a_network_without_a_bank(self, tmp_path: Path, new_good: Path) -> None:
+        info = tiny_info(detector=DetectorInfo(name="PatchCore", parameters={"preset": "fast", "seed": 0}))
+        model = save_model(tmp_path / "m", tiny_network(), info)
+        self.refused(ModelError, "the memory bank in model.onnx cannot be read", model, new_good)
+
+    def test_no_usable_images(self, run: Path, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        self.refused(DatasetError, "no images found", run, tmp_path / "empty")
+        self.refused(DatasetError, "no such folder", run, tmp_path / "absent")
+        (tmp_path / "bad").mkdir()
+        (tmp_path / "bad" / "a.png").write_bytes(b"no image")
+        self.refused(DatasetError, "none of its 1 images can be read", run, tmp_path / "bad")
+
+    def test_an_area_and_images_of_another_aspect(self, good: Path, tmp_path: Path) -> None:
+        folder = fitted(good, tmp_path / "run", "Model.roi=[[0, 0], [1, 0], [1, 0.6], [0, 0.6]]").folder
+        wide = write_all(tmp_path / "wide", [plate(1)[:48]])
+        self.refused(DatasetError, "000.png has 96x48 pixels; the model's region of interest", folder, wide)
+
+    def test_another_aspect_without_an_area_is_letterboxed_and_said(self, run: Path, tmp_path: Path) -> None:
+        report = update(run, write_all(tmp_path / "wide", [plate(1)[:48]]), device="cpu")
+        assert any("letterboxed: 000.png" in line for line in report.lines)
+
+    def test_an_impossible_rate(self, run: Path, new_good: Path) -> None:
+        self.refused(UsageError, "between 0 and 1", run, new_good, false_alarm_rate=1.0)
+
+    def test_a_place_that_is_no_model(self, run: Path, new_good: Path) -> None:
+        self.refused(ModelError, "no model folder", run, new_good, output=new_good)
+
+    def test_a_disk_that_refuses(self, run: Path, new_good: Path) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            self.refused(ModelError, "cannot be written: File too large", run, new_good)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    def test_a_version_that_scores_higher_is_not_taken(self, run: Path, usual: FitReport, new_good: Path) -> None:
+        """The fault is planted: a bank without half of its rows, in an otherwise right model."""
+        from blemish.datasets import find_good_images
+        from blemish.detectors.patchcore import PatchCore
+        from blemish.updating.incoming import read_incoming
+        from blemish.updating.update import _quietly, _restored
+
+        old = load_model(run)
+        new, _ = read_incoming(old, find_good_images(new_good), None, "cpu", _quietly)
+        detector, _ = _restored(old, "cpu")
+        assert isinstance(detector, PatchCore)
+        detector._bank = detector.bank.take(np.arange(20))
+        before = content(run)
+        with pytest.raises(ModelError, match="higher than before; it is not taken"):
+            replace_model(
+                old, detector.graph().SerializeToString(), old.info, lambda written: _verify(written, new, "cpu")
+            )
+        assert content(run) == before
+        _verify(replace(old), new, "cpu")
+
+
+class TestTheCommand:
+    def test_from_images_to_the_way_back(self, run: Path, new_good: Path) -> None:
+        place = run / "best_model" / "inference"
+        original = content(place)
+        (new_good / "broken.png").write_bytes(b"no image")
+        done = blemish("update", run, new_good, "--device", "cpu")
+        assert done.code == 1 and "broken.png" in done.stderr
+        assert "new images: 12, of 12 parts" in done.stdout
+        assert done.stdout.splitlines()[-1] == str(place)
+        version = json.loads(original["model.json"])["checksum"][:12]
+        assert kept_versions(run) == [version]
+        shown = blemish("update", run).stdout
+        assert f"12 images from new into version {version}" in shown and f"kept: {version}" in shown
+        updated = content(place)
+        assert blemish("update", run, "--undo").code == 0
+        assert content(place) == original
+        newer = json.loads(updated["model.json"])["checksum"]
+        assert kept_versions(run) == [version, newer[:12]]
+        assert blemish("update", run, "--undo", "--to", newer[:6]).code == 0
+        assert content(place) == updated
+
+    def test_the_rate_alone(self, run: Path) -> None:
+        done = blemish("update", run, "--false-alarm-rate", "20%")
+        assert done.code == 0 and "false-alarm rate: 0.1 -> 0.2" in done.stdout
+        assert calibration(run).false_alarm_rate == 0.2
+
+    @pytest.mark.parametrize(
+        ("arguments", "what"),
+        [
+            (["--undo"], "never been updated"),
+            (["--undo", "--to", "abc"], "no kept version `abc`"),
+            (["--to", "abc"], "--to is for --undo"),
+            (["--undo", "--false-alarm-rate", "0.1"], "--undo goes alone"),
+            (["--max-score", "3"], "need a folder"),
+            (["--false-alarm-rate", "2"], "above 0 and below 1"),
+            (["absent"], "absent"),
+        ],
+    )
+    def test_wrong_usage(self, usual: FitReport, arguments: list[str], what: str) -> None:
+        before = content(usual.output)
+        done = blemish("update", usual.output, *arguments)
+        assert done.code == 2 and what in done.stderr and len(done.stderr.splitlines()) == 1
+        assert content(usual.output) == before
+
+    def test_into_another_folder(self, run: Path, new_good: Path, tmp_path: Path) -> None:
+        before = content(run)
+        assert blemish("update", run, new_good, "--output", tmp_path / "made").code == 0
+        assert content(run) == before
+        assert load_model(tmp_path / "made").info.data.images == 36
+        assert model_of(FitReport(tmp_path / "made", run, [])).info.history is not None
