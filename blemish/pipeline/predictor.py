@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.calibration import Calibration
-from blemish.config import HpiConfig
 from blemish.engines import Engine, engines_for
 from blemish.errors import ImageError, UsageError
 from blemish.images import ImageRef, Limits, expand, read, refusal, work_ahead
@@ -27,6 +26,7 @@ from blemish.pipeline.saving import ResultNamer
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from blemish.config import HpiConfig
     from blemish.pipeline.streaming import Policy, Stream
 
 Image = npt.NDArray[np.uint8]
@@ -213,7 +213,7 @@ def _opened(
     model: LoadedModel, device: str, engine: str | HpiConfig | None, say: Callable[[str], None]
 ) -> tuple[LoadedModel, Sequence[Engine]]:
     """The model, at its precision, and what runs it."""
-    if not isinstance(engine, HpiConfig):
+    if engine is None or isinstance(engine, str):
         return model, engines_for(model.model, device, name=engine)
     from blemish.acceleration import accelerate  # what calibrates is not loaded where nothing is calibrated
 
