@@ -1,6 +1,6 @@
 """Delay and false alarms of the drift alarm on images of real good parts.
 
-    python benchmarks/drift.py /work/data/bottle [--learned 100] [--orders 40]
+    python benchmarks/drift.py data/bottle [--learned 100] [--orders 40]
 
 Trains PatchCore (preset fast) on some of the good images of an MVTec folder. The others, with those of the test set,
 are the stream, in random orders, drawn with replacement. From its 100th image on, the stream is darker, blurred or
