@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from blemish.detectors import Detector, Progress
 from blemish.engines import Engine, open_engine
 from blemish.images import Inputs, Scored
+
+if TYPE_CHECKING:  # a prediction needs the calibration, and no detector
+    from blemish.detectors import Detector, Progress
 
 FOLDS = 5
 
