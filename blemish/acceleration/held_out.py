@@ -22,8 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.acceleration.planted import planted
-from blemish.calibration import Calibration, LeftOut, find_parts
-from blemish.calibration.folds import scored_by
+from blemish.calibration import Calibration, find_parts, judged_by
 from blemish.config import validate_section
 from blemish.detectors import Detector, Setting, detector_class
 from blemish.detectors.patch_features import EMBEDDED, embeddings_of
@@ -158,7 +157,7 @@ def _of_images_held_out(
     model: LoadedModel, images: TrainingImages, calibration: Calibration, lower: Lower
 ) -> tuple[HeldOut, Inputs]:
     engine, inputs = open_engine(model.model, "cpu"), images.inputs
-    scores = np.array([score for score, _ in inputs.judged(scored_by(engine, inputs))])
+    scores = judged_by(engine, inputs).scores
     held = np.zeros(len(scores), np.bool_)
     place = 0
     for score in calibration.scores:  # they are in the order of the images
@@ -178,6 +177,5 @@ def _of_images_held_out(
 
 def _scores(engine: Engine, inputs: Inputs) -> Scores:
     spoilt = (planted(image, number) for number, image in enumerate(inputs.images))
-    good = LeftOut.of(inputs.judged(scored_by(engine, inputs)))
-    bad = LeftOut.of(inputs.judged(scored_by(engine, Inputs(spoilt, inputs.frame, inputs.sizes))))
+    good, bad = (judged_by(engine, seen) for seen in (inputs, Inputs(spoilt, inputs.frame, inputs.sizes)))
     return Scores(good.scores, good.peaks, bad.scores)

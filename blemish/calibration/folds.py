@@ -67,7 +67,11 @@ def cross_fitted(  # noqa: PLR0917
 
 def scores_of(detector: Detector, inputs: Inputs, device: str) -> LeftOut:
     """What a fitted detector says of images that it has not seen."""
-    engine = open_engine(detector.graph().SerializeToString(), device)
+    return judged_by(open_engine(detector.graph().SerializeToString(), device), inputs)
+
+
+def judged_by(engine: Engine, inputs: Inputs) -> LeftOut:
+    """What a network says of images that it has not seen."""
     return LeftOut.of(inputs.judged(scored_by(engine, inputs)))
 
 

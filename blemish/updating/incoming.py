@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from blemish.calibration import Calibration, LeftOut, scored_by
+from blemish.calibration import Calibration, judged_by
 from blemish.datasets import GoodImages
 from blemish.detectors import Progress
 from blemish.engines import open_engine
@@ -92,7 +92,7 @@ def read_incoming(
 
 def scores_of_model(model: bytes, inputs: Inputs, device: str) -> Floats:
     """The image scores `(n,)` that a network gives."""
-    return LeftOut.of(inputs.judged(scored_by(open_engine(model, device), inputs))).scores
+    return judged_by(open_engine(model, device), inputs).scores
 
 
 def some(names: list[str]) -> str:
