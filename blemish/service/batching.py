@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from blemish.engines import Engine
 from blemish.pipeline import Predictor, Result
-from blemish.pipeline.predictor import Item
+from blemish.pipeline.predictor import Item, Limit
 from blemish.pipeline.streaming import Pace
 from blemish.service.errors import overloaded
 
@@ -36,7 +36,8 @@ class Worker:
     A batch is what waits when an engine is free, as long as its first image is done within `max_latency` ms; where
     that is missed already, as many as can be, since that shortens the queue. Nothing is ever waited for. At most
     `depth` images wait. A batch has at most `most` images, by default `largest_batch`. `on_batch` is told the size of
-    each batch and how many milliseconds its first image waited.
+    each batch and how many milliseconds its first image waited. `limit` decides from the next batch on; it may be
+    replaced at any time.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Worker:
         on_batch: Callable[[int, float], None],
         most: int | None = None,
     ) -> None:
+        self.limit = predictor.limit
         self._target, self._on_batch = max_latency, on_batch
         self._most = most or max(map(largest_batch, predictor.engines))
         self._waiting: queue.Queue[_Task | None] = queue.Queue(depth)
@@ -54,7 +56,7 @@ class Worker:
         self._threads = [
             threading.Thread(
                 target=self._serve,
-                args=(Predictor(predictor.model, [engine], limit=predictor.limit, limits=predictor.limits),),
+                args=(Predictor(predictor.model, [engine], limits=predictor.limits),),
                 name=f"blemish-{predictor.model_name}",
                 daemon=True,
             )
@@ -88,7 +90,7 @@ class Worker:
         while (task := self._waiting.get()) is not None:
             batch, ended = self._joined(task)
             self._on_batch(len(batch), task.age)
-            _answer(predictor, batch, self._pace)
+            _answer(predictor, self.limit, batch, self._pace)
             if ended:
                 return
 
@@ -117,16 +119,16 @@ def largest_batch(engine: Engine) -> int:
     return 1 if engine.device == "cpu" else _LARGEST_BATCH
 
 
-def _answer(predictor: Predictor, batch: list[_Task], pace: Pace) -> None:
+def _answer(predictor: Predictor, limit: Limit, batch: list[_Task], pace: Pace) -> None:
     """Give every task its result; where a batch fails, each of its images is tried alone."""
     try:
-        results = list(predictor.judge(iter([[task.item for task in batch]]), predictor.limit))
+        results = list(predictor.judge(iter([[task.item for task in batch]]), limit))
     except Exception as error:
         if len(batch) == 1:
             batch[0].answer.set_exception(error)
             return
         for task in batch:
-            _answer(predictor, [task], pace)
+            _answer(predictor, limit, [task], pace)
         return
     for task, result in zip(batch, results, strict=True):
         if "network" in result.timings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +24,10 @@ from blemish.service.tokens import require
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 admin_router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(require("admin"))])
+
+LEAST_RATE, LARGEST_RATE = 1e-6, 0.5
+
+_Value = TypeVar("_Value")
 
 log = logging.getLogger("blemish.service")
 
@@ -61,6 +65,12 @@ class Activation(_Change):
     """Which version is to answer."""
 
     version: Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
+
+
+class RateChange(_Change):
+    """At which false-alarm rate the active version is to decide; null for the model's own."""
+
+    false_alarm_rate: Annotated[float, Field(ge=LEAST_RATE, le=LARGEST_RATE)] | None
 
 
 class Renaming(_Change):
@@ -151,6 +161,14 @@ async def activate(request: Request, name: ModelName, wanted: Activation) -> Mod
     return _model(service.registry.model(name))
 
 
+@admin_router.post("/{name}/threshold", responses=refusals(409, 422), summary="Set the false-alarm rate")
+async def set_rate(request: Request, name: ModelName, wanted: RateChange) -> ModelModel:
+    """From the next request on, the active version decides at that rate; it lasts through a restart."""
+    service = service_of(request)
+    await service.change(_changed, service, service.registry.set_rate, name, wanted.false_alarm_rate)
+    return _model(service.registry.model(name))
+
+
 @admin_router.post("/{name}/rename", responses=refusals(409, 422), summary="Rename a model")
 async def rename(request: Request, name: ModelName, wanted: Renaming) -> ModelModel:
     """Requests that are being judged are not touched."""
@@ -192,7 +210,7 @@ def _add(service: Service, name: str, data: bytes, activate: bool) -> None:
     service.shelf.save(service.registry.models())
 
 
-def _changed(service: Service, change: Callable[[str, str], None], name: str, value: str) -> None:
+def _changed(service: Service, change: Callable[[str, _Value], None], name: str, value: _Value) -> None:
     change(name, value)
     service.shelf.save(service.registry.models())
 
@@ -232,8 +250,8 @@ def _version(version: Version, active: bool) -> VersionModel:
         active=active,
         detector=info.detector.name,
         input_size=list(predictor.frame.tiling.size),
-        threshold=predictor.limit.score,
-        false_alarm_rate=predictor.limit.rate,
+        threshold=version.limit.score,
+        false_alarm_rate=version.limit.rate,
         images=info.data.images,
         created=info.created,
         loaded=version.loaded.isoformat(timespec="seconds"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from blemish.errors import UsageError
 from blemish.pipeline import Predictor
+from blemish.pipeline.predictor import Limit, limit_at
 from blemish.service.batching import Worker
 from blemish.service.errors import ServiceError
 
@@ -18,11 +20,15 @@ _SHORT = 12  # digits of a checksum that name a version
 
 @dataclass(eq=False)
 class Version:
-    """One model folder at work. `id` begins the checksum of its `model.json`, so that equal models are one version."""
+    """One model folder at work. `id` begins the checksum of its `model.json`, so that equal models are one version.
+
+    `rate` is the false-alarm rate that was set for it here, None while its own is in force.
+    """
 
     predictor: Predictor
     worker: Worker
     folder: Path
+    rate: float | None = None
     loaded: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     users: int = 0
     retired: threading.Event = field(default_factory=threading.Event)
@@ -38,14 +44,35 @@ class Version:
         """What the version is called in routes."""
         return self.checksum[:_SHORT]
 
+    @property
+    def limit(self) -> Limit:
+        """What decides at the moment."""
+        return self.worker.limit
+
+    def set_rate(self, rate: float | None) -> None:
+        """Decide at a false-alarm rate, None for the model's own; what is judged from now on is judged by it."""
+        own = self.predictor.limit
+        self.worker.limit = own if rate is None else limit_at(self.predictor.calibration, rate)
+        self.rate = rate
+
 
 @dataclass(eq=False)
 class Model:
-    """A name, its loaded versions by id, and the one that answers."""
+    """A name, its loaded versions by id, the one that answers, and the one that answered before it, if any."""
 
     name: str
     versions: dict[str, Version] = field(default_factory=dict)
     active: str = ""
+    previous: str = ""
+
+    def switch(self, version: str) -> None:
+        """Another version answers from now on."""
+        if version != self.active:
+            self.active, self.previous = version, self.active
+
+    def copy(self) -> Model:
+        """As it is at the moment."""
+        return replace(self, versions=dict(self.versions))
 
 
 class Registry:
@@ -68,13 +95,12 @@ class Registry:
     def models(self) -> list[Model]:
         """A copy of what there is."""
         with self._lock:
-            return [Model(model.name, dict(model.versions), model.active) for model in self._models.values()]
+            return [model.copy() for model in self._models.values()]
 
     def model(self, name: str) -> Model:
         """A copy of one; 404 where there is none."""
         with self._lock:
-            found = self._found(name)
-            return Model(found.name, dict(found.versions), found.active)
+            return self._found(name).copy()
 
     @contextmanager
     def lease(self, name: str | None = None, version: str | None = None) -> Iterator[tuple[str, Version]]:
@@ -103,7 +129,7 @@ class Registry:
             spare, version = (version, model.versions[version.id]) if version.id in model.versions else (None, version)
             model.versions[version.id] = version
             if activate or not model.active:
-                model.active = version.id
+                model.switch(version.id)
         if spare is not None:
             spare.worker.close()
         return version
@@ -114,7 +140,19 @@ class Registry:
             model = self._found(name)
             if version not in model.versions:
                 raise ServiceError(404, "no_such_version", f"the model {name} has no version {version}")
-            model.active = version
+            model.switch(version)
+
+    def set_rate(self, name: str, rate: float | None) -> None:
+        """The false-alarm rate at which the version that answers decides from now on; None for the model's own.
+
+        409 for a model that is not calibrated.
+        """
+        with self._lock:
+            model = self._found(name)
+            try:
+                model.versions[model.active].set_rate(rate)
+            except UsageError as error:
+                raise ServiceError(409, "not_calibrated", str(error)) from error
 
     def rename(self, name: str, new: str) -> None:
         """The same model under another name; what is judged at the moment goes on."""
@@ -138,6 +176,8 @@ class Registry:
                 raise ServiceError(404, "no_such_version", f"the model {name} has no version {version}")
             else:
                 gone = [model.versions.pop(version)]
+                if model.previous == version:
+                    model.previous = ""
             for one in gone:
                 one.retired.set()
                 self._note_idle(one)

@@ -51,10 +51,12 @@ class Shelf:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def save(self, models: Sequence[Model]) -> None:
-        """Remember the names, their versions and which answers."""
+        """Remember the names, their versions, which answers and at which rates they decide."""
         record = {
             model.name: {
                 "active": model.active,
+                "previous": model.previous,
+                "rates": {one.id: one.rate for one in model.versions.values() if one.rate is not None},
                 "versions": list(model.versions),
                 "uploaded": [one.id for one in model.versions.values() if one.folder.parent == self._folder],
             }
@@ -64,6 +66,7 @@ class Shelf:
         temporary = sibling(self._record, ".tmp")
         write_synced(temporary, json.dumps(record, indent=2).encode())
         temporary.replace(self._record)
+        sync_folder(self._record.parent)
 
     def load(self, registry: Registry, given: Sequence[ModelSource]) -> None:
         """The given models, then what was uploaded; the version that answered last answers again.
@@ -75,15 +78,24 @@ class Shelf:
             version = registry.add(model.name, model.folder)
             known = record.get(model.name, {})
             if version.id not in known.get("versions", ()):
-                known["active"] = version.id
+                known["active"], known["previous"] = version.id, known.get("active")
         for name, known in record.items():
             for uploaded in known.get("uploaded", ()):
                 try:
                     registry.add(name, self._folder / uploaded, activate=False)
                 except BlemishError as error:
                     log.warning("an uploaded version of %s is left out: %s", name, error)
-            if name in registry.names() and known.get("active") in registry.model(name).versions:
-                registry.activate(name, known["active"])
+            if name in registry.names():
+                _restore(registry.model(name), registry, known)
+
+    def adopt(self, folder: Path) -> Path:
+        """A model folder that was made here, verified and moved to the uploaded ones."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        place = self._folder / _verified(folder)
+        if not place.exists():
+            folder.rename(place)
+            sync_folder(self._folder)
+        return place
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
@@ -94,6 +106,19 @@ class Shelf:
         except (OSError, ValueError, AttributeError, TypeError) as error:
             log.warning("%s cannot be read and is begun anew: %s", self._record, error)
             return {}
+
+
+def _restore(model: Model, registry: Registry, known: dict[str, Any]) -> None:
+    """Which version answers, which did before, and the rates that were set."""
+    for version in (known.get("previous"), known.get("active")):
+        if version in model.versions:
+            registry.activate(model.name, version)
+    for version, rate in known.get("rates", {}).items():
+        if version in model.versions:
+            try:
+                model.versions[version].set_rate(rate)
+            except (BlemishError, TypeError) as error:
+                log.warning("the rate that was set for %s is left out: %s", model.name, error)
 
 
 def _verified(folder: Path) -> str:
