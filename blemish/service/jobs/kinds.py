@@ -40,4 +40,7 @@ class Kind:
         return importlib.import_module(f"blemish.service.jobs.{self.module}")
 
 
-KINDS: Mapping[str, Kind] = {}
+KINDS: Mapping[str, Kind] = {
+    "compare": Kind("compare"),
+    "update": Kind("update"),
+}

@@ -1,0 +1,113 @@
+"""A new version of a model that has learned the reviewed false alarms."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blemish.errors import BlemishError, UsageError
+from blemish.images import expand_bytes
+from blemish.images.headers import image_format
+from blemish.service.errors import ServiceError
+from blemish.service.jobs.kinds import Tell
+from blemish.service.jobs.stored import judged, limit_of, opened, without_paths
+from blemish.store import Blobs
+from blemish.updating import UpdateReport, update
+
+if TYPE_CHECKING:
+    from blemish.service.core import Service
+
+_GOOD = "reviewed-false-alarms"  # the name that the model's history gives
+_ENDINGS = {"JPEG": "jpg", "TIFF": "tif", "PNM": "ppm", "SUN": "ras"}
+_SHARE = 0.6  # of the progress, for the update itself
+
+
+def run(parameters: Any, tell: Tell) -> dict[str, Any]:
+    """Update a copy of the `version` in the folder `work`; judge the `reviewed` images before and after."""
+    old, work, blobs = parameters["version"], Path(parameters["work"]), Blobs(Path(parameters["blobs"]))
+    with without_paths(old["folder"], work):
+        report = _updated(parameters, work, blobs, tell)
+        new = {**old, "folder": str(report.folder)}
+        before, after = opened(old, parameters), opened(new, parameters)
+        reviewed = {one["image"]: one for one in [*parameters["images"], *parameters["reviewed"]]}
+        images, left_out = judged(
+            [before, after], list(reviewed.values()), blobs, lambda done, said: tell(_later(done), said)
+        )
+    assert report.record is not None
+    return {
+        "folder": str(report.folder),
+        "before": {"id": old["id"], **limit_of(before)},
+        "after": limit_of(after),
+        "size": report.record.size,
+        "taken": report.record.images,
+        "alarms_before": sum(
+            one["anomalous"][0] for one in images if one["review"] == "false_alarm" and not one["learned"][0]
+        ),
+        "alarms_after": report.record.false_alarms[1],
+        "lines": [line for line in report.lines if " --" not in line],  # advice for the command line is none here
+        "images": images,
+        "left_out": left_out + len(report.failed),
+    }
+
+
+def finish(service: Service, parameters: Any, result: Any) -> Any:
+    """Keep the new version as uploads are kept, loaded and not active."""
+    return service.change_and_wait(_taken_in, service, parameters, result)
+
+
+def write_images(images: list[dict[str, Any]], blobs: Blobs, folder: Path) -> int:
+    """Write stored images into a new folder, named by their inspections; returns how many could be read.
+
+    Files with several pages are left out: the review was of one of them.
+    """
+    folder.mkdir(parents=True)
+    written = 0
+    for image in images:
+        try:
+            data = blobs.get(image["image"])
+            pages = len(list(expand_bytes(data, "stored image")))
+        except BlemishError:
+            continue  # forgotten since
+        if pages != 1:
+            continue
+        kind = image_format(data) or "PNG"
+        (folder / f"inspection-{image['id']}.{_ENDINGS.get(kind, kind.lower())}").write_bytes(data)
+        written += 1
+    return written
+
+
+def _updated(parameters: Any, work: Path, blobs: Blobs, tell: Tell) -> UpdateReport:
+    shutil.rmtree(work, ignore_errors=True)  # what an interrupted run has left
+    if not write_images(parameters["images"], blobs, work / _GOOD):
+        raise UsageError("none of the stored images can be read any more")
+    old = parameters["version"]
+
+    def progress(stage: str, done: int, total: int, detail: str = "") -> None:  # noqa: ARG001
+        tell(_SHARE * done / total if total else None, f"learns: {stage}")
+
+    report = update(
+        old["folder"],
+        work / _GOOD,
+        output=work / "model",
+        false_alarm_rate=old["rate"],
+        device=parameters["device"],
+        progress=progress,
+    )
+    if report.record is None:
+        raise UsageError(" ".join(report.lines))
+    return report
+
+
+def _later(done: float | None) -> float | None:
+    return None if done is None else _SHARE + (1 - _SHARE) * done
+
+
+def _taken_in(service: Service, parameters: Any, result: Any) -> Any:
+    name = parameters["model"]
+    if name not in service.registry.names():
+        raise ServiceError(404, "no_such_model", f"the model {name} was unloaded or renamed meanwhile; update again")
+    version = service.registry.add(name, service.shelf.adopt(Path(result.pop("folder"))), activate=False)
+    service.shelf.save(service.registry.models())
+    shutil.rmtree(parameters["work"], ignore_errors=True)
+    return {**result, "after": {"id": version.id, **result["after"]}}

@@ -1,0 +1,168 @@
+"""What the page Models offers beyond looking: comparing two versions, updating from reviewed false alarms."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import dataclass
+from pathlib import Path as Folder
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Path, Request
+from starlette.responses import Response
+
+from blemish.detectors import detector_class
+from blemish.models import short_hash
+from blemish.service.core import Service, service_of
+from blemish.service.errors import ServiceError
+from blemish.service.jobs.stored import described_images, described_service, described_version
+from blemish.service.jobs.update import write_images
+from blemish.service.pages.jobs import JobId, job_of, store_of
+from blemish.service.pages.shell import fragment
+from blemish.service.pages.thumbnails import thumbnails
+from blemish.service.pages.work import KINDS_HERE, comparison_of, is_of
+from blemish.service.registry import Model, Version
+from blemish.service.settings import NAME
+from blemish.service.tokens import require
+from blemish.store import Filter, Job, Store
+
+router = APIRouter(prefix="/models", include_in_schema=False)
+
+ModelName = Annotated[str, Path(pattern=f"^{NAME}$")]
+VersionId = Annotated[str, Form(pattern="^[0-9a-f]{12}$")]
+
+_MOST_REVIEWED = 1000
+_MOST_NEW = 500
+_FOLDER = "datasets"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The reviewed false alarms whose images are kept: `images` are new to the version that answers, `known` are not.
+
+    `can_update` tells whether its detector can take them in.
+    """
+
+    images: list[dict[str, Any]]
+    known: int
+    reviewed: int
+    can_update: bool
+
+
+def update_offer(store: Store, model: Model) -> Offer:
+    """What the version that answers could learn from."""
+    version = model.versions[model.active]
+    info = version.predictor.model.info
+    alarms = store.find(Filter(model=model.name, review="false_alarm"), limit=_MOST_REVIEWED)
+    kept, known = described_images(alarms), set(info.data.hashes or ())
+    new = [one for one in kept if short_hash(one["image"]) not in known]
+    can_update = bool(info.calibration.scores) and not detector_class(info.detector.name).learns
+    return Offer(new, len(kept) - len(new), len(alarms), can_update)
+
+
+@router.post("/{name}/compare", dependencies=[Depends(require("admin"))])
+async def compare(
+    request: Request,
+    name: ModelName,
+    first: VersionId,
+    second: VersionId,
+    newest: Annotated[int, Form(ge=0, le=_MOST_NEW)] = 200,
+) -> Response:
+    """Queue the comparison of two versions on the newest stored images and all reviewed ones."""
+    service, store = service_of(request), store_of(request)
+    model = service.registry.model(name)
+    versions = [_version(model, one) for one in (first, second)]
+    if first == second:
+        raise ServiceError(409, "same_version", "these are one version; choose two")
+
+    def queue() -> int:
+        images = described_images([*_reviewed(store, name), *store.find(Filter(model=name), limit=newest)])
+        if not images:
+            raise ServiceError(409, "no_images", "no image of this model is kept; start the service with --keep all")
+        described = [described_version(version) for version in versions]
+        return store.jobs.add(
+            "compare", {"model": name, "versions": described, "images": images, **described_service(service)}
+        )
+
+    return await _work(request, name, await job_of(request, await asyncio.to_thread(queue)))
+
+
+@router.post("/{name}/update", dependencies=[Depends(require("admin"))])
+async def update(request: Request, name: ModelName) -> Response:
+    """Queue an update of the version that answers with the reviewed false alarms."""
+    service, store = service_of(request), store_of(request)
+    model = service.registry.model(name)
+
+    def queue() -> int:
+        offer = update_offer(store, model)
+        if not offer.can_update:
+            raise ServiceError(409, "no_update", "this detector cannot be updated; train it again with these images")
+        if not offer.images:
+            raise ServiceError(409, "no_images", "no reviewed false alarm with a kept image is new to the model")
+        parameters = {
+            "model": name,
+            "version": described_version(model.versions[model.active]),
+            "images": offer.images,
+            "reviewed": described_images(_reviewed(store, name)),
+            "work": str((service.settings.output / "jobs" / f"update-{name}").absolute()),
+            **described_service(service),
+        }
+        return store.jobs.add("update", parameters)
+
+    return await _work(request, name, await job_of(request, await asyncio.to_thread(queue)))
+
+
+@router.post("/{name}/collect", dependencies=[Depends(require("admin"))])
+async def collect(request: Request, name: ModelName) -> Response:
+    """Write the reviewed false alarms into a folder of good images, for a new training."""
+    service, store = service_of(request), store_of(request)
+    model = service.registry.model(name)
+    written = await asyncio.to_thread(_collected, service, store, model)
+    return fragment(request, "model_collected.html.j2", folder=_dataset(name), written=written)
+
+
+@router.get("/{name}/work/{id}")
+async def show_work(request: Request, name: ModelName, id: JobId) -> Response:
+    """A comparison or an update as it is: at work, or what came of it."""
+    job = await job_of(request, id)
+    if job.kind not in KINDS_HERE or not is_of(job, name):
+        raise ServiceError(404, "no_such_job", f"there is no such job {id} of {name}")
+    return await _work(request, name, job)
+
+
+async def _work(request: Request, name: str, job: Job) -> Response:
+    store, model = store_of(request), service_of(request).registry.model(name)
+    shown: dict[str, Any] = {}
+    if job.state == "done":
+        result = job.result
+        versions = result.get("versions") or [result["before"], result["after"]]
+        shown["comparison"] = comparison_of({**result, "versions": versions})
+        shown["versions"], shown["result"] = versions, result
+        shown["pictures"] = await asyncio.to_thread(_pictures, store, shown["comparison"].changed)
+    return fragment(request, "model_work.html.j2", job=job, model=model, **shown)
+
+
+def _pictures(store: Store, images: list[dict[str, Any]]) -> dict[int, str]:
+    """Small pictures by the inspections' numbers."""
+    found = [one for image in images if (one := store.get(image["id"])) is not None]
+    return {one.inspection.id: one.picture for one in thumbnails(store, found)}
+
+
+def _reviewed(store: Store, name: str) -> list[Any]:
+    return store.find(Filter(model=name, review="any"), limit=_MOST_REVIEWED)
+
+
+def _version(model: Model, id: str) -> Version:
+    if id not in model.versions:
+        raise ServiceError(404, "no_such_version", f"the model {model.name} has no version {id}")
+    return model.versions[id]
+
+
+def _dataset(name: str) -> str:
+    return f"{name}-false-alarms"
+
+
+def _collected(service: Service, store: Store, model: Model) -> int:
+    folder: Folder = service.settings.output / _FOLDER / _dataset(model.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    return write_images(update_offer(store, model).images, store.blobs, folder / "train" / "good")

@@ -1,0 +1,95 @@
+"""Comparing and updating as the pages show them: what is asked for, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from blemish.report.words import number
+from blemish.service.pages import charts
+from blemish.store import Job, Store
+
+KINDS_HERE = ("compare", "update")
+_LOOKED_AT = 200  # of the newest jobs, whatever kind and model
+_CHANGED_SHOWN = 24
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Reviewed images of one kind under two versions: how many there are, and how many each calls anomalous.
+
+    `learned` of them are among the good images of the second version, which therefore knows them.
+    """
+
+    total: int
+    anomalous: tuple[int, int]
+    learned: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found; `table` counts the images by first and second verdict, normal before anomalous."""
+
+    total: int
+    left_out: int
+    table: tuple[tuple[int, int], tuple[int, int]]
+    good: Agreement
+    defects: Agreement
+    scatter: charts.Scatter
+    changed: list[dict[str, Any]]
+    changed_total: int
+
+
+def latest_work(store: Store, name: str) -> dict[str, Job]:
+    """The newest job of each kind for a model."""
+    found: dict[str, Job] = {}
+    for job in store.jobs.list(limit=_LOOKED_AT):
+        if job.kind in KINDS_HERE and is_of(job, name):
+            found.setdefault(job.kind, job)
+    return found
+
+
+def is_of(job: Job, name: str) -> bool:
+    """Whether a job is work on a model."""
+    return isinstance(job.parameters, Mapping) and job.parameters.get("model") == name
+
+
+def comparison_of(result: Mapping[str, Any]) -> Comparison:
+    """The result of a job that compares, or of one that updates (`versions` before and after)."""
+    images = result["images"]
+    changed = [one for one in images if one["anomalous"][0] != one["anomalous"][1]]
+    first, second = (version["threshold"] for version in result["versions"])
+    points = [(*one["scores"], _kind(one), _title(one)) for one in images]
+    return Comparison(
+        total=len(images),
+        left_out=result["left_out"],
+        table=_table(images),
+        good=agreement([one for one in images if one["is_defect"] is False]),
+        defects=agreement([one for one in images if one["is_defect"]]),
+        scatter=charts.scatter(points, (first, second)),
+        changed=sorted(changed, key=lambda one: one["review"] is None)[:_CHANGED_SHOWN],
+        changed_total=len(changed),
+    )
+
+
+def agreement(images: list[dict[str, Any]]) -> Agreement:
+    """Images that a review calls good, or defective, under two versions."""
+    first, second = (sum(one["anomalous"][i] for one in images) for i in (0, 1))
+    return Agreement(len(images), (first, second), sum(one["learned"][1] for one in images))
+
+
+def _table(images: list[dict[str, Any]]) -> tuple[tuple[int, int], tuple[int, int]]:
+    def count(first: bool, second: bool) -> int:
+        return sum(one["anomalous"] == [first, second] for one in images)
+
+    return (count(False, False), count(False, True)), (count(True, False), count(True, True))
+
+
+def _kind(image: dict[str, Any]) -> str:
+    return {None: "unreviewed", False: "good", True: "defect"}[image["is_defect"]]
+
+
+def _title(image: dict[str, Any]) -> str:
+    first, second = map(number, image["scores"])
+    return f"inspection {image['id']}, {_kind(image)}: {first} and {second}"
