@@ -45,6 +45,12 @@ class Version:
         return self.checksum[:_SHORT]
 
     @property
+    def made(self) -> str:
+        """When the model was fitted, or updated last; ISO 8601."""
+        info = self.predictor.model.info
+        return info.history[-1].when if info.history else info.created
+
+    @property
     def limit(self) -> Limit:
         """What decides at the moment."""
         return self.worker.limit

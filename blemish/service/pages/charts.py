@@ -23,7 +23,7 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Histogram:
-    """Good images above the middle, inspections below it, each by its own tallest bar; None: nothing to draw.
+    """Good images above the line at `zero` (in units of the square), inspections below it, each by its own tallest bar.
 
     `threshold` is in percent of the axis, or None where it is outside.
     """
@@ -32,6 +32,7 @@ class Histogram:
     good: list[Bar]
     seen: list[Bar]
     tallest: tuple[int, int]
+    zero: float
     threshold: float | None
 
 
@@ -73,11 +74,13 @@ def histogram(good: Values, seen: Values, threshold: float, scale: Scale) -> His
     edges = np.linspace(scale.low, scale.high, _BINS + 1)
     counts = np.histogram(good, edges)[0], np.histogram(seen, edges)[0]  # each (bins,)
     tallest = int(counts[0].max(initial=0)), int(counts[1].max(initial=0))
+    zero = SIDE * (0.5 if len(seen) else 0.88)
     return Histogram(
         scale=scale,
-        good=_bars(counts[0], edges, -1, "good images"),
-        seen=_bars(counts[1], edges, 1, "inspections"),
+        good=_bars(counts[0], edges, zero, -1, "good images"),
+        seen=_bars(counts[1], edges, zero, 1, "inspections"),
         tallest=tallest,
+        zero=zero,
         threshold=place(scale, threshold),
     )
 
@@ -106,13 +109,13 @@ def scatter(points: Sequence[tuple[float, float, str, str]], thresholds: tuple[f
     return Scatter(across, up, dots, (place(across, thresholds[0]), place(up, thresholds[1])))
 
 
-def _bars(counts: npt.NDArray[np.intp], edges: Values, direction: int, noun: str) -> list[Bar]:
-    """Bars from the middle, upwards for a negative direction."""
-    middle, width = SIDE / 2, SIDE / len(counts)
-    unit = (middle - 30) / max(1, int(counts.max(initial=0)))
+def _bars(counts: npt.NDArray[np.intp], edges: Values, zero: float, direction: int, noun: str) -> list[Bar]:
+    """Bars from a line, upwards for a negative direction."""
+    width, room = SIDE / len(counts), zero if direction < 0 else SIDE - zero
+    unit = (room - 30) / max(1, int(counts.max(initial=0)))
     bars = []
     for i in np.flatnonzero(counts):
         height = max(_LEAST, unit * int(counts[i]))
         title = f"{counts[i]} {noun}, score {number(float(edges[i]))} to {number(float(edges[i + 1]))}"
-        bars.append(Bar(round(i * width + 1, 2), middle - height * (direction < 0), width - 2, height, title))
+        bars.append(Bar(round(i * width + 1, 2), zero - height * (direction < 0), width - 2, height, title))
     return bars

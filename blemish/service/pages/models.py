@@ -120,7 +120,6 @@ def _rate_shown(store: Store, name: str, version: Version, rate: float | None) -
         "calibration": calibration,
         "statement": calibration.statement(limit.rate),
         "is_supported": limit.rate is not None and limit.rate >= calibration.best_rate,
-        "upper": calibration.upper_rate(limit.rate),
         "tried": tried,
         "chart": charts.histogram(calibration.scores, seen, limit.score, scale),
         "changed": thumbnails(store, tried.changed[:_PICTURES]),

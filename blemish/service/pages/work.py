@@ -17,14 +17,13 @@ _CHANGED_SHOWN = 24
 
 @dataclass(frozen=True)
 class Agreement:
-    """Reviewed images of one kind under two versions: how many there are, and how many each calls anomalous.
-
-    `learned` of them are among the good images of the second version, which therefore knows them.
+    """Reviewed images of one kind under two versions: how many there are, how many each version calls anomalous, and
+    how many it has `learned`, so that it knows them.
     """
 
     total: int
     anomalous: tuple[int, int]
-    learned: int
+    learned: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,12 @@ def comparison_of(result: Mapping[str, Any]) -> Comparison:
 
 def agreement(images: list[dict[str, Any]]) -> Agreement:
     """Images that a review calls good, or defective, under two versions."""
-    first, second = (sum(one["anomalous"][i] for one in images) for i in (0, 1))
-    return Agreement(len(images), (first, second), sum(one["learned"][1] for one in images))
+
+    def of_each(key: str) -> tuple[int, int]:
+        first, second = (sum(one[key][i] for one in images) for i in (0, 1))
+        return first, second
+
+    return Agreement(len(images), of_each("anomalous"), of_each("learned"))
 
 
 def _table(images: list[dict[str, Any]]) -> tuple[tuple[int, int], tuple[int, int]]:
