@@ -93,6 +93,11 @@ class DriftAlarm:
         """The martingale's value: about 1 or less while all is well, 1 / alpha raises the alarm."""
         return self._martingale.value
 
+    @property
+    def beginnings(self) -> frozenset[int]:
+        """The numbers of observations of which one will be `Alarm.began`, unless a later one is."""
+        return frozenset(self._martingale.lowest_at)
+
     def observe(self, score: float, statistics: ImageStatistics | None = None) -> Alarm | None:
         """Take in one image's score; returns the alarm when this one raises it.
 
@@ -131,7 +136,7 @@ class DriftAlarm:
             "alpha": self.alpha,
             "alarm": None if self.alarm is None else asdict(self.alarm),
             "first": self._first,
-            "scores": self._scores,
+            "scores": list(self._scores),
             "martingale": self._martingale.to_json(),
             "given": [asdict(one) for one in self._given],
             "reference": [[at, asdict(one)] for at, one in self._reference],
