@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI
 
 from blemish import __version__
 from blemish.errors import StoreError, UsageError
-from blemish.service import errors, health, kserve, metrics, models, paddlex, pages
+from blemish.service import drift, errors, health, kserve, metrics, models, paddlex, pages, sinks
 from blemish.service.core import Service
 from blemish.service.gate import Gate
 from blemish.service.settings import Settings
@@ -36,10 +36,12 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
             "`blemish serve --create-token admin`, or listen on 127.0.0.1"
         )
     service = Service(settings, store)
+    service.sinks.open()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         forgetting = asyncio.create_task(_forget(service))
+        await asyncio.to_thread(service.sinks.start)
         yield
         forgetting.cancel()
         await asyncio.to_thread(service.close)
@@ -58,8 +60,9 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     for public in (health.router, paddlex.health_router, kserve.health_router):
         app.include_router(public)
     app.include_router(metrics.router, dependencies=[Depends(require("viewer"))])
+    app.include_router(sinks.router, dependencies=[Depends(require("viewer"))])
     app.include_router(pages.router, dependencies=[Depends(require("viewer"))])
-    for router in (paddlex.router, models.router, models.admin_router, kserve.router):
+    for router in (paddlex.router, models.router, models.admin_router, drift.router, kserve.router):
         app.include_router(router)  # each route says itself what it needs
     return app
 
