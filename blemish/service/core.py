@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -73,6 +74,7 @@ class Service:
         self.waiting = Quota(settings.max_waiting, "too many images wait; come back later")
         self.metrics.queue.set_function(lambda: self.waiting.taken)
         self.memory = Memory(settings.image_memory)
+        self.stopping = threading.Event()  # whoever answers without end, ends then
         self._pool = ThreadPoolExecutor(settings.workers, "blemish-serve")
         # fetching waits for other machines and changes of models take long: neither may hold up the decoding
         self._fetchers = ThreadPoolExecutor(_FETCHERS, "blemish-fetch")
@@ -91,6 +93,10 @@ class Service:
     async def change(self, work: Callable[_Given, _Done], *args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
         """Run what loads, moves or ends models; one change at a time."""
         return await asyncio.get_running_loop().run_in_executor(self._changes, partial(work, *args, **kwargs))
+
+    def change_and_wait(self, work: Callable[_Given, _Done], *args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
+        """`change`, for a thread of its own."""
+        return self._changes.submit(work, *args, **kwargs).result()
 
     async def fetch(self, url: str) -> bytes:
         """The image behind a URL of a public address; `ImageError` for any other, and where URLs are off."""
