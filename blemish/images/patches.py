@@ -18,4 +18,4 @@ def cut_patch(image: Image, x: float, y: float, side: int) -> Image:
 
 
 def _start(centre: float, side: int, size: int) -> int:
-    return max(0, min(round(centre - side / 2), size - side))
+    return max(0, min(int(centre - (side - 1) / 2), size - side))

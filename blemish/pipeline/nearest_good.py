@@ -107,7 +107,7 @@ class NearestGood:
         assert self._patches is not None
         row, distance = found
         good = self._patches.patch(row)
-        return GoodPatch(region, place, row, distance, cut_patch(whole, *centre, len(good)).copy(), good)
+        return GoodPatch(region, place, row, distance, cut_patch(whole, *centre, max(good.shape)).copy(), good)
 
 
 def _peak(anomaly_map: npt.NDArray[np.float32], region: Region) -> tuple[float, float]:

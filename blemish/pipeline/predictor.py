@@ -79,7 +79,7 @@ class Predictor:
         self.limit = limit or limit_at(self.calibration)
         self.limits = limits or Limits()
         self.namer = ResultNamer()
-        self._fitted = fitted or model  # before precision was lowered
+        self.fitted = fitted or model  # before precision was lowered
 
     @property
     def model_name(self) -> str:
@@ -129,7 +129,7 @@ class Predictor:
     def _nearest_good(self) -> NearestGood:
         from blemish.pipeline.nearest_good import NearestGood
 
-        return NearestGood(self._fitted)
+        return NearestGood(self.fitted)
 
     def stream(
         self,
