@@ -17,7 +17,6 @@ from blemish.errors import DatasetError, UsageError
 from blemish.fitting import FitReport, fit
 from blemish.pipeline import open_model
 
-
 FILES = ("model.onnx", "model.json", "inference.yml", "good_patches.zip")
 
 

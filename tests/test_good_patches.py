@@ -360,7 +360,7 @@ class TestUploads:
         loaded = load_model(run)
         folder = save_model(tmp_path / "model", loaded.model, loaded.info, _packed({"../0.jpg": PATCH}))
         upload = _packed({path.name: path.read_bytes() for path in folder.iterdir()})
-        with pytest.raises(BlemishError, match="is not called 0.jpg"):
+        with pytest.raises(BlemishError, match=r"is not called 0\.jpg"):
             Shelf(tmp_path / "service").keep(upload)
 
 
