@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 from command import blemish
+from hypothesis import given
+from hypothesis import strategies as st
+from playwright.sync_api import Browser, Page
 from served import Server, grey, serving
+from station import PHONE, TABLET, WIDE, check_accessible, check_fits, visited
+from test_service_models import zipped
+from textures import brighter, plate
 from tiny_model import tiny_info, tiny_network
+from web_page import chromium
 
 from blemish.calibration import Calibration
+from blemish.fitting import FitReport
 from blemish.models import CalibrationInfo, load_model, save_model
-from blemish.pipeline.predictor import limit_at
+from blemish.pipeline.predictor import Limit, limit_at
+from blemish.service.what_if import MOST_RATE, STEPS, can_choose, rate_at, step_of, what_if
+from blemish.store import Inspection, Review, Store, open_store
 
+ROLES = ("viewer", "operator", "admin")
 SCORES = [float(level) for level in range(100, 140)]  # of forty good images, grey levels as the tiny model's scores
 
 
@@ -153,9 +169,6 @@ def test_only_an_admin_sets_a_rate(folder: Path, tmp_path: Path) -> None:
                     assert client.post(f"/models/bottle/{job}", headers=head).status_code == 403
 
 
-ROLES = ("viewer", "operator", "admin")
-
-
 @pytest.fixture(scope="module")
 def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(folder, "--output", tmp_path_factory.mktemp("out"), "--keep", "all") as running:
@@ -168,12 +181,221 @@ def client(server: Server) -> Iterator[httpx.Client]:
         yield opened
 
 
-def zipped(folder: Path) -> bytes:
-    import io
-    import zipfile
+class TestWhatIf:
+    """Against the same said one by one."""
 
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for file in folder.iterdir():
-            archive.write(file, f"{folder.name}/{file.name}")
-    return buffer.getvalue()
+    def inspection(self, score: float, odd: bool, review: Review | None = None) -> Inspection:
+        now = datetime.now(timezone.utc)
+        return Inspection(time=now, model="m", version="v", score=score, threshold=5.0, is_anomalous=odd, review=review)
+
+    def test_counts(self) -> None:
+        last = [self.inspection(score, score > 5) for score in (1, 4, 6, 8, 9)]
+        reviewed = [
+            self.inspection(6, True, "false_alarm"),
+            self.inspection(9, True, "false_alarm"),
+            self.inspection(6.5, True, "confirmed"),
+            self.inspection(8, True, "confirmed"),
+            self.inspection(2, False, "confirmed"),  # a good part that was called good
+            self.inspection(4, False, "missed_defect"),
+        ]
+        higher = what_if(Limit(7.0, 0, 0.01), last, reviewed)
+        assert (higher.total, higher.was, higher.would, [one.score for one in higher.changed]) == (5, 3, 2, [6])
+        assert (higher.false_alarms, higher.confirmed, higher.missed) == ((2, 1), (2, 1), (1, 0))
+        lower = what_if(Limit(3.0, 0, 0.1), last, reviewed)
+        assert (lower.would, [one.score for one in lower.changed]) == (4, [4])
+        assert (lower.false_alarms, lower.confirmed, lower.missed) == ((2, 0), (2, 0), (1, 1))
+
+    @given(st.integers(5, 3000), st.integers(0, STEPS))
+    def test_the_slider_has_every_supported_rate_and_no_other(self, images: int, step: int) -> None:
+        scores = np.arange(images, dtype=np.float64)
+        calibration = Calibration(scores, scores, np.arange(images))
+        assert can_choose(calibration)
+        rate = rate_at(calibration, step)
+        assert calibration.best_rate <= rate <= MOST_RATE and rate_at(calibration, STEPS) == MOST_RATE
+        assert rate_at(calibration, 0) == calibration.best_rate
+        assert rate_at(calibration, step_of(calibration, rate)) == pytest.approx(rate, rel=0.06)
+
+    def test_few_good_images_leave_no_choice(self) -> None:
+        scores = np.arange(4.0)
+        assert not can_choose(Calibration(scores, scores, np.arange(4)))
+        assert not can_choose(Calibration.fixed(1.0, "imported"))
+
+
+class TestPages:
+    def test_the_list_and_the_page_say_what_is_served(self, client: httpx.Client) -> None:
+        judged(client, 110)
+        listed, shown = client.get("/models").text, client.get("/models/bottle").text
+        assert "PatchCore" in listed and "0 of the last 1 anomalous" in listed
+        assert "40 good images support a false-alarm rate of 5 %" in shown
+
+    def test_a_step_of_the_slider(self, client: httpx.Client, folder: Path) -> None:
+        for level in (90, 133, 139, 200):
+            judged(client, level)
+        calibration = calibration_of(folder)
+        threshold = limit_at(calibration, 0.2).score
+        tried = client.get(f"/models/bottle/rate?step={STEPS}").text
+        assert "Apply 20 %" in tried and str(threshold)[:5] in tried and "→ Anomaly" in tried
+        own = client.get(f"/models/bottle/rate?step={step_of(calibration, 0.05)}").text
+        assert "Rate in force" in own and "Apply" not in own
+        assert served_version(client)["false_alarm_rate"] == 0.05  # only looked at
+
+    @pytest.mark.parametrize("query", ["step=-1", f"step={STEPS + 1}", "step=x", ""])
+    def test_no_other_steps(self, client: httpx.Client, query: str) -> None:
+        assert client.get(f"/models/bottle/rate?{query}").status_code == 422
+
+    def test_what_the_good_images_do_not_support_is_said(self, client: httpx.Client) -> None:
+        set_rate(client, 0.001)
+        page = client.get("/models/bottle").text
+        set_rate(client, None)
+        assert "support a false-alarm rate of 2.4 % at best, not 0.1 %" in page
+
+    def test_unknown_models_versions_and_work(self, client: httpx.Client) -> None:
+        here = served_version(client)["version"]
+        for address in ("/models/none", "/models/none/rate?step=1", "/models/bottle/work/99999"):
+            assert client.get(address).status_code == 404
+        for second, status in (("0" * 12, 404), (here, 409), ("x", 422)):
+            form = {"first": here, "second": second}
+            assert client.post("/models/bottle/compare", data=form).status_code == status
+        assert client.post("/models/bottle/update").json()["error"]["code"] == "no_images"
+
+    def test_no_page_names_a_path_of_the_server(self, client: httpx.Client, folder: Path) -> None:
+        pages = [client.get(path).text for path in ("/models", "/models/bottle", "/models/bottle/rate?step=3")]
+        assert all(str(folder.parent) not in page for page in pages)
+
+
+def picture(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def plates_output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("plates")
+
+
+@pytest.fixture(scope="module")
+def station(usual: FitReport, plates_output: Path) -> Iterator[Server]:
+    """A real PatchCore; plates under other light were false alarms, spotted ones were defects."""
+    with serving(f"plate={usual.folder}", "--output", plates_output, "--keep", "all") as running:
+        with running.client() as client, open_store(None, plates_output) as store:
+            inspected(client, store, [brighter(plate(seed)) for seed in range(700, 712)], "false_alarm")
+            inspected(client, store, [plate(seed, defect=True) for seed in range(300, 304)], "confirmed")
+            inspected(client, store, [plate(seed) for seed in range(400, 404)], None)
+        yield running
+
+
+def inspected(client: httpx.Client, store: Store, images: list[np.ndarray], review: Review | None) -> None:
+    for image in images:
+        answer = client.post("/v1/models/plate/predict", content=picture(image)).json()["results"][0]
+        store.review([answer["inspection"]], review, "a test")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+def active(server: Server) -> str:
+    with server.client() as client:
+        return client.get("/v1/models/plate").json()["active"]
+
+
+def until_active(server: Server, version: str, is_it: bool = True) -> None:
+    end = time.monotonic() + 30
+    while (active(server) == version) != is_it:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def check_everywhere(browser: Browser, server: Server, path: str, ready: str) -> None:
+    """Accessible in both colours, and no wider than a tablet or a phone."""
+    for size, dark in ((WIDE, False), (TABLET, True), (PHONE, False)):
+        with visited(browser, server.url, size, dark) as page:
+            page.goto(path)
+            page.wait_for_selector(ready)
+            page.wait_for_load_state("networkidle")
+            check_fits(page)
+            check_accessible(page)
+
+
+def choose_the_largest_rate(page: Page) -> None:
+    page.keyboard.press("r")
+    page.keyboard.press("End")
+    page.wait_for_selector("#apply:text-is('Apply 20 %')")
+
+
+class TestInTheBrowser:
+    def test_the_list(self, browser: Browser, station: Server) -> None:
+        check_everywhere(browser, station, "/models", "article")
+
+    def test_a_rate_is_tried_applied_and_taken_back(self, browser: Browser, station: Server) -> None:
+        with visited(browser, station.url) as page:
+            page.goto("/models/plate")
+            choose_the_largest_rate(page)
+            assert page.get_attribute("#step", "aria-valuetext") == "20 %"
+            check_accessible(page)
+            page.keyboard.press("Escape")
+            page.wait_for_selector("#apply", state="detached")
+            choose_the_largest_rate(page)
+            page.click("#apply")
+            page.click('#own:text-is("Back to the model\'s own 10 %")')
+            page.wait_for_selector("#own", state="detached")
+        with station.client() as client:
+            assert served_version(client, "plate")["false_alarm_rate"] == 0.1
+
+    def test_update_activate_compare_and_return(
+        self, browser: Browser, station: Server, usual: FitReport, plates_output: Path
+    ) -> None:
+        first = active(station)
+        before = {file.name: file.read_bytes() for file in usual.folder.iterdir()}
+        with visited(browser, station.url) as page:
+            page.goto("/models/plate")
+            page.click("#update")
+            page.wait_for_selector("#activate", timeout=60_000)
+            rows = table_of(page, "#work-update")
+            alarms = next(cells for title, *cells in rows if title.startswith("False alarms among the 12 learned"))
+            assert int(alarms[0]) >= 10 and int(alarms[1]) <= 4
+            assert ["Reviewed defects found", "4 of 4", "4 of 4"] in rows
+            assert active(station) == first  # until somebody activates the new one
+            page.click("#activate")
+            page.wait_for_selector("#return")
+            until_active(station, first, is_it=False)
+            second = active(station)
+            page.click("#compare")
+            page.wait_for_selector(".scatter .dot.defect", timeout=60_000)
+            assert page.locator(".scatter .dot").count() == 20
+            assert page.locator("#work-compare .thumbs li").count() >= 8
+            page.click("#return")
+            until_active(station, first)
+        check_everywhere(browser, station, "/models/plate", ".scatter")
+        assert before == {file.name: file.read_bytes() for file in usual.folder.iterdir()}
+        assert load_model(plates_output / "models" / second).info.history is not None
+        with station.client() as client:  # the new version knows them
+            answer = client.post(
+                f"/v1/models/plate/predict?version={second}", content=picture(brighter(plate(700)))
+            ).json()["results"][0]
+            assert answer["label"] == "Normal"
+
+    def test_after_a_restart_everything_is_there(self, station: Server, usual: FitReport, plates_output: Path) -> None:
+        """Runs last: the first server is stopped."""
+        with station.client() as client:
+            known = client.get("/v1/models/plate").json()
+        assert len(known["versions"]) == 2
+        assert station.stop() == 0
+        with serving(f"plate={usual.folder}", "--output", plates_output) as again, again.client() as client:
+            model = client.get("/v1/models/plate").json()
+            assert model["active"] == known["active"]
+            assert {one["version"] for one in model["versions"]} == {one["version"] for one in known["versions"]}
+            page = client.get("/models/plate").text
+            (other,) = {one["version"] for one in known["versions"]} - {known["active"]}
+            assert f"Return to {other}" in page
+            assert re.search(r"updated from <code>\w{12}</code>: 12 images of reviewed-false-alarms", page)
+
+
+def table_of(page: Page, place: str) -> list[list[str]]:
+    """The cells' texts, row by row."""
+    rows = page.locator(f"{place} table.facts tbody tr")
+    return [
+        [" ".join(cell.split()) for cell in rows.nth(i).locator("th, td").all_inner_texts()]
+        for i in range(rows.count())
+    ]

@@ -62,6 +62,8 @@ def can_choose(calibration: Calibration) -> bool:
 def rate_at(calibration: Calibration, step: int) -> float:
     """The rate of a slider's step, 0 to `STEPS`: in equal factors from the least that is supported, in two digits."""
     least = calibration.best_rate
+    if step == 0:
+        return least
     rate = least * (MOST_RATE / least) ** (step / STEPS)
     return min(MOST_RATE, max(least, float(f"{rate:.1e}")))
 

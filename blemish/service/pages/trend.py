@@ -110,7 +110,7 @@ def _context(request: Request, name: str | None, span: Span) -> dict[str, Any]:
         "shown": shown,
         "span": span,
         "spans": {key: words for key, (words, _) in _SPANS.items()},
-        "limit": None if chosen is None else chosen.versions[chosen.active].predictor.limit,
+        "limit": None if chosen is None else chosen.versions[chosen.active].limit,
         "charts": _charts(found, chosen) if found else None,
         "drift": None if chosen is None else service.drift.state(chosen.name),
         "odd": _ODD,
@@ -125,7 +125,7 @@ def _alarm(service: Service, name: str) -> dict[str, Any] | None:
 def _charts(buckets: list[Bucket], model: Model | None) -> Charts:
     time = TimeScale(buckets[0].start, buckets[-1].end)
     count, anomalous = sum(one.count for one in buckets), sum(one.anomalous for one in buckets)
-    threshold = None if model is None else model.versions[model.active].predictor.limit.score
+    threshold = None if model is None else model.versions[model.active].limit.score
     rates = Scale(0.0, min(1.0, 1.15 * max(0.02, *(one.defect_rate for one in buckets))))
     scores = _score_scale(buckets, threshold)
     # of every run without a pause the lines of the five quantiles
