@@ -30,10 +30,11 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     is no token.
     """
     guard = Guard(None if store is None else store.tokens)
-    if guard.is_open and not settings.is_local:
+    reachable = settings.hosts[:1] if settings.is_local else (settings.host,)  # a proxy's name leads here from elsewhere
+    if guard.is_open and reachable:
         raise UsageError(
-            f"{settings.host} can be reached from other machines, and there is no token: make one with "
-            "`blemish serve --create-token admin`, or listen on 127.0.0.1"
+            f"{reachable[0]} can be reached from other machines, and there is no token: make one with "
+            "`blemish serve --create-token admin`, or listen on 127.0.0.1 without --name"
         )
     service = Service(settings, store)
 
