@@ -26,8 +26,8 @@ log = logging.getLogger("blemish.service")
 def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     """The service as an ASGI app, its models loaded; `store` is closed with it.
 
-    Raises `ModelError` for a model that is refused, and `UsageError` for an address that others can reach while there
-    is no token.
+    Raises `ModelError` for a model that is refused, and `UsageError` for an address or a name that others can reach
+    while there is no token.
     """
     guard = Guard(None if store is None else store.tokens)
     reachable = settings.hosts[:1] if settings.is_local else (settings.host,)  # a proxy's name leads here from elsewhere
