@@ -71,9 +71,7 @@ class Server:
 
 
 @contextmanager
-def serving(
-    *arguments: object, before: Sequence[str] = (), cwd: Path | None = None, **env: str
-) -> Iterator[Server]:
+def serving(*arguments: object, before: Sequence[str] = (), cwd: Path | None = None, **env: str) -> Iterator[Server]:
     """`blemish serve` on a free port; it must end by itself with exit code 0, and without a traceback.
 
     `before` is a program that turns into the one that its arguments name.

@@ -33,13 +33,6 @@ RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 STOP = Settings(models=()).stop_timeout
 
-# Metrics that the service is about to get; to be removed from here with them.
-PLANNED = {
-    "blemish_drift_evidence": {"model"},
-    "blemish_drift_alarm": {"model"},
-    "blemish_sink_waiting": {"sink"},
-}
-
 
 def instructions(text: str) -> list[tuple[str, str]]:
     """The instructions of a Dockerfile and their arguments, continued lines joined."""
@@ -212,14 +205,16 @@ def environment_lines() -> list[str]:
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """The samples of a service that has judged, each with its labels."""
+    """The samples of a service that has judged and has a sink, each with its labels."""
     root = tmp_path_factory.mktemp("metrics")
-    with serving(tiny_folder(root / "bottle"), "--output", root / "out") as running, running.client() as client:
+    options = ("--output", root / "out", "--webhook", "http://127.0.0.1:9")
+    started = serving(tiny_folder(root / "bottle"), *options, BLEMISH_WEBHOOK_SECRET="known to both")
+    with started as running, running.client() as client:
         client.post("/v1/models/bottle/predict", content=grey(0)).raise_for_status()
         client.get("/v1/health/ready").raise_for_status()
         text = client.get("/metrics").text
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    return {sample.name: set(sample.labels) for sample in samples} | {"up": {"job"}} | PLANNED
+    return {sample.name: set(sample.labels) for sample in samples} | {"up": {"job"}}
 
 
 def expressions() -> dict[str, str]:
