@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
             self._end = 0
             self._settle(answer)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.is_open = False
         self._settle(NONE)
 

@@ -1,4 +1,4 @@
-"""Requests that are wrong in many ways: files, forms, JSON, tensors, heads. Each is made from a seed and a good JPEG."""
+"""Requests that are wrong in many ways: files, forms, JSON, tensors, heads; made from a seed and a good JPEG."""
 
 from __future__ import annotations
 
@@ -135,6 +135,7 @@ def _own(name: str) -> list[Kind]:
         to(infer, lambda _r, _good: {**tensor(), "outputs": [{"name": "nothing"}]}),
         to(infer, lambda r, _: r.randbytes(300), _OCTETS, "Inference-Header-Content-Length: 10"),
         to(infer, lambda r, _: r.randbytes(50), _OCTETS, "Inference-Header-Content-Length: 99999"),
+        to(infer, lambda r, _: r.randbytes(50), _OCTETS, f"Inference-Header-Content-Length: {'9' * 5000}"),
         to(f"/v1/models/{name}/versions", lambda r, _: b"PK\x03\x04" + r.randbytes(400), _OCTETS),
         to(f"/v1/models/{name}/active", lambda r, _: {"version": r.choice(["0" * 12, "x", 7, None])}),
         to(f"/v1/models/{name}/rename", lambda r, _: {"name": r.choice(["", "../x", 7, "a" * 100, name])}),

@@ -41,7 +41,9 @@ class Figure(_Record):
     median: float = Field(description="of the values")
     q1: float = Field(description="the quartile below the median")
     q3: float = Field(description="the quartile above the median")
-    bound: float | None = Field(None, description="what was promised: at most this; at least this for units of which more is better")
+    bound: float | None = Field(
+        None, description="what was promised: at most this; at least this for units of which more is better"
+    )
 
     @model_validator(mode="after")
     def _is_their_summary(self) -> Figure:

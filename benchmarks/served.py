@@ -41,7 +41,7 @@ class Served:
 
     @property
     def open_files(self) -> int:
-        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
 
     def kill(self) -> None:
         """kill -9."""

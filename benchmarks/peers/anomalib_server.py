@@ -1,6 +1,6 @@
 """FastAPI around anomalib's OpenVINO inferencer, as people write it: one worker, one `def` endpoint, answers in JSON.
 
-    anomalib_server.py MODEL       MODEL is model.xml of an export; the port is a free one, which uvicorn prints
+anomalib_server.py MODEL       MODEL is model.xml of an export; the port is a free one, which uvicorn prints
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`blemish serve` on two cores: throughput beside the engine's own, latency at half load, silence, nonsense, and a peer.
+"""`blemish serve` on two cores: throughput beside the engine's own, latency at half load, silence, nonsense, a peer.
 
 Server and load generator share the two cores. The bodies are JPEG files of 512x512 pixels, one defect in ten, each sent
 once to a new server with a store (SQLite), so that every picture is a new one. Engine, server and peer work in turns.
@@ -35,7 +35,8 @@ PRESETS = ("fast", "balanced")
 WARM_UP = 20  # requests
 SENDERS, GIVE_UP_S, SETTLE_S = 16, 1.0, 3.0  # of malformed requests: connections at a time, and seconds
 BOUNDS = {
-    **{f"{preset}: throughput of the engine's, share": 0.85 for preset in PRESETS},
+    **{f"{preset}: throughput of the engine's, by the clock, share": 0.85 for preset in PRESETS},
+    **{f"{preset}: throughput of the engine's, by CPU time, share": 0.85 for preset in PRESETS},
     **{f"{preset}: half load, p99 over median, times": 3.0 for preset in PRESETS},
     "silent connections: not answered, requests": 0.0,
     "malformed: status 500 and more, answers": 0.0,
@@ -47,7 +48,7 @@ BOUNDS = {
 def measure(
     world: World, images: int = 300, connections: int = 8, silent: int = 1000, nonsense: int = 10_000
 ) -> Iterator[Figures]:
-    first, second, peer = world.bodies(images, 0), world.bodies(images, images), _peer(world)
+    first, second = world.bodies(images, 0), world.bodies(images, images)
     for _ in range(world.repeats):
         for preset in PRESETS:
             model = world.model("PatchCore", f"Model.preset={preset}")
@@ -56,9 +57,9 @@ def measure(
             yield alone | found | _beside(preset, alone, found)
             bare = _own(world, model, "none")
             yield fresh(CORES, under_load, f"{preset}, --keep none", bare, connections, first)
-        yield fresh(CORES, under_load, "anomalib", peer, connections, first, second)
+        yield fresh(CORES, under_load, "anomalib", _peer(world), connections, first, second)
     own = _own(world, world.model("PatchCore", "Model.preset=fast"))
-    for target, name in ((own, ""), (peer, "anomalib, ")):
+    for target, name in ((own, ""), (_peer(world), "anomalib, ")):
         yield fresh(CORES, beside_silence, f"{name}silent connections", target, first, silent)
         yield fresh(CORES, under_nonsense, f"{name}malformed", target, first, nonsense)
 
@@ -91,15 +92,17 @@ def _peer(world: World) -> Target:
     model = world.work / "anomalib" / "model.xml"
     if not model.exists():
         job(world, "anomalib", "fit", world.png, model.parent, 0.01, 0)
-    return Target([*script(world, "anomalib", "anomalib_server.py"), model], world.work / "peer_served", "/predict", True)
+    return Target(
+        [*script(world, "anomalib", "anomalib_server.py"), model], world.work / "peer_served", "/predict", True
+    )
 
 
 def _beside(preset: str, alone: Figures, found: Figures) -> Figures:
     cpu = alone[f"{preset}, engine alone: an image, CPU ms"]
     rate = found[f"{preset}: saturated, requests/s"] / alone[f"{preset}, engine alone, images/s"]
     return {
-        f"{preset}: throughput of the engine's, share": rate,
-        f"{preset}: CPU time of the engine's, times": found[f"{preset}: a request, CPU ms"] / cpu,
+        f"{preset}: throughput of the engine's, by the clock, share": rate,
+        f"{preset}: throughput of the engine's, by CPU time, share": cpu / found[f"{preset}: a request, CPU ms"],
     }
 
 

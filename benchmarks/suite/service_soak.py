@@ -3,7 +3,7 @@
 Clients send raw, multipart, PaddleX and KServe requests, ask for heat maps, list models and metrics, and send malformed
 requests, while the active version is switched every 20 s. At a third and at two thirds of the time, the server is
 killed (SIGKILL) and started again with the same folder and port; what it did not answer then may be in the store or
-not, what it answered must be. Every request has a source of its own, by which answers and store are compared at the end.
+not, what it answered must be. Every request has a source of its own, by which answers and store are compared.
 Lines are fitted to memory and open files in each life of the server, the first fifth left out.
 """
 
@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.http_client import NONE, Answer, Connection, ask_once, connect, request
+from benchmarks.http_client import NONE, Connection, ask_once, connect, request
 from benchmarks.ledger import Ledger, Row
 from benchmarks.malformed import malformed, upload
 from benchmarks.process import fresh
@@ -278,4 +278,7 @@ def _line(name: str, unit: str, points: list[tuple[float, float]]) -> Figures:
     if len(kept) < 5:
         return {}
     slope = np.polyfit(kept[:, 0], kept[:, 1], 1)[0]
-    return {f"{name}, {unit}": float(np.median(kept[:, 1])), f"{name}: gained over an hour, {unit}": float(3600 * slope)}
+    return {
+        f"{name}, {unit}": float(np.median(kept[:, 1])),
+        f"{name}: gained over an hour, {unit}": float(3600 * slope),
+    }
