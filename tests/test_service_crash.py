@@ -56,9 +56,9 @@ def test_no_answered_inspection_is_lost_or_kept_twice(tmp_path: Path) -> None:
 
 def test_a_picture_that_cannot_be_kept_is_the_store_s_failure_and_the_next_request_is_answered(tmp_path: Path) -> None:
     folder, output = tiny_folder(tmp_path / "bottle"), tmp_path / "out"
-    output.mkdir()
-    (output / "blobs").write_text("in the way")
     with serving(folder, "--output", output) as server, server.client() as client:
+        (output / "blobs").rmdir()
+        (output / "blobs").write_text("in the way")
         for _ in range(2):
             refused = client.post("/v1/models/bottle/predict", content=grey(3))
             assert refused.status_code == 503 and refused.json()["error"]["code"] == "store_failed"

@@ -49,6 +49,7 @@ def measure(
     world: World, images: int = 300, connections: int = 8, silent: int = 1000, nonsense: int = 10_000
 ) -> Iterator[Figures]:
     first, second = world.bodies(images, 0), world.bodies(images, images)
+    peer = _peer(world)
     for _ in range(world.repeats):
         for preset in PRESETS:
             model = world.model("PatchCore", f"Model.preset={preset}")
@@ -57,9 +58,10 @@ def measure(
             yield alone | found | _beside(preset, alone, found)
             bare = _own(world, model, "none")
             yield fresh(CORES, under_load, f"{preset}, --keep none", bare, connections, first)
-        yield fresh(CORES, under_load, "anomalib", _peer(world), connections, first, second)
+        if peer is not None:
+            yield fresh(CORES, under_load, "anomalib", peer, connections, first, second)
     own = _own(world, world.model("PatchCore", "Model.preset=fast"))
-    for target, name in ((own, ""), (_peer(world), "anomalib, ")):
+    for name, target in (("", own), *([] if peer is None else [("anomalib, ", peer)])):
         yield fresh(CORES, beside_silence, f"{name}silent connections", target, first, silent)
         yield fresh(CORES, under_nonsense, f"{name}malformed", target, first, nonsense)
 
@@ -87,8 +89,11 @@ def _own(world: World, model: Path, keep: str = "anomalous") -> Target:
     return Target(blemish_serve(f"part={model}", *options), folder, "/v1/models/part/predict", False, "part")
 
 
-def _peer(world: World) -> Target:
-    """The peer's command line; its model is fitted where there is none."""
+def _peer(world: World) -> Target | None:
+    """The peer, its model fitted where there is none; None where it is not installed."""
+    if not (world.peers / "anomalib").exists():
+        world.note("the peer was not installed, and is left out")
+        return None
     model = world.work / "anomalib" / "model.xml"
     if not model.exists():
         job(world, "anomalib", "fit", world.png, model.parent, 0.01, 0)
