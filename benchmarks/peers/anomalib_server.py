@@ -6,7 +6,9 @@ anomalib_server.py MODEL       MODEL is model.xml of an export; the port is a fr
 from __future__ import annotations
 
 import io
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import uvicorn
@@ -14,6 +16,7 @@ from anomalib.deploy import OpenVINOInferencer
 from fastapi import FastAPI, File
 from PIL import Image
 
+os.chdir(Path(sys.argv[1]).parent)  # it leaves a cache where it runs
 app = FastAPI()
 inferencer = OpenVINOInferencer(sys.argv[1], device="CPU")
 
