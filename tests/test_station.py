@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import httpx
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ from command import ROOT, blemish
 from playwright.sync_api import Browser
 from served import Server, grey, serving, tiny_folder
 from station import PHONE, TABLET, WIDE, check_accessible, check_fits, spotted_file, visited
+from textures import plate
 from web_page import FAKE_CAMERA, chromium
+
+from blemish.fitting import FitReport
 
 PAGES = ("/inspect", "/trend")
 
@@ -319,3 +323,10 @@ class TestTrend:
             page.wait_for_selector("text=No drift: 0 images watched")
             page.reload()
             assert page.locator(".alarm").count() == 0
+
+
+def test_beside_a_region_stands_what_good_looks_like(usual: FitReport, tmp_path: Path) -> None:
+    with serving(f"plate={usual.output}", "--output", tmp_path) as running, running.client() as client:
+        card = client.post("/inspect/plate", content=cv2.imencode(".png", plate(3, defect=True))[1].tobytes()).text
+    assert "Anomaly" in card and "what good looks like here" in card
+    assert len(re.findall(r'<img src="data:image/jpeg;base64,[^"]+" alt="The (?:place|nearest)', card)) >= 2
