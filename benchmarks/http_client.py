@@ -72,6 +72,8 @@ class Connection(asyncio.Protocol):
         self.transport, self.is_open = transport, True
 
     def data_received(self, data: bytes) -> None:
+        if self._answer is None or self._answer.done():
+            return  # what a server says to the rest of a malformed request
         self._received += data
         if not self._end:
             head_end = self._received.find(b"\r\n\r\n")

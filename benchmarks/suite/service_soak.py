@@ -19,7 +19,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import count
@@ -59,8 +59,7 @@ def _database(store: str) -> Iterator[str | None]:
     if store not in ("sqlite", "postgres"):
         raise ValueError(f"store is sqlite or postgres, not {store}")
     if store == "sqlite":
-        with nullcontext():
-            yield None
+        yield None
         return
     sys.path.insert(0, str(ROOT / "tests"))
     with import_module("servers").postgres() as server:
@@ -112,7 +111,7 @@ class Run:
             "status 400 to 499 to good requests, answers": float(_between(self.statuses, 400, 499)),
             "status 500 and more, answers": float(_between(self.statuses, 500, 599) + _between(self.wrong, 500, 599)),
             "malformed requests, requests": float(self.wrong.total()),
-            "connections that ended without an answer, requests": float(self.statuses[0]),
+            "not answered, while it was killed and started again, requests": float(self.statuses[0]),
             "switches of the version, switches": float(self.switches),
             "exit code at the end, code": float(self.exit_code),
             "median latency, ms": float(np.median(self.latencies_ms)),
