@@ -23,6 +23,7 @@ from blemish.images.headers import image_format, image_size
 from blemish.pipeline import Predictor, Result, open_model
 from blemish.service.batching import Worker
 from blemish.service.budgets import Memory, Quota
+from blemish.service.errors import ServiceError
 from blemish.service.metrics import Metrics
 from blemish.service.recording import Recorder
 from blemish.service.registry import Registry, Version
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 # The decoded image, its map as the network's cells and in full, the mask, and a picture of it.
 BYTES_PER_PIXEL = 16
 _FETCHERS = 8
+_EXPORTS = 2
 
 _Given = ParamSpec("_Given")
 _Done = TypeVar("_Done")
@@ -71,6 +73,7 @@ class Service:
         self.bodies = Quota(settings.body_memory, "too many large requests at a time")
         self.waiting = Quota(settings.max_waiting, "too many images wait; come back later")
         self.metrics.queue.set_function(lambda: self.waiting.taken)
+        self.exports = Quota(_EXPORTS, "too many exports at a time")
         self.memory = Memory(settings.image_memory)
         self.stopping = threading.Event()  # whoever answers without end, ends then
         self._pool = ThreadPoolExecutor(settings.workers, "blemish-serve")
@@ -171,6 +174,14 @@ def service_of(request: Request) -> Service:
     """The service behind a request."""
     service: Service = request.app.state.service
     return service
+
+
+def store_of(request: Request) -> Store:
+    """The store of the service; 503 without one."""
+    store = service_of(request).store
+    if store is None:
+        raise ServiceError(503, "no_store", "this service keeps no store")
+    return store
 
 
 def _warm_up(predictor: Predictor) -> None:
