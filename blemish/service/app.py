@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI
 
 from blemish import __version__
 from blemish.errors import StoreError, UsageError
-from blemish.service import errors, health, kserve, metrics, models, paddlex, pages
+from blemish.service import drift, errors, health, kserve, metrics, models, paddlex, pages, sinks
 from blemish.service.core import Service
 from blemish.service.gate import Gate
 from blemish.service.jobs import Workshop
@@ -37,6 +37,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
             "`blemish serve --create-token admin`, or listen on 127.0.0.1"
         )
     service = Service(settings, store)
+    service.sinks.open()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -44,6 +45,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         workshop = None if store is None else Workshop(service, store)
         if workshop is not None:
             await asyncio.to_thread(workshop.start)
+        await asyncio.to_thread(service.sinks.start)
         yield
         forgetting.cancel()
         if workshop is not None:
@@ -64,8 +66,9 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     for public in (health.router, paddlex.health_router, kserve.health_router):
         app.include_router(public)
     app.include_router(metrics.router, dependencies=[Depends(require("viewer"))])
+    app.include_router(sinks.router, dependencies=[Depends(require("viewer"))])
     pages.install(app)
-    for router in (paddlex.router, models.router, models.admin_router, kserve.router):
+    for router in (paddlex.router, models.router, models.admin_router, drift.router, kserve.router):
         app.include_router(router)  # each route says itself what it needs
     return app
 

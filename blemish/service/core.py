@@ -23,12 +23,14 @@ from blemish.images.headers import image_format, image_size
 from blemish.pipeline import Predictor, Result, open_model
 from blemish.service.batching import Worker
 from blemish.service.budgets import Memory, Quota
+from blemish.service.drifting import DriftWatch
 from blemish.service.errors import ServiceError
 from blemish.service.metrics import Metrics
 from blemish.service.recording import Recorder
 from blemish.service.registry import Registry, Version
 from blemish.service.settings import Settings
 from blemish.service.shelf import Shelf
+from blemish.service.sinks import Sinks
 
 if TYPE_CHECKING:
     from blemish.store import Inspection, Store
@@ -81,7 +83,11 @@ class Service:
         self._fetchers = ThreadPoolExecutor(_FETCHERS, "blemish-fetch")
         self._changes = ThreadPoolExecutor(1, "blemish-models")
         self.shelf = Shelf(settings.output)
+        self.sinks = Sinks(settings.sinks, store)
         self.shelf.load(self.registry, settings.models)
+        self.drift = DriftWatch(self.registry, store)
+        self.metrics.states.sinks = self.sinks.levels
+        self.metrics.states.drift = self.drift.levels
 
     async def in_pool(self, work: Callable[_Given, _Done], *args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
         """Run what computes, off the event loop."""
@@ -126,6 +132,8 @@ class Service:
                 answered, inspection = await self.in_pool(self._answered, name, version, picture, result, answer)
         with self.metrics.stage("record"):
             number = None if inspection is None or self._recorder is None else await self._recorder.record(inspection)
+        if inspection is not None:
+            self.sinks.show(inspection)
         return Judged(answered, number)
 
     async def judge_all(
@@ -138,9 +146,12 @@ class Service:
         self, name: str, version: Version, picture: Picture, result: Result, answer: Callable[[Result], _Done]
     ) -> tuple[_Done, Inspection | None]:
         answered = answer(result)
-        if self._recorder is None or result.error is not None:
+        if result.error is not None:
             return answered, None
-        return answered, self._recorder.inspection(name, version, result, picture.source, picture.data)
+        statistics = self.drift.take_in(name, version.id, result)
+        if self._recorder is None:
+            return answered, None
+        return answered, self._recorder.inspection(name, version, result, statistics, picture)
 
     def _cost(self, data: bytes) -> int:
         """Memory that judging an image of these bytes takes at most, from its header."""
@@ -157,6 +168,8 @@ class Service:
         self.registry.close()
         for pool in (self._pool, self._fetchers, self._changes):
             pool.shutdown()
+        self.sinks.stop()
+        self.drift.close()
         if self.store is not None:
             self.store.close()
 

@@ -1,5 +1,10 @@
 // What every page has: the colours, times in the reader's zone, errors told, work followed as it happens.
 
+const MANNERS = {
+  "": { dateStyle: "short", timeStyle: "medium" },
+  time: { hour: "2-digit", minute: "2-digit" },
+  date: { month: "short", day: "numeric" },
+};
 const THEMES = { "": "as the system", light: "light", dark: "dark" };
 
 export const csrf = document.querySelector("meta[name=csrf]").content;
@@ -62,7 +67,7 @@ function localTimes(root) {
     const time = new Date(element.dateTime);
     element.dataset.local = "";
     element.title = element.textContent;
-    element.textContent = time.toLocaleString(undefined, { dateStyle: "short", timeStyle: "medium" });
+    element.textContent = time.toLocaleString(undefined, MANNERS[element.dataset.shows ?? ""]);
   }
 }
 
