@@ -77,7 +77,8 @@ class Inspection:
 class Filter:
     """Which inspections: every field that is not None narrows the choice.
 
-    `source_contains` is a part of the source; case does not matter. `since` is included, `until` is not. `review` is a review, `any` for all that were reviewed, or `none`.
+    `source_contains` is a part of the source; case does not matter. `since` is included, `until` is not. `review` is a
+    review, `any` for all that were reviewed, or `none`.
     """
 
     is_anomalous: bool | None = None

@@ -77,7 +77,7 @@ class Store:
             return [from_row(row) for row in connection.execute(query)]
 
     def neighbours(self, id: int, filter: Filter | None = None) -> tuple[int | None, int | None]:
-        """The ids before and after an inspection in a choice that may not hold it itself: the next newer, next older."""
+        """The next newer and the next older id in a choice, which need not hold the inspection itself."""
         import sqlalchemy as sa
 
         from blemish.store.tables import INSPECTIONS

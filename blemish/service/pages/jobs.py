@@ -12,11 +12,10 @@ from starlette.responses import Response, StreamingResponse
 
 from blemish.errors import StoreError
 from blemish.service.core import service_of
-from blemish.service.core import store_of as store_of
 from blemish.service.errors import ServiceError
 from blemish.service.pages.shell import fragment
 from blemish.service.tokens import require
-from blemish.store import Job
+from blemish.store import Job, Store
 
 router = APIRouter(prefix="/jobs", include_in_schema=False)
 
@@ -46,6 +45,14 @@ async def cancel(request: Request, id: JobId) -> Response:
     job = await job_of(request, id)
     await asyncio.to_thread(store_of(request).jobs.update, job.id, "cancelled", message="cancelled")
     return await show(request, id)
+
+
+def store_of(request: Request) -> Store:
+    """The store of the service; 503 without one."""
+    store = service_of(request).store
+    if store is None:
+        raise ServiceError(503, "no_store", "this service keeps no store")
+    return store
 
 
 async def job_of(request: Request, id: int) -> Job:
