@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import Query
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from blemish.errors import UsageError
 from blemish.service.errors import ServiceError
@@ -17,13 +17,14 @@ from blemish.store import Filter, Review, Store
 
 MOST_IDS = 500  # that one request reviews
 LONGEST_NOTE = 1000
-_LONGEST = 200
-_ZONES = 14 * 60  # minutes that a place's time may differ from UTC
 
 Verdict = Literal["normal", "anomaly"]
 Span = Literal["hour", "today", "week"]
+_Text = Annotated[str, Field(max_length=200)]
+_Checksum = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Minutes = Annotated[int, Field(ge=-14 * 60, le=14 * 60)]
 # what a form leaves empty is not asked for
-_Unless = BeforeValidator(lambda value: None if value == "" else value)
+_UNLESS = BeforeValidator(lambda value: None if value == "" else value)
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,15 @@ class Asked:
 
 def asked(
     *,
-    verdict: Annotated[Verdict | None, _Unless, Query(description="only what was judged so")] = None,
-    model: Annotated[str | None, _Unless, Query(description="a model's name", max_length=_LONGEST)] = None,
-    version: Annotated[
-        str | None, _Unless, Query(description="checksum of its `model.json`", pattern="^[0-9a-f]{64}$")
-    ] = None,
-    source: Annotated[
-        str | None, _Unless, Query(description="a part of the source; case does not matter", max_length=_LONGEST)
-    ] = None,
-    review: Annotated[Review | Literal["any", "none"] | None, _Unless, Query()] = None,
-    span: Annotated[Span | None, _Unless, Query(description="the last hour, today, or the last 7 days")] = None,
-    utc: Annotated[
-        int | None, _Unless, Query(description="minutes ahead of UTC, for today", ge=-_ZONES, le=_ZONES)
-    ] = None,
-    since: Annotated[datetime | None, _Unless, Query(description="ISO 8601; UTC where no zone is given")] = None,
-    until: Annotated[datetime | None, _Unless, Query(description="up to this moment, which is not included")] = None,
+    verdict: Annotated[Verdict | None, _UNLESS, Query(description="only what was judged so")] = None,
+    model: Annotated[_Text | None, _UNLESS, Query(description="a model's name")] = None,
+    version: Annotated[_Checksum | None, _UNLESS, Query(description="checksum of its `model.json`")] = None,
+    source: Annotated[_Text | None, _UNLESS, Query(description="a part of the source; case does not matter")] = None,
+    review: Annotated[Review | Literal["any", "none"] | None, _UNLESS, Query()] = None,
+    span: Annotated[Span | None, _UNLESS, Query(description="the last hour, today, or the last 7 days")] = None,
+    utc: Annotated[_Minutes | None, _UNLESS, Query(description="minutes ahead of UTC, for today")] = None,
+    since: Annotated[datetime | None, _UNLESS, Query(description="ISO 8601; UTC where no zone is given")] = None,
+    until: Annotated[datetime | None, _UNLESS, Query(description="up to this moment, which is not included")] = None,
 ) -> Asked:
     """A route's dependency. Raises `ServiceError` 422 for a time that no calendar has in UTC."""
     named: dict[str, Any] = {

@@ -95,7 +95,7 @@ async function say(review) {
   if (chosen.length > 500) { note("At most 500 at a time.", "bad"); return; }
   const query = at("found").dataset.query;
   const values = { ids: chosen.map((entry) => entry.dataset.id), review, note: at("note").value };
-  await globalThis.htmx.ajax("POST", `/history/review${query && `?${query}`}`, { values, target: "#said", swap: "innerHTML" });
+  await globalThis.htmx.ajax("POST", `/history/review${query && `?${query}`}`, { source: "#act", values, target: "#said", swap: "innerHTML" });
 }
 
 // What was replaced is no longer selected, and the place of the keys is where it was.
