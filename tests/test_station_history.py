@@ -269,10 +269,15 @@ def test_a_viewer_looks_and_says_nothing(tmp_path: Path) -> None:
         for path in ("/history/1/image", "/history/1/thumbnail"):
             assert asking.get(path, headers=head["viewer"]).json()["error"]["code"] == "not_kept"
         body = {"ids": [1], "review": "confirmed"}
-        for path, send in (("/v1/inspections/review", {"json": body}), ("/history/review", {"data": body}),
-                           ("/history/1/review", {"data": body}), ("/history/undo", {"data": {"former": "[]"}})):  # fmt: skip
-            assert asking.post(path, headers=head["viewer"], **send).status_code == 403  # type: ignore[arg-type]
-            assert asking.post(path, **send).status_code == 401  # type: ignore[arg-type]
+        changes: dict[str, dict[str, Any]] = {
+            "/v1/inspections/review": {"json": body},
+            "/history/review": {"data": body},
+            "/history/1/review": {"data": body},
+            "/history/undo": {"data": {"former": "[]"}},
+        }
+        for path, send in changes.items():
+            assert asking.post(path, headers=head["viewer"], **send).status_code == 403
+            assert asking.post(path, **send).status_code == 401
         assert asking.get("/history").status_code == asking.get("/v1/inspections").status_code == 401
         assert asking.post("/v1/inspections/review", headers=head["operator"], json=body).json() == {"reviewed": 1}
         assert asking.get("/v1/inspections/1", headers=head["viewer"]).json()["reviewed_by"] == "operator"
@@ -302,11 +307,12 @@ def test_what_is_damaged_is_said(server: Server, client: httpx.Client, output: P
 def test_a_kept_map_is_drawn_without_its_model(server: Server, client: httpx.Client, output: Path) -> None:
     kept = one(client, 1)
     record = {name: kept[name] for name in ("score", "threshold", "pixel_threshold", "is_anomalous", "width", "height")}
-    hashes = {name: kept[name] for name in ("image_hash", "map_hash")}
+    record |= {name: kept[name] for name in ("image_hash", "map_hash")}
+    now = datetime.now(timezone.utc)
     with open_store(None, output) as store:
-        (id,) = store.record([
-            Inspection(time=datetime.now(timezone.utc), model="gone", version="0" * 64, source="<script>x</script>", **record, **hashes)
-        ])  # fmt: skip
+        (id,) = store.record(
+            [Inspection(time=now, model="gone", version="0" * 64, source="<script>x</script>", **record)]
+        )
     plain, own = client.get(f"/history/{id}").text, client.get("/history/1").text
     assert "is not loaded" in plain and "is not loaded" not in own and "<script>x" not in plain
     contours = [re.search(r'class="line" d="(M[^"]+Z)"', page)[1] for page in (plain, own)]  # type: ignore[index]
