@@ -390,6 +390,7 @@ def test_one_inspection(page: Page, client: httpx.Client) -> None:
     page.locator("textarea").blur()
     page.keyboard.press("c")
     expect(page.locator("#review .badge")).to_have_text("Confirmed")
+    expect(page.locator(".htmx-added")).to_have_count(0)  # its buttons work
     assert one(client, 1)["note"] == "a scratch"
     page.keyboard.press("u")
     expect(page.locator("#review .badge")).to_have_count(0)

@@ -85,7 +85,7 @@ function tell() {
   const count = selected().length;
   at("tally").textContent = count ? `${count} selected` : "";
   at("say").hidden = !count;
-  at("act").hidden = !count && !at("said").childElementCount;
+  at("act").hidden = !count && !at("said").querySelector("form");
 }
 
 async function say(review) {
@@ -102,6 +102,7 @@ async function say(review) {
 function settled({ detail }) {
   if (detail.target?.id !== "said") return tell();
   at("note").value = "";
+  if (!at("said").querySelector("form")) note(at("said").textContent.trim());
   tell();
   if (document.activeElement === document.body) go(current());
 }
@@ -131,8 +132,8 @@ function press(event) {
 }
 
 function click(event) {
-  const say_ = event.target.closest("#say [data-say]");
-  if (say_) return say(say_.dataset.say);
+  const button = event.target.closest("#say [data-say]");
+  if (button) return say(button.dataset.say);
   const entry = entryOf(event.target);
   if (!entry) return undefined;
   currentId = entry.id;
