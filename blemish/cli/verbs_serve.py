@@ -30,9 +30,14 @@ def serve(
     *,
     host: Annotated[str, typer.Option(help="The address to listen on.", metavar="HOST")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", metavar="PORT")] = 8080,
-    output: Annotated[Path, typer.Option(help="The folder for what is kept.", metavar="DIR")] = OUTPUT,
+    output: Annotated[
+        Path, typer.Option(help="The folder for what is kept.", metavar="DIR", envvar="BLEMISH_OUTPUT")
+    ] = OUTPUT,
     store: Annotated[
-        str | None, typer.Option(help="The database; without it SQLite in the output folder.", metavar="URL")
+        str | None,
+        typer.Option(
+            help="The database; without it SQLite in the output folder.", metavar="URL", envvar="BLEMISH_STORE"
+        ),
     ] = None,
     device: options.Device = None,
     engine: options.Engine = None,
