@@ -40,6 +40,7 @@ BYTES_PER_PIXEL = 16
 _FETCHERS = 8
 _SMALL = 256 << 10  # bytes whose header is read in a moment, whatever they are
 _KEEPERS = 8  # threads that answer: most of the time they wait until a thumbnail is on the disk
+_EXPORTS = 2
 
 _Given = ParamSpec("_Given")
 _Done = TypeVar("_Done")
@@ -68,6 +69,7 @@ class Service:
         self.bodies = Quota(settings.body_memory, "too many large requests at a time")
         self.waiting = Quota(settings.max_waiting, "too many images wait; come back later")
         self.metrics.queue.set_function(lambda: self.waiting.taken)
+        self.exports = Quota(_EXPORTS, "too many exports at a time")
         self.memory = Memory(settings.image_memory)
         self.stopping = threading.Event()  # whoever answers without end, ends then
         self._pool = ThreadPoolExecutor(settings.workers, "blemish-serve")

@@ -40,11 +40,13 @@ class Recorder:
         return Inspection(
             time=datetime.now(timezone.utc),
             source=picture.source,
+            page_index=result.page_index,
             model=model,
             version=version.checksum,
             score=result.score,
             p_value=result.p_value,
             threshold=result.threshold,
+            pixel_threshold=result.pixel_threshold,
             is_anomalous=bool(result.is_anomalous),
             regions=tuple(region.to_dict() for region in result.regions),
             width=result.size[0],

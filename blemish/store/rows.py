@@ -41,6 +41,8 @@ def conditions(filter: Filter | None) -> list[sa.ColumnElement[bool]]:
         value = getattr(chosen, name)
         if value is not None:
             found.append(columns[name] == (clean(value) if isinstance(value, str) else value))
+    if chosen.source_contains:
+        found.append(columns.source.icontains(clean(chosen.source_contains), autoescape=True))
     if chosen.since is not None:
         found.append(columns.time >= chosen.since)
     if chosen.until is not None:
