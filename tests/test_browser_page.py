@@ -267,7 +267,7 @@ class TestRuntime:
 
     def test_where_it_is_missing_both_ways_are_named(self, model: Path, tmp_path: Path, monkeypatch: Any) -> None:
         monkeypatch.setattr(runtime, "VENDORED", tmp_path / "nowhere")
-        with pytest.raises(UsageError, match=r"vendor-onnxruntime-web\.sh .*npm pack onnxruntime-web@\d.*--runtime"):
+        with pytest.raises(UsageError, match=r"vendor\.sh .*npm pack onnxruntime-web@\d.*--runtime"):
             export_model(model, "browser", tmp_path / "page")
 
     def test_it_may_be_given_as_a_folder_or_as_npms_archive(self, model: Path, tmp_path: Path, capsys: Any) -> None:

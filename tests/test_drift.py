@@ -103,7 +103,7 @@ def test_the_state_in_a_store(tmp_path):
         store.settings.set("drift/bottle", alarm.to_json())
         back = DriftAlarm.from_json(store.settings.get("drift/bottle"))
     assert (back.observed, back.evidence) == (30, alarm.evidence)
-    for wrong in ({}, {**alarm.to_json(), "scores": "many"}, {**alarm.to_json(), "alpha": 2}):
+    for wrong in ({}, {**alarm.to_json(), "seen": "many"}, {**alarm.to_json(), "alpha": 2}):
         with pytest.raises(UsageError):
             DriftAlarm.from_json(wrong)
 
@@ -120,6 +120,27 @@ def test_after_the_alarm():
     alarm.reset(accept=True)
     assert run(alarm, new[2]) is None  # the world is to be so
     assert run(alarm, good) is not None
+
+
+def test_after_the_alarm_of_a_stream_that_was_its_own_reference():
+    random = np.random.default_rng(1)
+    good, other = random.normal(size=(2, 200)), random.normal(4, size=(2, 100))
+    alarm = DriftAlarm()
+    assert run(alarm, [*good[0], *other[0]]).began == pytest.approx(200, abs=20)
+    alarm.reset()  # says that it was mended, and it was not
+    assert run(alarm, other[1]).began <= 5
+    alarm.reset()
+    assert run(alarm, good[1]) is None
+
+
+def test_the_beginnings_hold_the_one_that_an_alarm_names():
+    random = np.random.default_rng(2)
+    alarm, before = DriftAlarm(), frozenset({0})
+    for score in [*random.normal(size=150), *random.normal(3, size=100)]:
+        if found := alarm.observe(score):
+            break
+        before = alarm.beginnings
+    assert found.began in alarm.beginnings & before and len(before) <= len(BETS)
 
 
 def test_what_cannot_be():

@@ -201,12 +201,21 @@ def test_models_health_metrics_and_the_first_page(client: httpx.Client, folder: 
     assert 'route="/v1/models/{name}/predict",status="200"' in metrics
     for stage in ("read", "resize", "wait", "network", "answer", "record"):
         assert f'blemish_stage_seconds_count{{stage="{stage}"}}' in metrics
-    page = client.get("/")
+    assert client.get("/").headers["location"] == "/inspect"
+    page = client.get("/inspect")
     assert page.headers["content-type"].startswith("text/html") and "bottle" in page.text
 
 
 def test_no_answer_names_a_path_of_the_server(client: httpx.Client, folder: Path, output: Path) -> None:
-    paths = ["/", "/v1/models", "/v1/models/bottle", "/v2/models/bottle", "/metrics", "/openapi.json", "/v1/models/x"]
+    paths = [
+        "/inspect",
+        "/v1/models",
+        "/v1/models/bottle",
+        "/v2/models/bottle",
+        "/metrics",
+        "/openapi.json",
+        "/v1/models/x",
+    ]
     told = "".join(client.get(path).text for path in paths)
     told += client.post("/v1/models/up/versions", content=b"PK\x03\x04").text
     assert str(folder.parent) not in told and str(output) not in told and str(ROOT) not in told

@@ -233,7 +233,7 @@ def test_tokens_and_roles(folder: Path, tmp_path: Path) -> None:
 
         for path in ("/health", "/v1/health/live", "/v1/health/ready", "/v2/health/live", "/v2/health/ready"):
             assert status(None, "GET", path) == 200
-        for path in ("/", "/metrics", "/v1/models", "/v2", "/v2/models/bottle"):
+        for path in ("/inspect", "/metrics", "/v1/models", "/v2", "/v2/models/bottle"):
             assert status(None, "GET", path) == 401 and status(viewer[:-1], "GET", path) == 401
             assert status(viewer, "GET", path) == status(admin, "GET", path) == 200
         for path in ("/v1/models/bottle/predict", "/image-anomaly-detection", "/v2/models/bottle/infer"):

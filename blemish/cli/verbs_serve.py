@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ from blemish.errors import UsageError
 
 if TYPE_CHECKING:
     from blemish.config import HpiConfig
-    from blemish.service import Settings
+    from blemish.service import Settings, SinkSettings
 
 _LIBRARIES = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "sqlalchemy")
 OUTPUT = Path("output/serve")
@@ -29,9 +30,14 @@ def serve(
     *,
     host: Annotated[str, typer.Option(help="The address to listen on.", metavar="HOST")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", metavar="PORT")] = 8080,
-    output: Annotated[Path, typer.Option(help="The folder for what is kept.", metavar="DIR")] = OUTPUT,
+    output: Annotated[
+        Path, typer.Option(help="The folder for what is kept.", metavar="DIR", envvar="BLEMISH_OUTPUT")
+    ] = OUTPUT,
     store: Annotated[
-        str | None, typer.Option(help="The database; without it SQLite in the output folder.", metavar="URL")
+        str | None,
+        typer.Option(
+            help="The database; without it SQLite in the output folder.", metavar="URL", envvar="BLEMISH_STORE"
+        ),
     ] = None,
     device: options.Device = None,
     engine: options.Engine = None,
@@ -58,6 +64,21 @@ def serve(
     allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Read images from public URLs.")] = False,
     name: Annotated[
         list[str] | None, typer.Option("--name", help="A name that browsers reach it by; repeatable.", metavar="HOST")
+    ] = None,
+    webhook: Annotated[
+        list[str] | None,
+        typer.Option("--webhook", help="Post every inspection to this URL; repeatable.", metavar="URL"),
+    ] = None,
+    mqtt: Annotated[
+        str | None, typer.Option(help="Publish every inspection to this broker: mqtt[s]://HOST[:PORT].", metavar="URL")
+    ] = None,
+    mqtt_topic: Annotated[str, typer.Option(help="The topic to publish to.", metavar="TOPIC")] = "blemish/inspections",
+    mqtt_ca: Annotated[
+        Path | None, typer.Option(help="Certificates of the plant's own authority, for mqtts.", metavar="FILE")
+    ] = None,
+    opcua: Annotated[
+        str | None,
+        typer.Option(help="Show the last verdicts there: opc.tcp://HOST:PORT/PATH.", metavar="ENDPOINT"),
     ] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="The log as JSON, a line for each request.")] = False,
     create_token: Annotated[
@@ -99,9 +120,28 @@ def serve(
         rate=rate,
         allow_urls=allow_urls,
         hosts=tuple(name or ()),
+        sinks=_sinks(webhook, mqtt, mqtt_topic, mqtt_ca, opcua),
         json_logs=json_logs,
     )
     run_service(settings, requests=verbose or json_logs)
+
+
+def _sinks(
+    webhooks: list[str] | None, mqtt: str | None, topic: str, ca_file: Path | None, opcua: str | None
+) -> SinkSettings:
+    """Secrets come from the environment: every user of the machine can read a command line."""
+    from blemish.service import SinkSettings
+
+    return SinkSettings(
+        webhooks=tuple(webhooks or ()),
+        webhook_secret=os.environ.get("BLEMISH_WEBHOOK_SECRET", ""),
+        mqtt=mqtt,
+        mqtt_topic=topic,
+        mqtt_user=os.environ.get("BLEMISH_MQTT_USER"),
+        mqtt_password=os.environ.get("BLEMISH_MQTT_PASSWORD"),
+        mqtt_ca_file=ca_file,
+        opcua=opcua,
+    )
 
 
 def run_service(settings: Settings, requests: bool = False) -> None:

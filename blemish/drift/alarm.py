@@ -56,7 +56,7 @@ class DriftAlarm:
             new images by so much that a sound line raises the alarm.
         alpha: the chance that it ever alarms in a stream that does not change.
         tolerance: the share of images that may be defects without being a drift.
-        reference: statistics of good images; without them, those of the first `REFERENCE` images of the stream.
+        reference: statistics of good images; those of the stream's first images join them, up to `REFERENCE`.
         seed: of the random numbers that break ties.
     """
 
@@ -77,7 +77,8 @@ class DriftAlarm:
         self._first = sorted(float(score) for score in calibration)
         if len(self._first) > KEPT:
             self._first = sorted(self._random.choice(self._first, KEPT, replace=False).tolist())
-        self._scores = list(self._first)
+        self._seen: list[float] = []  # scores of the stream, in order, up to `KEPT` with the first ones
+        self._scores = list(self._first)  # both, sorted
         self._martingale = Martingale(tolerance)
         self._given = list(reference[:REFERENCE])
         self._reference = [(-1, one) for one in self._given]
@@ -93,6 +94,11 @@ class DriftAlarm:
         """The martingale's value: about 1 or less while all is well, 1 / alpha raises the alarm."""
         return self._martingale.value
 
+    @property
+    def beginnings(self) -> frozenset[int]:
+        """The numbers of observations of which one will be `Alarm.began`, unless a later one is."""
+        return frozenset(self._martingale.lowest_at)
+
     def observe(self, score: float, statistics: ImageStatistics | None = None) -> Alarm | None:
         """Take in one image's score; returns the alarm when this one raises it.
 
@@ -106,6 +112,7 @@ class DriftAlarm:
             self._remember(statistics)
         evidence = self._martingale.observe(self._p_value(score))
         if len(self._scores) < KEPT:
+            self._seen.append(float(score))
             insort(self._scores, float(score))
         if evidence * self.alpha >= 1:
             self.alarm = self._explained(evidence)
@@ -114,13 +121,14 @@ class DriftAlarm:
     def reset(self, accept: bool = False) -> None:
         """Begin anew after an alarm was attended to.
 
-        Where the cause was mended, the good images are the reference again; with `accept`, the world is to be as it is
-        now, and the images that come next are the new reference.
+        Where the cause was mended, the good images and what the stream showed before the change are the reference
+        again; with `accept`, the world is to be as it is now, and the images that come next are the new reference.
         """
+        before = 0 if self.alarm is None else self.alarm.began
+        self._first = [] if accept else sorted(self._first + self._seen[:before])
+        self._given = [] if accept else [one for at, one in self._reference if at < before]
         self.alarm = None
-        self._first = [] if accept else self._first
-        self._given = [] if accept else self._given
-        self._scores = list(self._first)
+        self._seen, self._scores = [], list(self._first)
         self._martingale = Martingale(self._martingale.tolerance)
         self._reference = [(-1, one) for one in self._given]
         self._recent.clear()
@@ -131,7 +139,7 @@ class DriftAlarm:
             "alpha": self.alpha,
             "alarm": None if self.alarm is None else asdict(self.alarm),
             "first": self._first,
-            "scores": self._scores,
+            "seen": list(self._seen),
             "martingale": self._martingale.to_json(),
             "given": [asdict(one) for one in self._given],
             "reference": [[at, asdict(one)] for at, one in self._reference],
@@ -145,7 +153,8 @@ class DriftAlarm:
         try:
             self = cls(data["first"], alpha=data["alpha"])
             self.alarm = None if data["alarm"] is None else Alarm(**data["alarm"])
-            self._scores = [float(score) for score in data["scores"]]
+            self._seen = [float(score) for score in data["seen"]]
+            self._scores = sorted(self._first + self._seen)
             self._martingale = Martingale(**data["martingale"])
             self._given = [ImageStatistics(**one) for one in data["given"]]
             self._reference = [(at, ImageStatistics(**one)) for at, one in data["reference"]]
@@ -164,7 +173,7 @@ class DriftAlarm:
     def _remember(self, statistics: ImageStatistics) -> None:
         at = self._martingale.steps
         self._recent.append((at, statistics))
-        if not self._given and len(self._reference) < REFERENCE:
+        if len(self._reference) < REFERENCE:
             self._reference.append((at, statistics))
 
     def _explained(self, evidence: float) -> Alarm:

@@ -33,26 +33,33 @@ def image_statistics(image: npt.NDArray[np.uint8], reference: npt.NDArray[np.uin
     """Statistics of an image (H, W, 3), uint8 RGB; `reference` is what `small_grey` made of a good image."""
     import cv2
 
-    grey = _reduced_grey(image, _FOCUS_SIDE)  # (h, w)
-    spread = float(grey.var())
-    focus = float(cv2.Laplacian(grey, cv2.CV_32F).var()) / spread if spread > 0 else 0.0
-    shift_x, shift_y = (None, None) if reference is None else _shift(small_grey(image), reference)
-    return ImageStatistics(float(grey.mean()), focus, shift_x, shift_y)
+    grey = _reduced_grey(image)  # (h, w)
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(grey))
+    detail = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F))[1]
+    focus = (float(detail[0, 0]) / deviation) ** 2 if deviation > 0 else 0.0
+    shift_x, shift_y = (None, None) if reference is None else _shift(_reduced(grey, _SHIFT_SIDE), reference)
+    return ImageStatistics(mean, focus, shift_x, shift_y)
 
 
 def small_grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """A grey copy (h, w) of (H, W, 3), reduced by area until its longer side has at most 128 pixels."""
-    return _reduced_grey(image, _SHIFT_SIDE)
+    return _reduced(_reduced_grey(image), _SHIFT_SIDE)
 
 
-def _reduced_grey(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+def _reduced_grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     import cv2
 
-    height, width = image.shape[:2]
+    return _reduced(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8), _FOCUS_SIDE)  # (h, w)
+
+
+def _reduced(grey: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """By area, until the longer side of (h, w) has at most so many pixels."""
+    import cv2
+
+    height, width = grey.shape
     scale = min(1.0, side / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)  # (h, w)
+    return grey if scale == 1 else np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _shift(image: npt.NDArray[np.uint8], reference: npt.NDArray[np.uint8]) -> tuple[float, float] | tuple[None, None]:

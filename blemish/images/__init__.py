@@ -6,6 +6,7 @@ from blemish.images.frame import Frame, Inputs, Scored
 from blemish.images.freed_memory import keep_freed_memory
 from blemish.images.geometry import InputGeometry
 from blemish.images.limits import Limits, refusal
+from blemish.images.patches import cut_patch
 from blemish.images.reading import read, read_ahead, work_ahead
 from blemish.images.sources import ImageRef, expand, expand_bytes, is_image_name, list_images
 from blemish.images.tiling import Tiling
@@ -21,6 +22,7 @@ __all__ = [
     "Scored",
     "Tiling",
     "area_of",
+    "cut_patch",
     "decode_image",
     "decode_samples",
     "draw_polygons",

@@ -2,6 +2,6 @@
 
 from blemish.service.app import create_app
 from blemish.service.server import serve
-from blemish.service.settings import ModelSource, Settings
+from blemish.service.settings import ModelSource, Settings, SinkSettings
 
-__all__ = ["ModelSource", "Settings", "create_app", "serve"]
+__all__ = ["ModelSource", "Settings", "SinkSettings", "create_app", "serve"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,11 +23,13 @@ from blemish.images.headers import image_format, image_size
 from blemish.pipeline import Predictor, Result, open_model
 from blemish.service.batching import Worker
 from blemish.service.budgets import Memory, Quota
+from blemish.service.drifting import DriftWatch
 from blemish.service.metrics import Metrics
 from blemish.service.recording import Recorder
 from blemish.service.registry import Registry, Version
 from blemish.service.settings import Settings
 from blemish.service.shelf import Shelf
+from blemish.service.sinks import Sinks
 
 if TYPE_CHECKING:
     from blemish.store import Inspection, Store
@@ -71,12 +74,17 @@ class Service:
         self.waiting = Quota(settings.max_waiting, "too many images wait; come back later")
         self.metrics.queue.set_function(lambda: self.waiting.taken)
         self.memory = Memory(settings.image_memory)
+        self.stopping = threading.Event()  # whoever answers without end, ends then
         self._pool = ThreadPoolExecutor(settings.workers, "blemish-serve")
         # fetching waits for other machines and changes of models take long: neither may hold up the decoding
         self._fetchers = ThreadPoolExecutor(_FETCHERS, "blemish-fetch")
         self._changes = ThreadPoolExecutor(1, "blemish-models")
         self.shelf = Shelf(settings.output)
+        self.sinks = Sinks(settings.sinks, store)
         self.shelf.load(self.registry, settings.models)
+        self.drift = DriftWatch(self.registry, store)
+        self.metrics.states.sinks = self.sinks.levels
+        self.metrics.states.drift = self.drift.levels
 
     async def in_pool(self, work: Callable[_Given, _Done], *args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
         """Run what computes, off the event loop."""
@@ -85,6 +93,10 @@ class Service:
     async def change(self, work: Callable[_Given, _Done], *args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
         """Run what loads, moves or ends models; one change at a time."""
         return await asyncio.get_running_loop().run_in_executor(self._changes, partial(work, *args, **kwargs))
+
+    def change_and_wait(self, work: Callable[_Given, _Done], *args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
+        """`change`, for a thread of its own."""
+        return self._changes.submit(work, *args, **kwargs).result()
 
     async def fetch(self, url: str) -> bytes:
         """The image behind a URL of a public address; `ImageError` for any other, and where URLs are off."""
@@ -117,6 +129,8 @@ class Service:
                 answered, inspection = await self.in_pool(self._answered, name, version, picture, result, answer)
         with self.metrics.stage("record"):
             number = None if inspection is None or self._recorder is None else await self._recorder.record(inspection)
+        if inspection is not None:
+            self.sinks.show(inspection)
         return Judged(answered, number)
 
     async def judge_all(
@@ -129,9 +143,12 @@ class Service:
         self, name: str, version: Version, picture: Picture, result: Result, answer: Callable[[Result], _Done]
     ) -> tuple[_Done, Inspection | None]:
         answered = answer(result)
-        if self._recorder is None or result.error is not None:
+        if result.error is not None:
             return answered, None
-        return answered, self._recorder.inspection(name, version, result, picture.source, picture.data)
+        statistics = self.drift.take_in(name, version.id, result)
+        if self._recorder is None:
+            return answered, None
+        return answered, self._recorder.inspection(name, version, result, statistics, picture)
 
     def _cost(self, data: bytes) -> int:
         """Memory that judging an image of these bytes takes at most, from its header."""
@@ -148,6 +165,8 @@ class Service:
         self.registry.close()
         for pool in (self._pool, self._fetchers, self._changes):
             pool.shutdown()
+        self.sinks.stop()
+        self.drift.close()
         if self.store is not None:
             self.store.close()
 

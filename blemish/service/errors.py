@@ -6,13 +6,14 @@ import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from urllib.parse import quote
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from blemish.errors import ImageError
 
@@ -63,8 +64,24 @@ def install(app: FastAPI) -> None:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if (page := _for_a_reader(request, error.status_code, str(error.detail))) is not None:
+        return page
     code = getattr(error, "code", None) or HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
     return error_response(request.url.path, error.status_code, str(code), str(error.detail), error.headers)
+
+
+def _for_a_reader(request: Request, status: int, message: str) -> Response | None:
+    """The refusal of a page as a page; None for whoever wants no page."""
+    from blemish.service.pages.shell import page
+
+    is_reader = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    if status == 401 and "hx-request" in request.headers:
+        return Response(status_code=401, headers={"HX-Redirect": "/login"})
+    if status == 401 and is_reader:
+        return RedirectResponse(f"/login?next={quote(request.url.path)}", 303)
+    if not is_reader:
+        return None
+    return page(request, "problem.html.j2", status, title=HTTPStatus(status).phrase, message=message)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

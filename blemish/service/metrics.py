@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 if TYPE_CHECKING:
@@ -17,6 +20,34 @@ if TYPE_CHECKING:
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 router = APIRouter(tags=["health"])
+
+
+class States(Collector):
+    """Gauges that are looked up when they are asked for, in the thread that asks.
+
+    Attributes:
+        drift: evidence of each model's drift alarm, and whether an alarm stands.
+        sinks: messages that wait for each sink, None where the store does not say, and whether it fails.
+    """
+
+    def __init__(self) -> None:
+        self.drift: Callable[[], Iterable[tuple[str, float, bool]]] = tuple
+        self.sinks: Callable[[], Iterable[tuple[str, int | None, bool]]] = tuple
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """See `prometheus_client`."""
+        evidence = GaugeMetricFamily("blemish_drift_evidence", "100 raises the drift alarm.", labels=["model"])
+        alarm = GaugeMetricFamily("blemish_drift_alarm", "Whether a drift alarm stands.", labels=["model"])
+        for model, value, stands in self.drift():
+            evidence.add_metric([model], value)
+            alarm.add_metric([model], float(stands))
+        waiting = GaugeMetricFamily("blemish_sink_waiting", "Messages that wait for a sink.", labels=["sink"])
+        failing = GaugeMetricFamily("blemish_sink_failing", "Whether a sink takes nothing.", labels=["sink"])
+        for sink, count, fails in self.sinks():
+            if count is not None:
+                waiting.add_metric([sink], count)
+            failing.add_metric([sink], float(fails))
+        yield from (evidence, alarm, waiting, failing)
 
 
 class Metrics:
@@ -46,6 +77,8 @@ class Metrics:
         )
         self.queue = Gauge("blemish_queue_images", "Images that are accepted and not answered.", registry=own)
         self.verdicts = Counter("blemish_verdicts", "Verdicts by model.", ["model", "verdict"], registry=own)
+        self.states = States()
+        own.register(self.states)
 
     def count_verdict(self, model: str, result: Result) -> None:
         """One image was judged, or could not be read."""
@@ -68,6 +101,7 @@ class Metrics:
 
 @router.get("/metrics", response_class=Response, summary="Metrics for Prometheus")
 async def metrics(request: Request) -> Response:
-    """Requests, latency by stage, queue, batches and verdicts, in Prometheus's text format."""
+    """Requests, latency by stage, queue, batches, verdicts, drift and sinks, in Prometheus's text format."""
     own: Metrics = request.app.state.service.metrics
-    return Response(generate_latest(own.registry), media_type=CONTENT_TYPE_LATEST)
+    text = await asyncio.to_thread(generate_latest, own.registry)  # the store is asked
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -156,6 +156,7 @@ async def rename(request: Request, name: ModelName, wanted: Renaming) -> ModelMo
     """Requests that are being judged are not touched."""
     service = service_of(request)
     await service.change(_changed, service, service.registry.rename, name, wanted.name)
+    await service.change(service.drift.rename, name, wanted.name)
     return _model(service.registry.model(wanted.name))
 
 
@@ -164,6 +165,7 @@ async def unload(request: Request, name: ModelName) -> Response:
     """With all versions, after what they are judging is answered."""
     service = service_of(request)
     await service.change(_remove, service, name, None)
+    await service.change(service.drift.forget, name)
     return Response(status_code=204)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +16,9 @@ from blemish.service.pictures import image_png, thumbnail_jpeg
 from blemish.store import Inspection, Store
 
 if TYPE_CHECKING:
+    from blemish.drift import ImageStatistics
     from blemish.pipeline import Result
+    from blemish.service.core import Picture
     from blemish.service.registry import Version
 
 Keep = Literal["none", "anomalous", "all"]
@@ -32,14 +35,14 @@ class Recorder:
         self.store, self._keep = store, keep
 
     def inspection(
-        self, model: str, version: Version, result: Result, source: str | None, data: bytes | None
+        self, model: str, version: Version, result: Result, statistics: ImageStatistics, picture: Picture
     ) -> Inspection:
         """The record of a result that is no failure, its pictures written; for a thread that may wait for the disk."""
         assert result.score is not None and result.threshold is not None and result.size is not None
         put, whole = self.store.blobs.put, self._keep == "all" or (self._keep == "anomalous" and result.is_anomalous)
         return Inspection(
             time=datetime.now(timezone.utc),
-            source=source,
+            source=picture.source,
             model=model,
             version=version.checksum,
             score=result.score,
@@ -50,8 +53,9 @@ class Recorder:
             width=result.size[0],
             height=result.size[1],
             thumbnail_hash=None if self._keep == "none" else put(thumbnail_jpeg(result)),
-            image_hash=put(data or image_png(result)) if whole else None,
+            image_hash=put(picture.data or image_png(result)) if whole else None,
             map_hash=put(_map_file(result)) if whole else None,
+            **asdict(statistics),
         )
 
     async def record(self, inspection: Inspection) -> int:

@@ -76,6 +76,11 @@ class Registry:
             found = self._found(name)
             return Model(found.name, dict(found.versions), found.active)
 
+    def active(self, name: str) -> str | None:
+        """Which version of a name answers; None where there is no such model."""
+        with self._lock:
+            return self._models[name].active if name in self._models else None
+
     @contextmanager
     def lease(self, name: str | None = None, version: str | None = None) -> Iterator[tuple[str, Version]]:
         """The name and the version that is to judge: the active one of the first model where nothing is said."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -36,8 +37,9 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}; choose another --port"
         ) from error
     with listening:
+        app = create_app(settings, open_store(settings.store, settings.output))
         config = uvicorn.Config(
-            create_app(settings, open_store(settings.store, settings.output)),
+            app,
             http=_protocol(settings, _most_connections(settings.max_connections)),
             ws="none",
             lifespan="on",
@@ -49,17 +51,16 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         )
         gc.freeze()  # what is loaded by now stays, and need not be walked over again and again
         host, port = listening.getsockname()[:2]
-        _Server(config, lambda: ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")).run(
-            [listening]
-        )
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        _Server(config, lambda: ready(address), app.state.service.stopping).run([listening])
 
 
 class _Server(uvicorn.Server):
     """Ends with exit code 0 on a signal, and says when it is ready."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], stopping: threading.Event) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._stopping = ready, stopping
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
         await super().startup(sockets)
@@ -77,6 +78,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, _signal: int, _frame: FrameType | None) -> None:
         self.force_exit = self.should_exit  # the second one
         self.should_exit = True
+        self._stopping.set()
 
 
 def _protocol(settings: Settings, most: int) -> type[asyncio.Protocol]:

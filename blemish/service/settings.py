@@ -37,6 +37,26 @@ class ModelSource:
 
 
 @dataclass(frozen=True)
+class SinkSettings:
+    """Where the plant hears of inspections and drift; nowhere by default.
+
+    Attributes:
+        webhooks: URLs; `webhook_secret` is what their receivers know our messages by.
+        mqtt: URL of a broker; the rest as in `MqttSink`.
+        opcua: endpoint of an OPC UA server.
+    """
+
+    webhooks: tuple[str, ...] = ()
+    webhook_secret: str = field(default="", repr=False)
+    mqtt: str | None = None
+    mqtt_topic: str = "blemish/inspections"
+    mqtt_user: str | None = None
+    mqtt_password: str | None = field(default=None, repr=False)
+    mqtt_ca_file: Path | None = None
+    opcua: str | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that can be set of a service; sizes are in bytes, times in seconds where nothing else is said.
 
@@ -60,6 +80,7 @@ class Settings:
         keep_images: of which inspections the store keeps the image and the map.
         retention: what the store forgets, looked at every hour; None keeps everything.
         hosts: names that a browser may know this service by, besides its address.
+        sinks: where the plant hears of inspections and drift.
     """
 
     models: tuple[ModelSource, ...]
@@ -89,6 +110,7 @@ class Settings:
     retention: Retention | None = None
     json_logs: bool = False
     hosts: tuple[str, ...] = field(default=())
+    sinks: SinkSettings = SinkSettings()
 
     def __post_init__(self) -> None:
         names = [model.name for model in self.models]

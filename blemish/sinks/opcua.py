@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import threading
 from collections import Counter
 from concurrent.futures import Future
@@ -26,12 +28,16 @@ class OpcUaServer:
     inspection, `Inspected` and `Anomalous` count those since the start. The server neither encrypts nor asks who reads:
     it belongs on the plant's own network, and listens on this machine alone unless the endpoint says otherwise.
 
-    Raises `UsageError` without `blemish[opcua]`.
+    Raises `UsageError` for what is no endpoint and without `blemish[opcua]`.
     """
 
     def __init__(self, endpoint: str = "opc.tcp://127.0.0.1:4840/blemish") -> None:
         if find_spec("asyncua") is None:
             raise UsageError('OPC UA needs asyncua: pip install "blemish[opcua]"')
+        if not re.fullmatch(r"opc\.tcp://(\[[0-9a-fA-F:.]+\]|[^\s/:@]+):\d{1,5}(/\S*)?", endpoint):
+            raise UsageError(f"an OPC UA endpoint is opc.tcp://HOST:PORT/PATH, not {endpoint!r}")
+        # what goes wrong is told by exceptions; it would write every one to stderr, with its traceback
+        logging.getLogger("asyncua").addHandler(logging.NullHandler())
         self._endpoint = endpoint
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="blemish-opcua", daemon=True)

@@ -34,13 +34,14 @@ class Outbox:
         with self._database.writing() as connection:
             connection.execute(self._database.insert_new(SUBSCRIPTIONS), {"sink": sink})
 
-    def unsubscribe(self, sink: str) -> None:
-        """No further messages; those that wait are dropped."""
+    def unsubscribe(self, sink: str, keep: bool = False) -> None:
+        """No further messages; those that wait are dropped, or with `keep` wait for the sink to subscribe again."""
         from blemish.store.tables import OUTBOX, SUBSCRIPTIONS
 
         with self._database.writing() as connection:
             connection.execute(SUBSCRIPTIONS.delete().where(SUBSCRIPTIONS.c.sink == sink))
-            connection.execute(OUTBOX.delete().where(OUTBOX.c.sink == sink))
+            if not keep:
+                connection.execute(OUTBOX.delete().where(OUTBOX.c.sink == sink))
 
     def subscribed(self) -> list[str]:
         """The sinks that get messages, by name."""

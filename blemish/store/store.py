@@ -174,6 +174,11 @@ class Store:
             problems += [f"inspection {inspection.id}: {reason}" for reason in self._unreadable(names)]
         return problems
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it lies on a database server, where other services may use it too."""
+        return not self._database.is_sqlite
+
     def ping(self) -> None:
         """Raise `StoreError` unless the database answers; for a readiness probe."""
         with self._database.reading() as connection:

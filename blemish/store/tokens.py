@@ -57,6 +57,14 @@ class Tokens:
             row = connection.execute(query).first()
         return None if row is None else Token(*row)
 
+    def get(self, id: int) -> Token | None:
+        """A valid token by its number; None for an unknown or a revoked one."""
+        from blemish.store.tables import TOKENS
+
+        with self._database.reading() as connection:
+            row = connection.execute(_query().where(TOKENS.c.id == id, TOKENS.c.revoked.is_(None))).first()
+        return None if row is None else Token(*row)
+
     def revoke(self, id: int) -> bool:
         """Whether there was such a valid token; it is no longer."""
         from blemish.store.tables import TOKENS

@@ -108,6 +108,13 @@ def uniformity(p_values: npt.NDArray[np.float64]) -> float | None:
     return min(1.0, max(0.0, tail))
 
 
+def total_uniformity(found: Sequence[Bucket]) -> float | None:
+    """How well the p-values of all stretches together agree with the uniform distribution, by their tenths."""
+    counts = np.sum([one.p_values for one in found], axis=0)  # (10,)
+    middles = (np.arange(_BINS) + 1) / _BINS
+    return uniformity(np.repeat(middles, counts))
+
+
 def _bucket(
     start: datetime,
     end: datetime,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from blemish.errors import UsageError
 
-VENDORED = Path(__file__).parent / "vendor"  # filled by scripts/vendor-onnxruntime-web.sh, part of every wheel
+VENDORED = Path(__file__).parent / "vendor"  # filled by scripts/vendor.sh, part of every wheel
 FILES = (
     "ort.wasm.min.mjs",
     "ort-wasm-simd-threaded.mjs",
@@ -34,7 +34,7 @@ def runtime_files(given: Path | None = None) -> dict[str, bytes]:
         if not all((VENDORED / name).is_file() for name in FILES):
             raise UsageError(
                 "the format browser needs onnxruntime-web, which this copy of Blemish does not hold: run scripts/"
-                f"vendor-onnxruntime-web.sh in it, or `npm pack {runtime_version()}` and give the file as --runtime"
+                f"vendor.sh in it, or `npm pack {runtime_version()}` and give the file as --runtime"
             )
         return {name: (VENDORED / name).read_bytes() for name in FILES}
     try:

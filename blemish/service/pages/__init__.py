@@ -1,5 +1,25 @@
-"""The pages for people. Each further page is a module here with a template in `templates/`."""
+"""The station: pages for people. Each page is a module here with templates of its name in `templates/`.
 
-from blemish.service.pages.home import router
+The server renders them. What changes within a page is a fragment that htmx puts in its place; `static/` holds the
+style sheet and the few modules that need a program in the browser: camera, drag and drop, keys.
+"""
 
-__all__ = ["router"]
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import Depends, FastAPI
+from starlette.staticfiles import StaticFiles
+
+from blemish.service.pages import inspect, jobs, sign_in, trend
+from blemish.service.tokens import require
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages and their files; whoever may look at anything may look at pages."""
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.include_router(sign_in.router)
+    for page in (inspect, trend, jobs):
+        app.include_router(page.router, dependencies=[Depends(require("viewer"))])

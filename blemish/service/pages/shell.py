@@ -1,0 +1,79 @@
+"""What all pages share: the templates, the frame around a page, and words for numbers and times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from functools import cache
+from typing import Any
+
+from fastapi import Request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from blemish import __version__
+from blemish.report.words import number, percent
+from blemish.service.tokens import Caller
+
+# address, name in the navigation; in its order
+PAGES = (
+    ("/inspect", "Inspect"),
+    ("/history", "History"),
+    ("/models", "Models"),
+    ("/train", "Train"),
+    ("/trend", "Trend"),
+)
+# no script, style or picture but our own; style attributes place what is drawn, and pictures come as data too
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self'; style-src-attr 'unsafe-inline'; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin", "Cache-Control": "no-store"}
+
+
+def page(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+    """A whole page: `template` extends `page.html.j2`."""
+    return fragment(request, template, status, pages=PAGES, path=request.url.path, release=__version__, **context)
+
+
+def fragment(
+    request: Request, template: str, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any
+) -> HTMLResponse:
+    """A part of a page, for htmx to put in its place."""
+    caller = getattr(request.state, "caller", None)
+    text = _templates().get_template(template).render(caller=caller, **context)
+    return HTMLResponse(text, status, {**_HEADERS, **(headers or {})})
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks for a page; known after `require`."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("blemish.service.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "moment": moment, "iso": iso, "count": count}
+    return environment
+
+
+def count(value: int) -> str:
+    """A whole number with narrow spaces between its thousands."""
+    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def iso(time: datetime) -> str:
+    """For `<time datetime>`; `static/station.js` shows it in the reader's own zone and manner."""
+    return time.astimezone(timezone.utc).isoformat(timespec="seconds")
+
+
+def moment(time: datetime) -> str:
+    """What stands there until then, and without a program."""
+    return time.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
