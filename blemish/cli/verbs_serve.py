@@ -41,7 +41,7 @@ def serve(
     ] = None,
     device: options.Device = None,
     engine: options.Engine = None,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode and draw.", metavar="N")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.", metavar="N")] = 2,
     max_latency: Annotated[
         float, typer.Option(help="Batches grow while an image is answered within so many ms.", metavar="MS")
     ] = 200.0,

@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI
 
 from blemish import __version__
 from blemish.errors import StoreError, UsageError
-from blemish.service import drift, errors, health, kserve, metrics, models, paddlex, pages, sinks
+from blemish.service import drift, errors, health, inspections, kserve, metrics, models, paddlex, pages, sinks
 from blemish.service.core import Service
 from blemish.service.gate import Gate
 from blemish.service.jobs import Workshop
@@ -69,7 +69,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     app.include_router(metrics.router, dependencies=[Depends(require("viewer"))])
     app.include_router(sinks.router, dependencies=[Depends(require("viewer"))])
     pages.install(app)
-    for router in (paddlex.router, models.router, models.admin_router, drift.router, kserve.router):
+    for router in (paddlex.router, models.router, models.admin_router, drift.router, inspections.router, kserve.router):
         app.include_router(router)  # each route says itself what it needs
     return app
 
