@@ -1,4 +1,7 @@
-"""The child process: `python -m blemish.service.jobs KIND`, a line of JSON in, one JSON object a line out. It ends when its stdin does, so that nothing works on for a service that was killed."""
+"""The child process: `python -m blemish.service.jobs KIND`, a line of JSON in, one JSON object a line out.
+
+It ends when its stdin does, so that nothing works on for a service that was killed.
+"""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ def run(parameters: Mapping[str, str], tell: Tell) -> dict[str, Any]:
     from blemish.checking.advice import ADVICE
 
     with told_without_paths(parameters), TemporaryDirectory(prefix="blemish-check-") as work:
+        tell(0.0, "starting")
         check_inside(parameters)
         report = check_dataset(Path(parameters["folder"]), Path(work), Advance(tell))
     findings = [

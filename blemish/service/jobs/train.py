@@ -52,6 +52,7 @@ def run(parameters: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     """Train, or go on from the newest checkpoint; answers what the page says of it."""
     output = Path(parameters["output"])
     with told_without_paths(parameters):
+        tell(0.0, "starting")
         check_inside(parameters)
         if not (output / _RESULT).exists():  # else a process before this one was ended when all was done
             _fit(parameters, output, tell)

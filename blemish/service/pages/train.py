@@ -201,7 +201,7 @@ def _suggested(source: Source) -> str:
 def _offers() -> list[_Offer]:
     return [
         _Offer(card, "minutes on a GPU, minutes to hours on a CPU" if card.requires else "seconds to minutes on a CPU")
-        for card in list_models()
+        for card in sorted(list_models(), key=lambda card: bool(card.requires))
         if _is_offered(card)
     ]
 
