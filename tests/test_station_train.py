@@ -217,16 +217,19 @@ def test_a_check_shows_the_images_that_it_names(place: Place, browser: Browser) 
 
 def test_uploads_are_verified_named_safely_and_kept_once(place: Place) -> None:
     with place.client() as client:
-        for number, (source, kept) in enumerate((
-            ("../../etc/a.png", "a.png"),
-            ("C:\\photos\\b.png", "b.png"),
-            (".hidden", "hidden.png"),
-            ("train.txt", "train.txt.png"),
-            ("a.png", "a-2.png"),
+        for number, (source, kept) in enumerate(
+            (
+                ("../../etc/a.png", "a.png"),
+                ("C:\\photos\\b.png", "b.png"),
+                (".hidden", "hidden.png"),
+                ("train.txt", "train.txt.png"),
+                ("a.png", "a-2.png"),
+            ),
+            1,
         ):
             assert sent(client, "safe", picture(1000 + number), source).json()["added"] == 1, source
             assert kept in names(place.output / "datasets" / "safe")
-        assert sent(client, "safe", picture(1000), "other.png").json() == {
+        assert sent(client, "safe", picture(1001), "other.png").json() == {
             "added": 0,
             "known": 1,
             "refused": 0,
