@@ -20,6 +20,7 @@ from blemish.detectors import Detector, Progress, Setting, detector_class
 from blemish.engines import open_engine
 from blemish.errors import ModelError, UsageError
 from blemish.framing import frame_of
+from blemish.good_patches import cut_good_patches
 from blemish.images import Frame
 from blemish.learning import image_parts, learn, weight_file, write_records, write_train_results
 from blemish.models import (
@@ -100,7 +101,8 @@ def fit(config: RunConfig, progress: Progress | None = None, good: GoodImages | 
             calibration = _calibrate(config, detector, make, images, clock)
         model = detector.graph().SerializeToString()
         map_size = _check(model, images, config.Global.device)
-        save_model(folder, model, _describe(config, detector, images, calibration, map_size))
+        patches = cut_good_patches(detector, images.inputs, map_size, clock) if config.Model.good_patches else None
+        save_model(folder, model, _describe(config, detector, images, calibration, map_size), patches)
         return _report(config, images, calibration, clock.seconds(), record)
 
 

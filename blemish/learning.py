@@ -33,7 +33,7 @@ from blemish.training_images import TrainingImages
 # Keys that may change when a training goes on: they decide where and how often, not what.
 _FREE_KEYS = {
     *("Global.output", "Global.mode", "Global.dataset_dir", "Global.device"),
-    *("Train.resume_path", "Train.log_interval"),
+    *("Train.resume_path", "Train.log_interval", "Model.good_patches"),
 }
 _FREE_SECTIONS = ("CheckDataset", "Evaluate", "Predict", "Export")
 

@@ -24,7 +24,7 @@ from blemish.exporting import export_model
 from blemish.fitting import FitReport
 from blemish.graph import GraphBuilder
 from blemish.images import Area
-from blemish.models import CalibrationInfo, InputInfo, OutputInfo, save_model
+from blemish.models import CalibrationInfo, InputInfo, OutputInfo, pack_patches, save_model
 from blemish.models.info import AreaInfo, TilesInfo
 from blemish.pipeline import Result, open_model
 
@@ -87,8 +87,9 @@ def rising_network() -> bytes:
 
 @pytest.fixture(scope="module")
 def checksum(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    info = tiny_info(format_version=3, output=OutputInfo(map_height=1, map_width=1))  # the newest
-    return save_model(tmp_path_factory.mktemp("checksum") / "model", checksum_network(), info)
+    info = tiny_info(output=OutputInfo(map_height=1, map_width=1))
+    patches = pack_patches([])  # the newest format
+    return save_model(tmp_path_factory.mktemp("checksum") / "model", checksum_network(), info, patches)
 
 
 def picture(width: int, height: int, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -298,7 +299,7 @@ def models_to_refuse(folder: Path) -> dict[str, Path]:
     export_model(plain, "ort", folder / "phone")
     edits = {
         "damaged": ('"format"', '"format'),
-        "newer": ('"format_version": 1', '"format_version": 4'),
+        "newer": ('"format_version": 1', '"format_version": 5'),
         "other": ("blemish-model", "another-thing"),
         "zero": ('"width": 16', '"width": 0'),
     }

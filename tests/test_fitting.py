@@ -17,11 +17,13 @@ from blemish.errors import DatasetError, UsageError
 from blemish.fitting import FitReport, fit
 from blemish.pipeline import open_model
 
+FILES = ("model.onnx", "model.json", "inference.yml", "good_patches.zip")
+
 
 class TestWhatIsWritten:
     def test_the_run_folder(self, usual: FitReport) -> None:
         names = {path.relative_to(usual.output).as_posix() for path in usual.output.rglob("*") if path.is_file()}
-        inference = {f"best_model/inference/{name}" for name in ("model.onnx", "model.json", "inference.yml")}
+        inference = {f"best_model/inference/{name}" for name in FILES}
         assert names == inference | {"config.yaml", "train.log", "train_result.json", "train_results.json"}
 
     def test_the_record(self, usual: FitReport, good: Path) -> None:

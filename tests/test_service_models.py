@@ -87,7 +87,7 @@ def test_models_are_added_renamed_and_removed(client: httpx.Client, other: Path,
         assert client.delete(f"/v1/models/{name}").status_code == 204
     assert client.get("/v1/models").json() == {"models": []}
     assert client.get("/v1/health/ready").status_code == client.get("/v2/health/ready").status_code == 503
-    assert client.get("/v1/health/live").status_code == client.get("/").status_code == 200
+    assert client.get("/v1/health/live").status_code == client.get("/inspect").status_code == 200
     refused = client.post("/image-anomaly-detection", json={"image": "AAAA"})
     assert refused.status_code == refused.json()["errorCode"] == 404
 

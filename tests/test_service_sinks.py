@@ -132,26 +132,30 @@ def test_opc_ua_shows_what_was_judged(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments, env, said",
+    "settings, said",
     [
-        (["--webhook", "http://127.0.0.1:1/"], {}, "BLEMISH_WEBHOOK_SECRET"),
-        (["--webhook", "ftp://x/"], ENV, "https://HOST/PATH"),
-        (["--webhook", "http://[/"], ENV, "https://HOST/PATH"),
-        (["--mqtt", "http://x"], {}, "mqtt://HOST"),
-        (["--mqtt", "mqtt://x", "--mqtt-topic", "a/#"], {}, "wildcards"),
-        (["--mqtt", "mqtts://x", "--mqtt-ca", "nowhere.pem"], {}, "nowhere.pem"),
-        (["--opcua", "nonsense"], {}, "opc.tcp://HOST:PORT/PATH"),
-        (["--opcua", "TAKEN"], {}, "cannot be used"),
+        (SinkSettings(webhooks=("ftp://x/",), webhook_secret=SECRET), "https://HOST/PATH"),
+        (SinkSettings(webhooks=("http://[/",), webhook_secret=SECRET), "https://HOST/PATH"),
+        (SinkSettings(mqtt="http://x"), "mqtt://HOST"),
+        (SinkSettings(mqtt="mqtt://x", mqtt_topic="a/#"), "wildcards"),
+        (SinkSettings(mqtt="mqtts://x", mqtt_ca_file=Path("nowhere.pem")), "nowhere.pem"),
+        (SinkSettings(opcua="nonsense"), "opc.tcp://HOST:PORT/PATH"),
     ],
 )
-def test_what_is_refused_at_the_start(
-    folder: Path, tmp_path: Path, arguments: list[str], env: dict[str, str], said: str
-) -> None:
+def test_what_is_refused(settings: SinkSettings, said: str, tmp_path: Path) -> None:
+    with open_store(None, tmp_path) as store, pytest.raises(UsageError, match=said):
+        Sinks(settings, store)
+
+
+def test_what_is_refused_is_one_line(folder: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         endpoint = f"opc.tcp://127.0.0.1:{taken.getsockname()[1]}/blemish"
-        given = [endpoint if one == "TAKEN" else one for one in arguments]
-        done = blemish("serve", folder, "--port", 0, "--output", tmp_path / "out", *given, **env)
-    assert done.code == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+        for arguments, said in (
+            (["--webhook", "http://127.0.0.1:1/"], "BLEMISH_WEBHOOK_SECRET"),
+            (["--opcua", endpoint], f"{endpoint} cannot be used"),
+        ):
+            done = blemish("serve", folder, "--port", 0, "--output", tmp_path / "out", *arguments)
+            assert done.code == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
 
 
 def test_sinks_need_a_store_and_keep_their_secrets() -> None:

@@ -30,13 +30,18 @@ def serve(
     *,
     host: Annotated[str, typer.Option(help="The address to listen on.", metavar="HOST")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", metavar="PORT")] = 8080,
-    output: Annotated[Path, typer.Option(help="The folder for what is kept.", metavar="DIR")] = OUTPUT,
+    output: Annotated[
+        Path, typer.Option(help="The folder for what is kept.", metavar="DIR", envvar="BLEMISH_OUTPUT")
+    ] = OUTPUT,
     store: Annotated[
-        str | None, typer.Option(help="The database; without it SQLite in the output folder.", metavar="URL")
+        str | None,
+        typer.Option(
+            help="The database; without it SQLite in the output folder.", metavar="URL", envvar="BLEMISH_STORE"
+        ),
     ] = None,
     device: options.Device = None,
     engine: options.Engine = None,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode and draw.", metavar="N")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.", metavar="N")] = 2,
     max_latency: Annotated[
         float, typer.Option(help="Batches grow while an image is answered within so many ms.", metavar="MS")
     ] = 200.0,

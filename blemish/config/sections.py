@@ -200,6 +200,7 @@ class ModelSection(Section):
     overlap: float = Field(default=0.1, ge=0, le=0.5)
     roi: AreaSource = None
     ignore: AreaSource = None
+    good_patches: bool = True
 
     def detector_parameters(self) -> dict[str, Any]:
         """The keys that belong to the detector itself, as given; the detector validates them."""

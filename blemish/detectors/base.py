@@ -132,6 +132,26 @@ class Detector(ABC):
         return None
 
     @property
+    def row_origins(self) -> npt.NDArray[np.int32] | None:
+        """Where each row of a memory bank comes from, `(rows, 3)`; None where there is no bank.
+
+        The number of the image in `fit` or `extend`, then row and column of the cell in the grid of the anomaly map.
+        Rows that were there before `extend` come first, and have -1 for the image.
+        """
+        return None
+
+    def nearest_rows(
+        self,
+        image: Image,
+        cells: npt.NDArray[np.int64],
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """The bank's row that is nearest to some cells (row, column) `(k, 2)` of an image, and its distance: `(k,)`s.
+
+        The detector may be a `restored` one.
+        """
+        raise NotImplementedError(f"{self.card.name} has `row_origins`, so it needs `nearest_rows`")
+
+    @property
     def embeddings(self) -> npt.NDArray[np.float32] | None:
         """One vector per training image `(n, d)` that tells parts apart, or None where there is none."""
         return None

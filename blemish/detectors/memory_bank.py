@@ -63,6 +63,13 @@ class MemoryBank:
             least = min(least, float(squares.min()))
         return max(0.0, least) if len(self) > 1 else 0.0
 
+    def nearest(self, features: Floats) -> tuple[Ints, Floats]:
+        """The number of the row nearest to each of a few features `(k, d)`, and its Euclidean distance: `(k,)`s."""
+        lengths = np.einsum("md,md->m", self.rows, self.rows)
+        nearest = (lengths - 2 * features @ self.rows.T).argmin(axis=1)  # (k,)
+        # of the difference itself, which the squares lose where it is small
+        return nearest, np.linalg.norm(features - self.rows[nearest], axis=1)
+
     def distances(self, features: Floats) -> Floats:
         """Euclidean distance `(P,)` of every feature `(P, d)` to its nearest row."""
         return np.sqrt(nearest_squared(features, np.einsum("pd,pd->p", features, features), self.rows))

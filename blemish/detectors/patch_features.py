@@ -10,7 +10,7 @@ import numpy.typing as npt
 from blemish.backbones import Backbone, Tap, load_backbone
 from blemish.detectors.base import Setting
 from blemish.detectors.smoothing import append_enlarged
-from blemish.engines import open_engine
+from blemish.engines import Engine, open_engine
 from blemish.errors import BackboneError
 from blemish.graph import GraphBuilder
 
@@ -51,14 +51,18 @@ class PatchFeatures:
         upsampled = append_enlarged(graph, coarse, STRIDES[1] / STRIDES[0])
         return graph.node("Concat", fine, upsampled, axis=1, hint="joined")
 
-    def extract(self, images: Iterable[npt.NDArray[np.uint8]], device: str) -> Iterator[Floats]:
-        """The features of each image in order, float32 `(rows * columns, dimensions)`, all finite."""
+    def engine(self, device: str) -> Engine:
+        """What computes features: the output `features`, float32 `(N, rows * columns, dimensions)`."""
         graph = GraphBuilder()
         shape = [self.rows * self.columns, self.dimensions]
         joined = self.join(graph, *self.append_taps(graph))
         features = graph.node("Reshape", channels_last(graph, joined), graph.constant(np.array([-1, *shape]), "shape"))
         graph.output(features, "features", np.float32, ["N", *shape])
-        engine = open_engine(graph.model("patch_features").SerializeToString(), device)
+        return open_engine(graph.model("patch_features").SerializeToString(), device)
+
+    def extract(self, images: Iterable[npt.NDArray[np.uint8]], device: str) -> Iterator[Floats]:
+        """The features of each image in order, float32 `(rows * columns, dimensions)`, all finite."""
+        engine = self.engine(device)
         for image in images:  # one by one: on a CPU, the values of a batch leave the cache and cost 30 % more
             values = engine.run(image[None])["features"][0]  # (rows * columns, d)
             if not np.isfinite(values).all():

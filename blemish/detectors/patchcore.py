@@ -7,6 +7,7 @@ backbone gives the features, and a coreset of them is the model.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from pydantic import Field
 
 from blemish.backbones import Backbone
 from blemish.config import Section
-from blemish.detectors.base import Detector, Images, ModelCard, Progress, Setting
+from blemish.detectors.base import Detector, Image, Images, ModelCard, Progress, Setting
 from blemish.detectors.leave_out import left_out_distances
 from blemish.detectors.memory_bank import MemoryBank, Selection, bank_of, extended_bank, merged_bank
 from blemish.detectors.nearest_row import append_nearest
 from blemish.detectors.patch_features import PatchFeatures, embedding
 from blemish.detectors.smoothing import append_blur, append_outputs, blurs
 from blemish.detectors.stored_bank import stored_bank
+from blemish.engines import Engine
 from blemish.errors import UsageError
 from blemish.graph import GraphBuilder
 from blemish.images import Scored
@@ -129,6 +131,19 @@ class PatchCore(Detector):
     def size(self) -> int:
         """Rows of the bank."""
         return len(self.bank)
+
+    @property
+    def row_origins(self) -> npt.NDArray[np.int32]:
+        rows, columns = np.divmod(self.bank.cells, self.features.columns)
+        return np.stack([self.bank.images, rows, columns], axis=1).astype(np.int32)  # (M, 3)
+
+    def nearest_rows(self, image: Image, cells: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Floats]:
+        patches = self._engine.run(image[None])["features"][0]  # (P, d)
+        return self.bank.nearest(patches[cells[:, 0] * self.features.columns + cells[:, 1]])
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return self.features.engine(self.setting.device)
 
     def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> Iterator[Scored]:
         """Against the bank that would have been selected without an image's own part."""

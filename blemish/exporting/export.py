@@ -23,6 +23,7 @@ FORMATS: dict[str, Callable[[LoadedModel, Path], Path]] = {
 }
 
 _MODEL_FOLDER = frozenset({"model.json", "model.onnx", "inference.yml"})
+_OPTIONAL = frozenset({"good_patches.zip"})
 
 
 def export_model(model: str | Path, format_name: str, output: Path, runtime: Path | None = None) -> Path:
@@ -74,7 +75,7 @@ def _check_place(place: Path, output: Path, format_name: str) -> None:
             f"{output} is not replaced: it holds {ascii(foreign[0])[1:-1]}, which no export has written; "
             "choose another folder with --output"
         )
-    if found == _MODEL_FOLDER and format_name != "onnx":
+    if found - _OPTIONAL == _MODEL_FOLDER and format_name != "onnx":
         raise ModelError(f"{output} holds a model, which is not replaced; choose another folder with --output")
 
 

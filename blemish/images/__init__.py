@@ -5,6 +5,7 @@ from blemish.images.decode import decode_image, decode_samples
 from blemish.images.frame import Frame, Inputs, Scored
 from blemish.images.geometry import InputGeometry
 from blemish.images.limits import Limits, refusal
+from blemish.images.patches import cut_patch
 from blemish.images.reading import read, read_ahead, work_ahead
 from blemish.images.sources import ImageRef, expand, expand_bytes, is_image_name, list_images
 from blemish.images.tiling import Tiling
@@ -20,6 +21,7 @@ __all__ = [
     "Scored",
     "Tiling",
     "area_of",
+    "cut_patch",
     "decode_image",
     "decode_samples",
     "draw_polygons",

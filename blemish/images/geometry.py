@@ -85,6 +85,11 @@ class InputGeometry:
         """Whether an image of this size fills the input, with nothing left to mirror."""
         return self._box(image_width, image_height) == (self.width, self.height)
 
+    def place_of(self, x: float, y: float, image_width: int, image_height: int) -> tuple[float, float]:
+        """Where a place (x, y) of an image of this size lies in the model's input, in pixels."""
+        box_width, box_height = self._box(image_width, image_height)
+        return x * box_width / image_width, y * box_height / image_height
+
     def cells_of(self, image_width: int, image_height: int, rows: int, columns: int) -> tuple[int, int]:
         """How many rows and columns of a grid over the input show something of an image of this size."""
         box_width, box_height = self._box(image_width, image_height)

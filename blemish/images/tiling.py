@@ -6,6 +6,7 @@ twice. In an overlap, the share of a tile falls linearly towards its edge, where
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -50,6 +51,18 @@ class Tiling:
         lefts = [column * self.step_x for column in range(self.columns)]
         tops = [row * self.step_y for row in range(self.rows)]
         return np.stack([whole[top : top + self.height, left : left + self.width] for top in tops for left in lefts])
+
+    def tile_at(self, x: float, y: float) -> tuple[int, float, float]:
+        """The tile that has most to say of a place (x, y) of the whole, and where the place is in it, in pixels."""
+        column, left = _deepest(x, self.width, self.columns, self.step_x)
+        row, top = _deepest(y, self.height, self.rows, self.step_y)
+        return row * self.columns + column, x - left, y - top
+
+    def centre_of(self, tile: int, cell: Sequence[int], grid: tuple[int, int]) -> tuple[float, float]:
+        """Where in the whole, as (x, y) in pixels, the centre of a tile's cell (row, column) is; `grid` is (h, w)."""
+        row, column = divmod(tile, self.columns)
+        x = column * self.step_x + (cell[1] + 0.5) * self.width / grid[1]
+        return x, row * self.step_y + (cell[0] + 0.5) * self.height / grid[0]
 
     def blend(self, maps: Floats) -> Floats:
         """The tiles' maps `(count, h, w)` as one map over the whole, its cells about as large as theirs.
@@ -112,6 +125,12 @@ def _taper(position: npt.NDArray[np.float64], size: int, overlap: int) -> npt.ND
     The outer edges of the whole need no exception: a tile that is alone has all of the weight, however small.
     """
     return np.clip(np.minimum(position, size - position) / max(overlap, 1), 1e-3, 1)
+
+
+def _deepest(position: float, size: int, count: int, step: int) -> tuple[int, int]:
+    """Number and start of the tile along one axis whose nearer edge is farthest from a position."""
+    number = max(range(count), key=lambda tile: min(position - tile * step, tile * step + size - position))
+    return number, number * step
 
 
 def _step(length: int, overlap: float) -> int:

@@ -2,6 +2,7 @@
 
 from blemish.models.exported import describe_export, exported_files
 from blemish.models.folder import LoadedModel, check_place, find_model, load_model, save_model, set_false_alarm_rate
+from blemish.models.good_patches import MOST_ROWS, GoodPatches, encode_patch, pack_patches, patch_side
 from blemish.models.info import (
     BackboneInfo,
     CalibrationInfo,
@@ -19,11 +20,13 @@ from blemish.models.info import (
 from blemish.models.versions import bring_back, kept_versions, replace_model
 
 __all__ = [
+    "MOST_ROWS",
     "BackboneInfo",
     "CalibrationInfo",
     "DataInfo",
     "DetectorInfo",
     "FileInfo",
+    "GoodPatches",
     "InputInfo",
     "LoadedModel",
     "ModelInfo",
@@ -33,10 +36,13 @@ __all__ = [
     "check_place",
     "data_fingerprint",
     "describe_export",
+    "encode_patch",
     "exported_files",
     "find_model",
     "kept_versions",
     "load_model",
+    "pack_patches",
+    "patch_side",
     "printable",
     "replace_model",
     "save_model",

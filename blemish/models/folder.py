@@ -1,4 +1,5 @@
-"""The model folder: `model.onnx`, `model.json` and `inference.yml`, written whole or not at all, verified when read.
+"""The model folder, written whole or not at all, verified when read: `model.onnx`, `model.json`, `inference.yml`, and
+perhaps `good_patches.zip`.
 
 `docs/model-format.md` specifies the format.
 """
@@ -9,6 +10,7 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,12 @@ from pydantic import ValidationError
 
 from blemish.errors import ModelError, UsageError
 from blemish.models.files import read_plain_file, sha256, sibling, sync_folder, write_synced
-from blemish.models.info import CalibrationInfo, FileInfo, ModelInfo
+from blemish.models.info import GOOD_PATCHES, NETWORK, SUMMARY, CalibrationInfo, FileInfo, ModelInfo
 from blemish.models.info_file import read_info, write_info
 from blemish.models.network import check_network
 
-NETWORK, INFO, SUMMARY = "model.onnx", "model.json", "inference.yml"
-_LIMITS = {INFO: 16 << 20, SUMMARY: 64 << 10, NETWORK: (2 << 30) - 1}
+INFO = "model.json"
+_LIMITS = {INFO: 16 << 20, SUMMARY: 64 << 10, NETWORK: (2 << 30) - 1, GOOD_PATCHES: 128 << 20}
 _PLACES = (".", "best_model/inference", "inference")
 _TEMPORARY = ".tmp"
 _STALE_SECONDS = 24 * 3600
@@ -36,8 +38,19 @@ class LoadedModel:
     model: bytes
     folder: Path
 
+    @cached_property
+    def good_patches(self) -> bytes | None:
+        """`good_patches.zip`, read and verified when first asked for; None where there is none, or no longer.
 
-def save_model(folder: Path, model: bytes, info: ModelInfo) -> Path:
+        Raises `ModelError` where it is not the one of this model.
+        """
+        path = _readable(self.folder) / GOOD_PATCHES
+        if GOOD_PATCHES not in self.info.files or not os.path.lexists(path):
+            return None
+        return _verified(path, self.info.files[GOOD_PATCHES])
+
+
+def save_model(folder: Path, model: bytes, info: ModelInfo, good_patches: bytes | None = None) -> Path:
     """Write a model folder, replacing the model that is there; returns `folder`.
 
     A crash at any moment leaves the old model or the new one, for `load_model` to find. Other files in the folder stay.
@@ -47,10 +60,11 @@ def save_model(folder: Path, model: bytes, info: ModelInfo) -> Path:
     check_network(model, info)
     summary = _inference_yml(info)
     place = Path(os.path.realpath(folder))  # never rename a link in the place of the folder it points to
-    files = {
-        name: FileInfo(sha256=sha256(data), bytes=len(data)) for name, data in ((NETWORK, model), (SUMMARY, summary))
-    }
-    content = {NETWORK: model, SUMMARY: summary, INFO: write_info(info, files.items())}
+    content = {NETWORK: model, SUMMARY: summary}
+    if good_patches is not None and len(good_patches) <= _LIMITS[GOOD_PATCHES]:
+        content[GOOD_PATCHES] = good_patches
+    files = {name: FileInfo(sha256=sha256(data), bytes=len(data)) for name, data in content.items()}
+    content[INFO] = write_info(info, files.items())
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _recover(place)
@@ -121,13 +135,16 @@ def set_false_alarm_rate(path: str | Path, rate: float) -> ModelInfo:
 
 def _read(folder: Path) -> tuple[ModelInfo, bytes]:
     info = read_info(read_plain_file(folder / INFO, _LIMITS[INFO]))
-    content: dict[str, bytes] = {}
-    for name, stated in info.files.items():
-        content[name] = read_plain_file(folder / name, _LIMITS[name], stated.bytes)
-        if sha256(content[name]) != stated.sha256:
-            raise ModelError(f"{name} has been changed or damaged: its SHA-256 is not the one in model.json")
-    check_network(content[NETWORK], info)
-    return info, content[NETWORK]
+    model, _ = (_verified(folder / name, info.files[name]) for name in (NETWORK, SUMMARY))
+    check_network(model, info)
+    return info, model
+
+
+def _verified(path: Path, stated: FileInfo) -> bytes:
+    content = read_plain_file(path, _LIMITS[path.name], stated.bytes)
+    if sha256(content) != stated.sha256:
+        raise ModelError(f"{path.name} has been changed or damaged: its SHA-256 is not the one in model.json")
+    return content
 
 
 def _replace(folder: Path, content: dict[str, bytes]) -> None:

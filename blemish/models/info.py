@@ -16,6 +16,10 @@ from blemish import __version__
 from blemish.errors import UsageError
 from blemish.images import Area, Frame, InputGeometry, Tiling
 
+FileName = Literal["model.onnx", "inference.yml", "good_patches.zip"]
+NETWORK: Literal["model.onnx"] = "model.onnx"
+SUMMARY: Literal["inference.yml"] = "inference.yml"
+GOOD_PATCHES: Literal["good_patches.zip"] = "good_patches.zip"
 NO_CHECKSUM = "0" * 64
 _MAX_CALIBRATION_IMAGES = 1_000_000
 _LARGEST_WHOLE = 16384
@@ -229,7 +233,7 @@ class ModelInfo(Record):
     and `checksum`."""
 
     format: Literal["blemish-model"] = "blemish-model"
-    format_version: Literal[1, 2, 3] = 1
+    format_version: Literal[1, 2, 3, 4] = 1
     created: Text = Field(default_factory=_now)
     blemish_version: Text = __version__
     detector: DetectorInfo
@@ -240,7 +244,7 @@ class ModelInfo(Record):
     data: DataInfo
     versions: dict[Text, Text] = Field(default_factory=_versions)
     history: Annotated[list[UpdateInfo], Field(min_length=1, max_length=_MAX_UPDATES)] | None = None
-    files: dict[Literal["model.onnx", "inference.yml"], FileInfo] = Field(default_factory=dict)
+    files: dict[FileName, FileInfo] = Field(default_factory=dict)
     checksum: Sha256 = NO_CHECKSUM
 
     @model_validator(mode="after")
@@ -249,6 +253,8 @@ class ModelInfo(Record):
             raise ValueError("has tiles or an area, which format version 1 does not know")
         if self.format_version < 3 and self.history is not None:
             raise ValueError("has a history, which format versions 1 and 2 do not know")
+        if self.format_version < 4 and GOOD_PATCHES in self.files:
+            raise ValueError("has good patches, which format versions 1 to 3 do not know")
         return self
 
 

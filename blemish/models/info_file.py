@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
 from blemish.errors import ModelError
-from blemish.models.info import NO_CHECKSUM, FileInfo, ModelInfo
+from blemish.models.info import GOOD_PATCHES, NO_CHECKSUM, FileInfo, ModelInfo
 
 FORMAT = "blemish-model"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
-    """`model.json` as bytes, one line for each top-level key, with these files by name, and with its checksum."""
+    """`model.json` as bytes, one line for each top-level key, with these files by name, and with its checksum.
+
+    The format version is the least that can hold it, so that as many readers as possible take it.
+    """
     listed = {name: file.model_dump() for name, file in files}
-    record = {**info.model_dump(), "files": listed, "checksum": NO_CHECKSUM}
+    version = _least_version(info, listed)
+    record = {**info.model_dump(), "format_version": version, "files": listed, "checksum": NO_CHECKSUM}
     # readers of earlier versions refuse keys that they do not know
     if info.history is None:
         del record["history"]
@@ -28,6 +32,12 @@ def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     head, _, tail = text.rpartition(NO_CHECKSUM)
     return f"{head}{hashlib.sha256(text.encode()).hexdigest()}{tail}".encode()
+
+
+def _least_version(info: ModelInfo, files: Container[str]) -> int:
+    if GOOD_PATCHES in files:
+        return 4
+    return info.input.least_version if info.history is None else 3
 
 
 def read_info(text: bytes) -> ModelInfo:

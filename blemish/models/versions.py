@@ -21,7 +21,15 @@ DIGITS = 12  # of a checksum: enough to tell the versions of one model apart
 Verify = Callable[[LoadedModel], None]
 
 
-def replace_model(old: LoadedModel, model: bytes, info: ModelInfo, verify: Verify, output: Path | None = None) -> Path:
+def replace_model(
+    old: LoadedModel,
+    model: bytes,
+    info: ModelInfo,
+    verify: Verify,
+    output: Path | None = None,
+    *,
+    good_patches: bytes | None = None,
+) -> Path:
     """Put a new version into the place of `old`, which is kept, or into another folder; returns its folder.
 
     The new version is written beside the place and read back; `verify` raises if it must not be taken. Only then is
@@ -32,11 +40,11 @@ def replace_model(old: LoadedModel, model: bytes, info: ModelInfo, verify: Verif
     place = Path(os.path.realpath(folder))
     beside = sibling(place, ".tmp")  # a name that a later save removes, should this process be killed
     try:
-        written = load_model(save_model(beside / place.name, model, info))
+        written = load_model(save_model(beside / place.name, model, info, good_patches))
         verify(written)
         if output is None:
             _keep(old)
-        save_model(folder, written.model, written.info)
+        save_model(folder, written.model, written.info, written.good_patches)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder
@@ -59,7 +67,7 @@ def bring_back(path: str | Path, version: str | None = None) -> LoadedModel:
         raise UsageError(f"{path} has no kept version `{version}`, or several; kept are: {there}")
     wanted = load_model(_history(present.folder) / found[0])
     _keep(present)
-    save_model(present.folder, wanted.model, wanted.info)
+    save_model(present.folder, wanted.model, wanted.info, wanted.good_patches)
     return load_model(present.folder)
 
 
@@ -81,7 +89,7 @@ def _keep(old: LoadedModel) -> None:
     try:
         load_model(kept)
     except ModelError:
-        save_model(kept, old.model, old.info)
+        save_model(kept, old.model, old.info, old.good_patches)
 
 
 def _history(folder: Path) -> Path:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from blemish.config import HpiConfig
+    from blemish.pipeline.nearest_good import GoodPatch, NearestGood
+    from blemish.pipeline.regions import Region
     from blemish.pipeline.streaming import Policy, Stream
 
 Image = npt.NDArray[np.uint8]
@@ -65,6 +67,8 @@ class Predictor:
         batch_size: int = 1,
         limit: Limit | None = None,
         limits: Limits | None = None,
+        *,
+        fitted: LoadedModel | None = None,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"a batch holds one image or more, not {batch_size}")
@@ -75,6 +79,7 @@ class Predictor:
         self.limit = limit or limit_at(self.calibration)
         self.limits = limits or Limits()
         self.namer = ResultNamer()
+        self.fitted = fitted or model  # before precision was lowered
 
     @property
     def model_name(self) -> str:
@@ -106,6 +111,25 @@ class Predictor:
     def predict_refs(self, refs: Iterable[ImageRef]) -> Iterator[Result]:
         """Results of images that `blemish.images.expand` has found, as `predict` gives them."""
         return self._results(refs, self.batch_size, self.limit)
+
+    def nearest_good(self, image: object, regions: Sequence[Region] | None = None, most: int = 5) -> list[GoodPatch]:
+        """For the `most` largest regions, the patch of a good training image that is nearest to the region's peak.
+
+        `image` is a result of this model, or one image as `predict` takes it; `regions` replace the result's own.
+        Without regions, and where the model holds no patches (a detector without a memory bank, `Model.good_patches:
+        false`), the list is empty. Raises `UsageError` for a result without its image, and `ModelError` where the
+        model's file of patches is damaged or was replaced since the model was opened.
+        """
+        result = image if isinstance(image, Result) else next(self.predict(image), None)
+        if result is None or result.error is not None:
+            raise UsageError("there is no image" if result is None else str(result.error))
+        return self._nearest_good.find(result, regions, most)
+
+    @cached_property
+    def _nearest_good(self) -> NearestGood:
+        from blemish.pipeline.nearest_good import NearestGood
+
+        return NearestGood(self.fitted)
 
     def stream(
         self,
@@ -204,9 +228,10 @@ def open_model(
     that is refused, `DeviceError` for a device or engine that is not there, `UsageError` for a rate or threshold that
     makes no sense.
     """
-    model, engines = _opened(load_model(model_dir), device, engine, say)
+    fitted = load_model(model_dir)
+    model, engines = _opened(fitted, device, engine, say)
     limit = choose_limit(Calibration.from_json(model.info.calibration.model_dump()), false_alarm_rate, threshold)
-    return Predictor(model, engines, batch_size, limit)
+    return Predictor(model, engines, batch_size, limit, fitted=fitted)
 
 
 def _opened(

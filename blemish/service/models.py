@@ -15,8 +15,9 @@ from starlette.responses import JSONResponse, Response
 from blemish.errors import BlemishError, ImageError, ModelError
 from blemish.pipeline import Result
 from blemish.service.bodies import read_body, read_files
-from blemish.service.core import Judged, Service, service_of
+from blemish.service.core import Service, service_of
 from blemish.service.errors import ServiceError
+from blemish.service.judging import Judged
 from blemish.service.pictures import heat_map_png
 from blemish.service.registry import Model, Version
 from blemish.service.schemas import ModelList, ModelModel, Results, VersionModel, refusals
@@ -111,9 +112,7 @@ async def predict(
     files = await read_files(request, service.settings.max_images)
     wants_picture = "image/png" in request.headers.get("accept", "")
     with service.registry.lease(name, version) as (found, leased):
-        pictures = await service.in_pool(
-            lambda: [picture for file, data in files for picture in service.pictures(data, file, source)]
-        )
+        pictures = await service.listed(files, source)
         most = 1 if wants_picture else service.settings.max_images
         if len(pictures) > most:
             raise ServiceError(400, "too_many_images", f"the request holds more images than {most}")
@@ -225,7 +224,7 @@ def _results(judged: list[Judged[dict[str, Any]]]) -> Response:
     errors = [one.answer["error"] for one in judged]
     if all(errors):
         raise ImageError(errors[0])
-    return JSONResponse({"results": [one.answer | {"inspection": one.inspection} for one in judged]})
+    return JSONResponse({"results": [one.answer | {"inspection": one.number} for one in judged]})
 
 
 def _model(model: Model) -> ModelModel:

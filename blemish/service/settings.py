@@ -64,7 +64,7 @@ class Settings:
         models: the first answers PaddleX's route.
         output: the folder for what is kept: uploaded models, tokens, the store.
         store: URL of the database; None for SQLite in the output folder.
-        workers: threads that decode images and draw answers.
+        workers: threads that decode images.
         max_latency_ms: batches grow while the first image of a batch is answered within it.
         max_batch: images computed at once at most; None is 1 on a CPU and 16 elsewhere.
         max_body: of one request; `body_memory` of all requests together.

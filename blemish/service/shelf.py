@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from blemish.errors import BlemishError, ModelError
-from blemish.models import load_model
+from blemish.models import GoodPatches, load_model
 from blemish.models.files import sibling, sync_folder, write_synced
 from blemish.service.registry import Model, Registry
 from blemish.service.settings import ModelSource
@@ -106,6 +106,9 @@ class Shelf:
 def _verified(folder: Path) -> str:
     """The name for a model that was uploaded into a folder."""
     try:
-        return load_model(folder).info.checksum[:12]
+        model = load_model(folder)
+        if model.good_patches is not None:
+            GoodPatches(model.good_patches)  # whatever it refuses is better refused now than when it is asked for
+        return model.info.checksum[:12]
     except ModelError as error:
         raise ModelError(str(error).replace(f"model folder {folder}", "the upload")) from None

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 
 from blemish.errors import ModelError
 
-_FILES = {"model.onnx": 1 << 30, "model.json": 16 << 20, "inference.yml": 64 << 10}
+_FILES = {"model.onnx": 1 << 30, "model.json": 16 << 20, "inference.yml": 64 << 10, "good_patches.zip": 128 << 20}
+_OPTIONAL = {"good_patches.zip"}
 _MOST_MEMBERS = 64
 _MOST_BYTES = 1 << 30
 _LARGEST_RATIO = 200  # weights hardly shrink; what shrinks more is made to fill a disk
@@ -17,7 +18,7 @@ _LINK, _KIND = 0o120000, 0o170000
 
 
 def read_model_zip(data: bytes) -> dict[str, bytes]:
-    """The three files of a model folder, at the top of a zip file or in one folder of it.
+    """The files of a model folder, at the top of a zip file or in one folder of it.
 
     Raises `ModelError` for anything else: too many or too large members, a ratio that no model has, links, encryption,
     names that lead out of the folder, two files of one name. Other files are passed over.
@@ -46,7 +47,7 @@ def _checked(members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
                 raise ModelError(f"the upload holds two files called {path.name}")
             found[path.name] = member
             folders.add(path.parent)
-    missing = sorted(set(_FILES) - set(found))
+    missing = sorted(set(_FILES) - _OPTIONAL - set(found))
     if missing:
         raise ModelError(f"the upload is no model folder: {', '.join(missing)} is missing")
     if len(folders) > 1:

@@ -26,8 +26,8 @@ def from_row(row: sa.Row[Any]) -> Inspection:
 
 def clean(text: str | None) -> str | None:
     """A text that both databases keep: lone surrogates, of file names that are no UTF-8, and NUL become U+FFFD."""
-    if text is None:
-        return None
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
     return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
 
 

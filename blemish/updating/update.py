@@ -24,6 +24,7 @@ from blemish.datasets import find_good_images
 from blemish.detectors import Detector, Progress, Setting, detector_class
 from blemish.engines import open_engine
 from blemish.errors import ModelError, UsageError
+from blemish.good_patches import cut_good_patches
 from blemish.images import Inputs
 from blemish.models import (
     CalibrationInfo,
@@ -107,7 +108,11 @@ def update(
         _verify(written, new, device)
 
     model = detector.graph().SerializeToString()
-    folder = replace_model(old, model, _described(old.info, new, joined, record), verify, output)
+    patches = None
+    if old.good_patches is not None:  # a model without them stays so: they may have been left out on purpose
+        grid = old.info.output.map_height, old.info.output.map_width
+        patches = cut_good_patches(detector, new.inputs, grid, progress, old.good_patches)
+    folder = replace_model(old, model, _described(old.info, new, joined, record), verify, output, good_patches=patches)
     lines += [*remarks, joined.statement(), *_remaining_alarms(record, joined)]
     return UpdateReport(folder, record, lines, new.failed)
 
@@ -208,7 +213,7 @@ def _described(info: ModelInfo, new: Incoming, calibration: Calibration, record:
         hashes=known,
     )
     update = {
-        "format_version": 3,
+        "format_version": max(3, info.format_version),
         "calibration": CalibrationInfo(**calibration.to_json()),
         "data": described,
         "history": [*(info.history or []), record],

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from blemish.errors import ImageError
-from blemish.pipeline import Result
+from blemish.errors import ImageError, ModelError
+from blemish.pipeline import Predictor, Result
 from blemish.pipeline.regions import Region
 from blemish.service.bodies import read_files
-from blemish.service.core import Judged, service_of
+from blemish.service.core import service_of
 from blemish.service.errors import ServiceError
+from blemish.service.judging import Judged
 from blemish.service.pages.shell import fragment, page
-from blemish.service.pages.viewing import Layers, address, box_of, layers
+from blemish.service.pages.viewing import Layers, address, box_of, layers, picture
 from blemish.service.pictures import thumbnail_jpeg
 from blemish.service.settings import NAME
 from blemish.service.tokens import require
 
 router = APIRouter(include_in_schema=False)
 
+log = logging.getLogger("blemish.service")
+
 _MOST_REGIONS = 12  # that are listed; the largest
+_MOST_PAIRS = 5
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A region's oddest place, and the nearest that good images have."""
+
+    here: str
+    good: str
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,7 @@ class Shown:
     layers: Layers | None = None
     thumbnail: str = ""
     regions: tuple[Region, ...] = ()
+    pairs: Mapping[int, Pair] = field(default_factory=dict)
 
 
 @router.get("/")
@@ -61,18 +77,18 @@ async def inspect(
     service = service_of(request)
     ((_, data),) = await read_files(request, 1)
     with service.registry.lease(model) as (found, leased):
-        pictures = await service.in_pool(service.pictures, data, source or "image", source)
+        pictures = await service.listed([(source or "image", data)], source)
         if len(pictures) > service.settings.max_images:
             raise ServiceError(400, "too_many_images", f"the file holds more images than {service.settings.max_images}")
         with service.admitted(len(pictures)):
-            judged = await service.judge_all(found, leased, pictures, _shown)
+            judged = await service.judge_all(found, leased, pictures, partial(_shown, leased.predictor))
     if all(one.answer.error for one in judged):
         raise ImageError(str(judged[0].answer.error))
     cards = [_card(one) for one in judged]
     return fragment(request, "inspect_result.html.j2", cards=cards)
 
 
-def _shown(result: Result) -> Shown:
+def _shown(predictor: Predictor, result: Result) -> Shown:
     if result.error is not None:
         return Shown(result.name.name, result.error)
     assert result.image is not None and result.anomaly_map is not None and result.pixel_threshold is not None
@@ -82,7 +98,18 @@ def _shown(result: Result) -> Shown:
         layers=layers(result.image, result.anomaly_map, result.pixel_threshold),
         thumbnail=address("jpeg", thumbnail_jpeg(result)),
         regions=result.regions[:_MOST_REGIONS],
+        pairs=_pairs(predictor, result) if result.is_anomalous else {},
     )
+
+
+def _pairs(predictor: Predictor, result: Result) -> Mapping[int, Pair]:
+    """By the number of the region; none where the model knows of no good patches."""
+    try:
+        found = predictor.nearest_good(result, most=_MOST_PAIRS)
+    except ModelError as error:  # the file went or changed under us; the verdict stands
+        log.warning("the good patches cannot be shown: %s", error)
+        return {}
+    return {number: Pair(picture(one.here), picture(one.good)) for number, one in enumerate(found)}
 
 
 def _card(judged: Judged[Shown]) -> dict[str, Any]:
@@ -93,7 +120,7 @@ def _card(judged: Judged[Shown]) -> dict[str, Any]:
         "name": shown.name,
         "verdict": verdict,
         "shown": shown,
-        "number": judged.inspection,
+        "number": judged.number,
         "boxes": boxes,
         "pairs": {},
     }

@@ -128,7 +128,8 @@ def _charts(buckets: list[Bucket], model: Model | None) -> Charts:
     threshold = None if model is None else model.versions[model.active].predictor.limit.score
     rates = Scale(0.0, min(1.0, 1.15 * max(0.02, *(one.defect_rate for one in buckets))))
     scores = _score_scale(buckets, threshold)
-    lines = [_through(buckets, time, scores, quantile) for quantile in range(5)]
+    # of every run without a pause the lines of the five quantiles
+    lines = [[_through(run, time, scores, quantile) for quantile in range(5)] for run in _runs(buckets)]
     p_counts = np.sum([one.p_values for one in buckets], axis=0).tolist()
     return Charts(
         time=time,
@@ -142,9 +143,9 @@ def _charts(buckets: list[Bucket], model: Model | None) -> Charts:
             if one.anomalous
         ],
         scores=scores,
-        wide=band(lines[4], lines[0]),
-        narrow=band(lines[3], lines[1]),
-        middle=line(lines[2]),
+        wide="".join(band(run[4], run[0]) for run in lines),
+        narrow="".join(band(run[3], run[1]) for run in lines),
+        middle="".join(line(run[2]) for run in lines),
         p_bars=_p_bars(p_counts),
         p_expected=_p_height(p_counts, sum(p_counts) / len(p_counts)),
         uniformity=total_uniformity(buckets),
@@ -160,10 +161,21 @@ def _score_scale(buckets: list[Bucket], threshold: float | None) -> Scale:
     return Scale(low - room, high + room)
 
 
-def _through(buckets: list[Bucket], time: TimeScale, scores: Scale, quantile: int) -> list[tuple[float, float]]:
+def _runs(buckets: list[Bucket]) -> list[list[Bucket]]:
+    """The stretches that follow each other without a pause, since nothing is drawn over one."""
+    runs: list[list[Bucket]] = []
+    for one in buckets:
+        if runs and runs[-1][-1].end == one.start:
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    return runs
+
+
+def _through(run: list[Bucket], time: TimeScale, scores: Scale, quantile: int) -> list[tuple[float, float]]:
     """The points of a quantile: flat over every stretch, since it holds for the whole of it."""
     points = []
-    for one in buckets:
+    for one in run:
         y = y_of(scores, one.score_quantiles[quantile])
         points += [(time.x(one.start), y), (time.x(one.end), y)]
     return points
