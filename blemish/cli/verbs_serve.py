@@ -65,6 +65,10 @@ def serve(
     name: Annotated[
         list[str] | None, typer.Option("--name", help="A name that browsers reach it by; repeatable.", metavar="HOST")
     ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="The page Train may learn from folders below it; repeatable.", metavar="DIR"),
+    ] = None,
     webhook: Annotated[
         list[str] | None,
         typer.Option("--webhook", help="Post every inspection to this URL; repeatable.", metavar="URL"),
@@ -120,6 +124,7 @@ def serve(
         rate=rate,
         allow_urls=allow_urls,
         hosts=tuple(name or ()),
+        data_roots=tuple(data or ()),
         sinks=_sinks(webhook, mqtt, mqtt_topic, mqtt_ca, opcua),
         json_logs=json_logs,
     )

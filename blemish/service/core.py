@@ -23,6 +23,7 @@ from blemish.images.headers import image_format, image_size
 from blemish.pipeline import Predictor, Result, open_model
 from blemish.service.batching import Worker
 from blemish.service.budgets import Memory, Quota
+from blemish.service.datasets import Sources
 from blemish.service.drifting import DriftWatch
 from blemish.service.judging import Judged, Judging, Threads
 from blemish.service.metrics import Metrics
@@ -79,6 +80,7 @@ class Service:
         self._fetchers = ThreadPoolExecutor(_FETCHERS, "blemish-fetch")
         self._changes = ThreadPoolExecutor(1, "blemish-models")
         self.shelf = Shelf(settings.output)
+        self.sources = Sources(settings.output, settings.data_roots)
         self.sinks = Sinks(settings.sinks, store)
         self.shelf.load(self.registry, settings.models)
         self.drift = DriftWatch(self.registry, store)

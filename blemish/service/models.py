@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pathlib
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
@@ -184,13 +185,19 @@ def _add(service: Service, name: str, data: bytes, activate: bool) -> None:
         folder = service.shelf.keep(data)
     except ModelError as error:
         raise ServiceError(400, "bad_model", str(error)) from error
+    put_to_use(service, name, folder, activate)
+
+
+def put_to_use(service: Service, name: str, folder: pathlib.Path, activate: bool) -> Version:
+    """Load a folder of the shelf's as a version; one that cannot be loaded is not kept. With the models' changes."""
     try:
-        service.registry.add(name, folder, activate)
+        version = service.registry.add(name, folder, activate)
     except BlemishError as error:
-        log.warning("an upload cannot be loaded: %s", error)
+        log.warning("a new version of %s cannot be loaded: %s", name, error)
         service.shelf.discard([folder])
         raise ServiceError(400, "bad_model", "the model cannot be loaded on this machine") from error
     service.shelf.save(service.registry.models())
+    return version
 
 
 def _changed(service: Service, change: Callable[[str, str], None], name: str, value: str) -> None:
