@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
-SIZE = 900  # pixels, width and height
+SIZE, BODY = 900, 512  # pixels, width and height
 JPEG_QUALITY = 95
 
 
@@ -57,6 +57,22 @@ def as_jpeg(files: Iterable[Path], folder: Path, count: int) -> Path:
         written = pictures[number % len(pictures)]
         cv2.imwrite(str(folder / f"{number:04}.jpg"), written, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return folder
+
+
+def is_good(path: Path) -> bool:
+    return path.parent.name == "good"
+
+
+def as_bodies(good: Sequence[Path], defects: Sequence[Path], folder: Path, first: int, count: int) -> None:
+    """JPEG files of 512x512 pixels, every tenth a defect; when the images begin again, they are a little darker."""
+    import cv2
+
+    folder.mkdir()
+    for number in range(first, first + count):
+        files, index = (defects, number // 10) if number % 10 == 9 else (good, number - number // 10)
+        small = cv2.resize(read(files[index % len(files)]), (BODY, BODY), interpolation=cv2.INTER_AREA)
+        darker = cv2.subtract(small, np.full_like(small, index // len(files)))
+        cv2.imwrite(str(folder / f"{number:05}.jpg"), darker, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
 def read(path: Path) -> Image:

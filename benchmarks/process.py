@@ -72,9 +72,9 @@ def command(name: str, arguments: Sequence[str], environment: dict[str, str] | N
     return fresh(1, _command, name, arguments, environment or {})
 
 
-def blemish(name: str, *arguments: object) -> Figures:
+def blemish(name: str, *arguments: object, environment: dict[str, str] | None = None) -> Figures:
     """One command of Blemish in a new process."""
-    return command(name, [sys.executable, "-m", "blemish", *map(str, arguments)])
+    return command(name, [sys.executable, "-m", "blemish", *map(str, arguments)], environment)
 
 
 def _command(name: str, arguments: Sequence[str], environment: dict[str, str]) -> Figures:

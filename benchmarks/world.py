@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.images import as_jpeg, prepared
+from benchmarks.images import as_bodies, as_jpeg, is_good, prepared
 from benchmarks.process import fresh
 
 # The speed of a network does not depend on its weights, so those that learn by gradient learn for a moment only.
@@ -46,6 +46,15 @@ class World:
         """A folder of JPEG files of 900x900 pixels, of good images and defects."""
         folder = self.work / f"jpeg{count}"
         return folder if folder.exists() else as_jpeg(sorted((self.png / "test").rglob("*.png")), folder, count)
+
+    def bodies(self, count: int, first: int) -> Path:
+        """A folder of JPEG files of 512x512 pixels, one in ten with a defect; no two of one number are equal."""
+        folder = self.work / f"bodies{first}-{count}"
+        if not folder.exists():
+            test = sorted((self.png / "test").rglob("*.png"))
+            good = [*sorted((self.png / "train" / "good").iterdir()), *(path for path in test if is_good(path))]
+            as_bodies(good, [path for path in test if not is_good(path)], folder, first, count)
+        return folder
 
     def model(self, detector: str = "PatchCore", *overrides: str) -> Path:
         """The output folder of a fit on these images; one that learns by gradient stops early."""

@@ -27,6 +27,7 @@ if [ "${1-}" = test ]; then
     need_file /usr/include/nlohmann/json.hpp nlohmann-json3-dev
     need_file "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | head -n 1)" postgresql  # the tests start a cluster
     need_file /usr/sbin/mosquitto mosquitto  # and a broker
+    need_file /usr/sbin/nginx nginx  # the example of a reverse proxy
 fi
 
 [ -n "$missing" ] || exit 0

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,15 +71,19 @@ class Server:
 
 
 @contextmanager
-def serving(*arguments: object, **env: str) -> Iterator[Server]:
-    """`blemish serve` on a free port; it must end by itself with exit code 0, and without a traceback."""
+def serving(*arguments: object, before: Sequence[str] = (), cwd: Path | None = None, **env: str) -> Iterator[Server]:
+    """`blemish serve` on a free port; it must end by itself with exit code 0, and without a traceback.
+
+    `before` is a program that turns into the one that its arguments name.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "blemish", "serve", *map(str, arguments), "--port", "0"],
+        [*before, sys.executable, "-W", "error", "-m", "blemish", "serve", *map(str, arguments), "--port", "0"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **env},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=cwd,
     )
     server = None
     try:

@@ -1,4 +1,4 @@
-"""Real servers for tests, in temporary folders: PostgreSQL and the MQTT broker Mosquitto, as Debian packs them."""
+"""Real servers for tests, in temporary folders, as Debian packs them: PostgreSQL, the MQTT broker Mosquitto, nginx."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from pathlib import Path
 
 _PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 POSTGRES = _PROGRAMS[-1] if _PROGRAMS else None
-MOSQUITTO = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+MOSQUITTO = shutil.which("mosquitto", path=_PATH)
+NGINX = shutil.which("nginx", path=_PATH)
 
 
 class Postgres:
@@ -111,6 +113,26 @@ class Mosquitto:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+
+@contextmanager
+def nginx(folder: Path, site: str, port: int) -> Iterator[None]:
+    """nginx with one site, which listens on that port."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    scratch = "".join(f"{kind}_temp_path {folder / kind};\n" for kind in kinds)
+    (folder / "nginx.conf").write_text(
+        f"daemon off;\npid {folder / 'nginx.pid'};\nerror_log stderr;\n"
+        + ("user root;\n" if os.getuid() == 0 else "")  # another one does not get into the tests' folder
+        + f"events {{}}\nhttp {{\naccess_log off;\n{scratch}{site}}}\n"
+    )
+    command = [str(NGINX), "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
+    with (folder / "nginx.log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or _listens(port))
+            assert process.poll() is None, (folder / "nginx.log").read_text()
+            yield
+        finally:
+            process.terminate()
 
 
 def _listens(port: int) -> bool:

@@ -7,6 +7,11 @@ import os
 import re
 import socket
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -21,7 +26,10 @@ from textures import plate
 from benchmarks import page
 from benchmarks.command import RESULTS, main
 from benchmarks.harness import benchmarks, settings_of, settled
-from benchmarks.images import SIZE, as_jpeg, prepared
+from benchmarks.http_client import closed_loop, open_loop, request
+from benchmarks.images import SIZE, as_bodies, as_jpeg, prepared
+from benchmarks.ledger import Ledger, Row
+from benchmarks.malformed import malformed
 from benchmarks.process import command, fresh, pinned
 from benchmarks.record import Figure, Machine, Run, quartiles, read_runs, summarised, write_run
 from benchmarks.suite.fit import fit_by_stage
@@ -194,6 +202,92 @@ class TestProcess:
         assert found["x, ms"] == pytest.approx(np.median(values[100:]))
 
 
+class _Slow(BaseHTTPRequestHandler):
+    """Answers what it was sent; the body `stop` takes a while."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if body == b"stop":
+            time.sleep(0.3)
+        if body == b"end":
+            self.close_connection = True
+            return
+        self.send_response(200 if body != b"bad" else 400)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class TestLoad:
+    """The generator: what it says of a server must be so."""
+
+    @pytest.fixture
+    def address(self) -> Iterator[tuple[str, int]]:
+        """A server that answers one request at a time."""
+        lock = threading.Lock()
+
+        class OneAtATime(_Slow):
+            def do_POST(self) -> None:
+                with lock:
+                    super().do_POST()
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), OneAtATime) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            yield ("127.0.0.1", server.server_address[1])
+            server.shutdown()
+            thread.join()
+
+    def test_each_request_is_sent_once_and_its_answer_is_its_own(self, address):
+        bodies = [bytes([65 + i % 26]) * (i * 5000) for i in range(20)]
+        load = closed_loop(address, [request("POST", "/", body) for body in bodies], 4)
+        assert sorted(answer.body for answer in load.answers) == sorted(bodies)
+        assert load.count(200) == len(load.latencies_ms) == 20 and load.rate == pytest.approx(20 / load.wall_s)
+
+    def test_refusals_and_ended_connections_are_no_good_answers(self, address):
+        load = closed_loop(address, [request("POST", "/", body) for body in (b"bad", b"end", b"x")], 3)
+        assert load.statuses == {400: 1, 0: 1, 200: 1} and len(load.latencies_ms) == 2
+
+    def test_a_server_that_stalls_does_not_hide_it(self, address):
+        """Of 30 requests at 100 a second, all that were due during the stall count what they waited."""
+        load = open_loop(address, [request("POST", "/", b"stop" if i == 5 else b"x") for i in range(30)], 100)
+        assert load.count(200) == 30
+        assert sum(ms > 100 for ms in load.latencies_ms) >= 15
+
+    def test_malformed_requests_are_many_kinds_and_the_same_each_time(self):
+        made = [list(islice(malformed("/p", b"\xff\xd8" * 500, "part", seed=3), 120)) for _ in range(2)]
+        assert made[0] == made[1] and len(set(made[0])) > 80
+
+
+class TestLedger:
+    ROWS = (Row(1, "a", 0.5), Row(2, "b", 0.25), Row(3, "image 0", 1.0))
+
+    @pytest.mark.parametrize(
+        ("told", "lost"),
+        [
+            ({"a": (1, 0.5), "b": (None, 0.25)}, 0),
+            ({"a": (None, None)}, 0),
+            ({"c": (None, None)}, 1),
+            ({"a": (2, 0.5)}, 1),
+            ({"a": (1, 0.25), "b": (2, 0.5)}, 2),
+        ],
+    )
+    def test_what_was_told_and_is_not_so_is_lost(self, told, lost):
+        assert Ledger(told).lost(self.ROWS, "image 0") == lost
+
+    def test_answers_without_a_source_are_counted(self):
+        assert [Ledger(anonymous=number).lost(self.ROWS, "image 0") for number in (0, 1, 3)] == [0, 0, 2]
+
+    def test_a_source_that_is_there_again_is_doubled(self):
+        rows = [*self.ROWS, Row(4, "a", 0.5), Row(5, "a", 0.5), Row(6, "image 0", 1.0)]
+        assert Ledger.doubled(self.ROWS, "image 0") == 0 and Ledger.doubled(rows, "image 0") == 2
+
+
 class TestImages:
     @pytest.fixture
     def data(self, tmp_path: Path) -> Path:
@@ -208,6 +302,18 @@ class TestImages:
         assert words.startswith("parts: 1 good images") and words.endswith("made from JPG files of 64x64")
         jpegs = as_jpeg([folder / "test" / "good" / "0.png"], tmp_path / "jpeg", 3)
         assert [cv2.imread(str(path)).shape for path in sorted(jpegs.iterdir())] == [(SIZE, SIZE, 3)] * 3
+
+    def test_bodies_are_all_different_and_one_in_ten_has_a_defect(self, tmp_path):
+        for number, name in enumerate(("good0", "good1", "defect")):
+            cv2.imwrite(str(tmp_path / f"{name}.png"), plate(number, 64))
+        good = [tmp_path / "good0.png", tmp_path / "good1.png"]
+        as_bodies(good, [tmp_path / "defect.png"], tmp_path / "first", 0, 20)
+        as_bodies(good, [tmp_path / "defect.png"], tmp_path / "second", 20, 20)
+        files = [path.read_bytes() for name in ("first", "second") for path in sorted((tmp_path / name).iterdir())]
+        assert len(set(files)) == 40
+        defect = cv2.resize(plate(2, 64), (512, 512), interpolation=cv2.INTER_AREA).astype(int)
+        away = [np.abs(cv2.imdecode(np.frombuffer(file, np.uint8), 1) - defect).mean() for file in files]
+        assert sorted(np.argsort(away)[:4]) == [9, 19, 29, 39]
 
     def test_files_that_are_so_already_are_taken_as_they_are(self, data, tmp_path):
         first, _ = prepared(data, tmp_path / "work")

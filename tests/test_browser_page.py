@@ -130,6 +130,27 @@ def test_files_that_are_missing_or_changed(name: str, damage: Any, line: str, co
     assert line in said and "\n" not in said
 
 
+def test_a_model_that_was_updated_opens_too(tmp_path: Path, browser: Any) -> None:
+    info = tiny_info()
+    history = [
+        {
+            "version_before": "a" * 64,
+            "images": 3,
+            "parts": 1,
+            "fingerprint": "b" * 64,
+            "folder": "new",
+            "size": [5, 7],
+            "threshold": [1.5, 2.0],
+            "false_alarms": [2, 0],
+        }
+    ]
+    updated = type(info).model_validate({**dict(info), "format_version": 3, "history": history})
+    page = export_model(save_model(tmp_path / "model", tiny_network(), updated), "browser", tmp_path / "page")
+    assert load_model(tmp_path / "model").info.history and '"history"' in (page / "model.json").read_text("utf-8")
+    with served(page) as address, browser.new_context() as context:
+        opened(context, address)
+
+
 @pytest.mark.parametrize("feature", ["OffscreenCanvas", "DecompressionStream", "createImageBitmap"])
 def test_an_old_browser_is_told(feature: str, exported: Path, browser: Any) -> None:
     with served(exported) as address, browser.new_context() as context:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 from command import ROOT
-from served import Server, grey, tiny_folder
+from served import Server, grey, serving, tiny_folder
 
 
 def test_no_answered_inspection_is_lost_or_kept_twice(tmp_path: Path) -> None:
@@ -52,3 +52,15 @@ def test_no_answered_inspection_is_lost_or_kept_twice(tmp_path: Path) -> None:
     database.close()
     assert set(answered) <= set(rows) and len(set(answered)) == len(answered) >= 20
     assert len({row[0] for row in rows}) == len(rows) <= len(answered) + 6  # those that were on their way
+
+
+def test_a_picture_that_cannot_be_kept_is_the_store_s_failure_and_the_next_request_is_answered(tmp_path: Path) -> None:
+    folder, output = tiny_folder(tmp_path / "bottle"), tmp_path / "out"
+    with serving(folder, "--output", output) as server, server.client() as client:
+        (output / "blobs").rmdir()
+        (output / "blobs").write_text("in the way")
+        for _ in range(2):
+            refused = client.post("/v1/models/bottle/predict", content=grey(3))
+            assert refused.status_code == 503 and refused.json()["error"]["code"] == "store_failed"
+        (output / "blobs").unlink()
+        assert client.post("/v1/models/bottle/predict", content=grey(3)).json()["results"][0]["inspection"] == 1

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from served import grey, serving, tiny_folder, version_of
@@ -161,6 +161,8 @@ def test_pixels_survive_both_ways(values: npt.NDArray[np.uint8]) -> None:
         assert np.array_equal(read_pixels(record, memoryview(data) if is_binary else None), values)
 
 
+@example(b"{}", "\xb9")  # a digit to `isdigit`, none to `int`
+@example(b"{}", "9" * 5000)
 @given(st.binary(max_size=200), st.one_of(st.none(), st.text(max_size=5)))
 def test_any_body_is_read_or_refused(body: bytes, length: str | None) -> None:
     try:

@@ -49,7 +49,8 @@ def test_what_is_recorded_comes_back(store):
     moment = datetime(2026, 3, 1, 7, 8, 9, 123456, timezone(timedelta(hours=5, minutes=30)))
     whole = seen(
         time=moment, regions=(region,), width=640, height=480, image_hash="a" * 64, thumbnail_hash="b" * 64,
-        map_hash="c" * 64, brightness=101.5, focus=33.25, shift_x=0.01, shift_y=-0.02, note="first",
+        map_hash="c" * 64, brightness=101.5, focus=33.25, shift_x=0.01, shift_y=-0.02, note="first", page_index=2,
+        pixel_threshold=13.25,
     )  # fmt: skip
     (id,) = store.record([whole])
     back = store.get(id)
@@ -134,6 +135,7 @@ def test_a_filter_chooses_what_a_plain_loop_would(store, data):
     moments = [START + timedelta(minutes=m) for m in (0, 10, 30, 59, 80)]
     chosen = Filter(
         is_anomalous=option(True, False), model=option("m", "n", "x"), version=option("v"), source=option("camera 1"),
+        source_contains=option("RA 1", "camera", "_", "%", "a%1", "\\"),
         since=option(*moments), until=option(*moments), review=option("any", "none", "confirmed"),
     )  # fmt: skip
     wanted = [
@@ -142,6 +144,7 @@ def test_a_filter_chooses_what_a_plain_loop_would(store, data):
         and chosen.model in (None, one.model)
         and chosen.version in (None, one.version)
         and chosen.source in (None, one.source)
+        and (chosen.source_contains or "").lower() in one.source
         and (chosen.since is None or one.time >= chosen.since)
         and (chosen.until is None or one.time < chosen.until)
         and (chosen.review is None or chosen.review == (one.review or "none")
@@ -149,6 +152,10 @@ def test_a_filter_chooses_what_a_plain_loop_would(store, data):
     ]  # fmt: skip
     assert store.find(chosen, limit=1000) == wanted
     assert store.counts(chosen).total == len(wanted)
+    ids = [one.id for one in wanted]
+    around = data.draw(st.sampled_from(everything)).id
+    newer, older = [id for id in ids if id > around], [id for id in ids if id < around]
+    assert store.neighbours(around, chosen) == (min(newer, default=None), max(older, default=None))
     assert store.counts(chosen).confirmed == sum(one.review == "confirmed" for one in wanted)
 
 
@@ -163,6 +170,11 @@ def test_reviews(store):
     assert store.review(ids, None, "ann") == 3 and store.get(ids[1]).review is None
     with pytest.raises(UsageError, match="false_alarm"):
         store.review(ids, "fine", "ann")
+    for chosen, said, number in ((ids[:2], "false_alarm", ids[0]), (ids[1:], "missed_defect", ids[1])):
+        with pytest.raises(UsageError, match=f"inspection {number} was judged"):
+            store.review(chosen, said, "ann")
+    assert store.counts().false_alarms == store.counts().missed_defects == 0
+    assert store.review(ids[:1], "missed_defect", "ann") == 1 and store.review([], "false_alarm", "ann") == 0
 
 
 def test_the_trend(store):
@@ -188,7 +200,7 @@ def test_scores_of_a_model_answer_what_another_threshold_would_have_done(store):
     assert last.rate_above(12.5) == pytest.approx(0.2)
     assert len(store.scores("bottle", version="bb22").scores) == 10
     assert store.scores("none").rate_above(1.0) == 0.0
-    assert store.models() == [("bottle", "aa11"), ("bottle", "bb22")]
+    assert store.models() == [("bottle", "aa11"), ("bottle", "bb22")] and store.model_names() == ["bottle"]
 
 
 def test_csv(store):
@@ -412,6 +424,27 @@ def test_a_newer_schema_is_refused(store_url, tmp_path):
     database.close()
     with pytest.raises(StoreError, match=r"newer Blemish .*9999"):
         open_store(store_url, tmp_path)
+
+
+def test_a_store_of_the_first_schema_is_brought_up_to_date(store_url, tmp_path):
+    import sqlalchemy as sa
+
+    from blemish.store.database import open_database
+
+    with open_store(store_url, tmp_path) as store:
+        store.record([seen(n) for n in range(20)])
+        store.review([10], "false_alarm", "ann")
+    database = open_database(store_url, tmp_path)
+    with database.writing() as connection:
+        for column in ("page_index", "pixel_threshold"):
+            connection.execute(sa.text(f"ALTER TABLE inspections DROP COLUMN {column}"))
+        connection.execute(sa.text("DROP INDEX inspections_choice"))
+        connection.execute(sa.text("CREATE INDEX inspections_counts ON inspections (is_anomalous, review)"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    database.close()
+    with open_store(store_url, tmp_path) as store:
+        assert (store.counts().total, store.counts().false_alarms, store.get(3).pixel_threshold) == (20, 1, None)
+        assert store.get(store.record([seen(30, page_index=4)])[0]).page_index == 4
 
 
 def test_the_migrations_make_the_tables_that_queries_see(store_url, tmp_path):

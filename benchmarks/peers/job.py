@@ -24,11 +24,16 @@ def first_result(world: World, peer: str, name: str, *arguments: object) -> Figu
     return command(name, _line(world, peer, arguments))
 
 
-def _line(world: World, peer: str, arguments: tuple[object, ...]) -> list[str]:
+def script(world: World, peer: str, name: str) -> list[str]:
+    """The command line of a script of this folder in the peer's environment; `FileNotFoundError` without that."""
     python = world.peers / peer / "bin" / "python"
     if not python.exists():
         raise FileNotFoundError(f"{peer} is not installed in {world.peers}; run benchmarks/peers/setup.sh")
-    return [str(python), str(HERE / f"{peer}_job.py"), *map(str, arguments)]
+    return [str(python), str(HERE / name)]
+
+
+def _line(world: World, peer: str, arguments: tuple[object, ...]) -> list[str]:
+    return [*script(world, peer, f"{peer}_job.py"), *map(str, arguments)]
 
 
 def _output(line: list[str], folder: Path) -> str:

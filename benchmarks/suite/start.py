@@ -1,4 +1,8 @@
-"""A new process, from its start to its end: the first result of a PNG file of 900x900 pixels, and `blemish --help`."""
+"""A new process, from its start to its end: the first result of a PNG file of 900x900 pixels, and `blemish --help`.
+
+Python's bytecode is there, as an installation leaves it: a run that is not counted writes it. Without, as where
+`PYTHONDONTWRITEBYTECODE` is set and the package comes from its sources, each start compiles what it imports.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,13 @@ def measure(world: World) -> Iterator[Figures]:
     from blemish.engines import installed_engines
 
     model = world.model("PatchCore", "Model.preset=fast")
-    others = [engine for engine in installed_engines() if engine != "onnxruntime"]
-    for _ in range(2 * world.repeats):
-        yield blemish(FIRST, "predict", model, world.image)
-        for engine in others:
-            yield blemish(
-                f"PatchCore fast with {engine}, first result", "predict", model, world.image, "--engine", engine
-            )
-        yield blemish("--help", "--help")
+    first: dict[str, tuple[object, ...]] = {FIRST: ("predict", model, world.image)}
+    for engine in installed_engines():
+        if engine != "onnxruntime":
+            first[f"PatchCore fast with {engine}, first result"] = (*first[FIRST], "--engine", engine)
+    bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(world.work / "bytecode")}
+    for number in range(1 + 2 * world.repeats):
+        for name, arguments in {**first, "--help": ("--help",)}.items():
+            figures = blemish(name, *arguments, environment=bytecode)
+            if number:
+                yield figures

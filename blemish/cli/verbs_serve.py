@@ -30,13 +30,18 @@ def serve(
     *,
     host: Annotated[str, typer.Option(help="The address to listen on.", metavar="HOST")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", metavar="PORT")] = 8080,
-    output: Annotated[Path, typer.Option(help="The folder for what is kept.", metavar="DIR")] = OUTPUT,
+    output: Annotated[
+        Path, typer.Option(help="The folder for what is kept.", metavar="DIR", envvar="BLEMISH_OUTPUT")
+    ] = OUTPUT,
     store: Annotated[
-        str | None, typer.Option(help="The database; without it SQLite in the output folder.", metavar="URL")
+        str | None,
+        typer.Option(
+            help="The database; without it SQLite in the output folder.", metavar="URL", envvar="BLEMISH_STORE"
+        ),
     ] = None,
     device: options.Device = None,
     engine: options.Engine = None,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode and draw.", metavar="N")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.", metavar="N")] = 2,
     max_latency: Annotated[
         float, typer.Option(help="Batches grow while an image is answered within so many ms.", metavar="MS")
     ] = 200.0,
@@ -59,6 +64,10 @@ def serve(
     allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Read images from public URLs.")] = False,
     name: Annotated[
         list[str] | None, typer.Option("--name", help="A name that browsers reach it by; repeatable.", metavar="HOST")
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="The page Train may learn from folders below it; repeatable.", metavar="DIR"),
     ] = None,
     webhook: Annotated[
         list[str] | None,
@@ -115,6 +124,7 @@ def serve(
         rate=rate,
         allow_urls=allow_urls,
         hosts=tuple(name or ()),
+        data_roots=tuple(data or ()),
         sinks=_sinks(webhook, mqtt, mqtt_topic, mqtt_ca, opcua),
         json_logs=json_logs,
     )

@@ -3,6 +3,7 @@
 from blemish.images.area import Area, area_of, draw_polygons
 from blemish.images.decode import decode_image, decode_samples
 from blemish.images.frame import Frame, Inputs, Scored
+from blemish.images.freed_memory import keep_freed_memory
 from blemish.images.geometry import InputGeometry
 from blemish.images.limits import Limits, refusal
 from blemish.images.patches import cut_patch
@@ -29,6 +30,7 @@ __all__ = [
     "expand_bytes",
     "is_image_name",
     "is_live",
+    "keep_freed_memory",
     "list_images",
     "read",
     "read_ahead",

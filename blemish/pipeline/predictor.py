@@ -18,7 +18,7 @@ import numpy.typing as npt
 from blemish.calibration import Calibration
 from blemish.engines import Engine, engines_for
 from blemish.errors import ImageError, UsageError
-from blemish.images import ImageRef, Limits, expand, read, refusal, work_ahead
+from blemish.images import ImageRef, Limits, expand, keep_freed_memory, read, refusal, work_ahead
 from blemish.models import LoadedModel, load_model
 from blemish.pipeline.result import Result
 from blemish.pipeline.saving import ResultNamer
@@ -228,6 +228,7 @@ def open_model(
     that is refused, `DeviceError` for a device or engine that is not there, `UsageError` for a rate or threshold that
     makes no sense.
     """
+    keep_freed_memory()
     fitted = load_model(model_dir)
     model, engines = _opened(fitted, device, engine, say)
     limit = choose_limit(Calibration.from_json(model.info.calibration.model_dump()), false_alarm_rate, threshold)

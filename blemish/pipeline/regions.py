@@ -44,12 +44,19 @@ def find_regions(anomaly_map: npt.NDArray[np.float32], threshold: float) -> tupl
         return ()
     import cv2
 
+    box = cv2.boundingRect(above.view(np.uint8))  # labels are costly, and outside there is nothing to label
+    inside = np.s_[box[1] : box[1] + box[3], box[0] : box[0] + box[2]]
+    above, values = np.ascontiguousarray(above[inside]), anomaly_map[inside]
     _, labels, stats, centroids = cv2.connectedComponentsWithStats(above.view(np.uint8), connectivity=8)
     peaks = np.full(len(stats), -np.inf, np.float32)
-    np.maximum.at(peaks, np.asarray(labels[above], np.int32), anomaly_map[above])
-    x, y, area = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP], stats[:, cv2.CC_STAT_AREA]
-    order = np.lexsort((centroids[:, 0], centroids[:, 1], x, y, -area))
-    order = order[order != 0]  # label 0 is the ground below the threshold
+    np.maximum.at(peaks, np.asarray(labels[above], np.int32), values[above])
+    peaks, stats, centroids = peaks[1:], stats[1:], centroids[1:]  # label 0 is the ground below the threshold
+    area = stats[:, cv2.CC_STAT_AREA, None]
+    # A mean is the quotient of whole numbers; moved as such, it has the same last digit as that of the whole map.
+    centroids = (np.rint(centroids * area) + area * box[:2]) / area
+    stats[:, (cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP)] += box[:2]
+    x, y = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+    order = np.lexsort((centroids[:, 0], centroids[:, 1], x, y, -area[:, 0]))
     rows = zip(stats[order].tolist(), peaks[order].tolist(), centroids[order].tolist(), strict=True)
     return tuple(
         Region((left, top, width, height), size, size / anomaly_map.size, peak, (cx, cy))

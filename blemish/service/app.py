@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI
 
 from blemish import __version__
 from blemish.errors import StoreError, UsageError
-from blemish.service import drift, errors, health, kserve, metrics, models, paddlex, pages, sinks
+from blemish.service import drift, errors, health, inspections, kserve, metrics, models, paddlex, pages, sinks
 from blemish.service.core import Service
 from blemish.service.gate import Gate
 from blemish.service.jobs import Workshop
@@ -27,14 +27,15 @@ log = logging.getLogger("blemish.service")
 def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     """The service as an ASGI app, its models loaded; `store` is closed with it.
 
-    Raises `ModelError` for a model that is refused, and `UsageError` for an address that others can reach while there
-    is no token.
+    Raises `ModelError` for a model that is refused, and `UsageError` for an address or a name that others can reach
+    while there is no token.
     """
     guard = Guard(store)
-    if guard.is_open and not settings.is_local:
+    reachable = settings.hosts[:1] if settings.is_local else (settings.host,)  # by a name, through a proxy
+    if guard.is_open and reachable:
         raise UsageError(
-            f"{settings.host} can be reached from other machines, and there is no token: make one with "
-            "`blemish serve --create-token admin`, or listen on 127.0.0.1"
+            f"{reachable[0]} can be reached from other machines, and there is no token: make one with "
+            "`blemish serve --create-token admin`, or listen on 127.0.0.1 without --name"
         )
     service = Service(settings, store)
     service.sinks.open()
@@ -68,7 +69,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     app.include_router(metrics.router, dependencies=[Depends(require("viewer"))])
     app.include_router(sinks.router, dependencies=[Depends(require("viewer"))])
     pages.install(app)
-    for router in (paddlex.router, models.router, models.admin_router, drift.router, kserve.router):
+    for router in (paddlex.router, models.router, models.admin_router, drift.router, inspections.router, kserve.router):
         app.include_router(router)  # each route says itself what it needs
     return app
 

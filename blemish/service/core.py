@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 from fastapi import Request
@@ -23,7 +23,9 @@ from blemish.images.headers import image_format, image_size
 from blemish.pipeline import Predictor, Result, open_model
 from blemish.service.batching import Worker
 from blemish.service.budgets import Memory, Quota
+from blemish.service.datasets import Sources
 from blemish.service.drifting import DriftWatch
+from blemish.service.judging import Judged, Judging, Threads
 from blemish.service.metrics import Metrics
 from blemish.service.recording import Recorder
 from blemish.service.registry import Registry, Version
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 # The decoded image, its map as the network's cells and in full, the mask, and a picture of it.
 BYTES_PER_PIXEL = 16
 _FETCHERS = 8
+_SMALL = 256 << 10  # bytes whose header is read in a moment, whatever they are
+_KEEPERS = 8  # threads that answer: most of the time they wait until a thumbnail is on the disk
+_EXPORTS = 2
 
 _Given = ParamSpec("_Given")
 _Done = TypeVar("_Done")
@@ -54,14 +59,6 @@ class Picture:
     data: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
-class Judged(Generic[_Done]):
-    """What is answered of an image, and its number in the store."""
-
-    answer: _Done
-    inspection: int | None
-
-
 class Service:
     """Models, threads and bounds of one app; `app.state.service`."""
 
@@ -73,13 +70,17 @@ class Service:
         self.bodies = Quota(settings.body_memory, "too many large requests at a time")
         self.waiting = Quota(settings.max_waiting, "too many images wait; come back later")
         self.metrics.queue.set_function(lambda: self.waiting.taken)
+        self.exports = Quota(_EXPORTS, "too many exports at a time")
         self.memory = Memory(settings.image_memory)
         self.stopping = threading.Event()  # whoever answers without end, ends then
         self._pool = ThreadPoolExecutor(settings.workers, "blemish-serve")
+        self._keepers = ThreadPoolExecutor(_KEEPERS, "blemish-keep")
+        self._threads = Threads(self._pool, self._keepers, self.metrics, self._recorder)
         # fetching waits for other machines and changes of models take long: neither may hold up the decoding
         self._fetchers = ThreadPoolExecutor(_FETCHERS, "blemish-fetch")
         self._changes = ThreadPoolExecutor(1, "blemish-models")
         self.shelf = Shelf(settings.output)
+        self.sources = Sources(settings.output, settings.data_roots)
         self.sinks = Sinks(settings.sinks, store)
         self.shelf.load(self.registry, settings.models)
         self.drift = DriftWatch(self.registry, store)
@@ -102,6 +103,17 @@ class Service:
         """The image behind a URL of a public address; `ImageError` for any other, and where URLs are off."""
         return await asyncio.get_running_loop().run_in_executor(self._fetchers, fetch, url, self.settings.limits)
 
+    async def listed(self, files: Sequence[tuple[str, bytes]], source: str | None) -> list[Picture]:
+        """The images of several files; a small one of one image is looked at on the spot, others in the pool."""
+
+        def pictures() -> list[Picture]:
+            return [picture for name, data in files for picture in self.pictures(data, name, source)]
+
+        small = sum(len(data) for _, data in files) <= _SMALL
+        if small and all(image_format(data) in ("JPEG", "PNG") for _, data in files):
+            return pictures()
+        return await self.in_pool(pictures)
+
     def pictures(self, data: bytes, name: str, source: str | None) -> list[Picture]:
         """The images in the bytes of a file: one, or its pages; `source` is its name where nothing else is known."""
         cost = self._cost(data)
@@ -117,21 +129,16 @@ class Service:
     async def judge(
         self, name: str, version: Version, picture: Picture, answer: Callable[[Result], _Done]
     ) -> Judged[_Done]:
-        """What `answer` makes, in the pool, of one image's result; its memory is given back afterwards.
+        """What `answer` makes, in a thread, of one image's result; its memory is given back afterwards.
 
         The result of an image that cannot be read has an `error`; that of any other is recorded before this returns.
         """
         async with self.memory.hold(picture.cost):
-            item = await self.in_pool(version.predictor.prepare, picture.ref)
-            result = await asyncio.wrap_future(version.worker.submit(item))
-            self.metrics.count_verdict(name, result)
-            with self.metrics.stage("answer"):
-                answered, inspection = await self.in_pool(self._answered, name, version, picture, result, answer)
-        with self.metrics.stage("record"):
-            number = None if inspection is None or self._recorder is None else await self._recorder.record(inspection)
-        if inspection is not None:
-            self.sinks.show(inspection)
-        return Judged(answered, number)
+            way = Judging(self._threads, name, version, partial(self._answered, name, version, picture, answer))
+            judged = await asyncio.wrap_future(way.start(picture.ref))
+        if judged.inspection is not None:
+            self.sinks.show(judged.inspection)
+        return judged
 
     async def judge_all(
         self, name: str, version: Version, pictures: Sequence[Picture], answer: Callable[[Result], _Done]
@@ -140,7 +147,7 @@ class Service:
         return list(await asyncio.gather(*(self.judge(name, version, picture, answer) for picture in pictures)))
 
     def _answered(
-        self, name: str, version: Version, picture: Picture, result: Result, answer: Callable[[Result], _Done]
+        self, name: str, version: Version, picture: Picture, answer: Callable[[Result], _Done], result: Result
     ) -> tuple[_Done, Inspection | None]:
         answered = answer(result)
         if result.error is not None:
@@ -163,7 +170,7 @@ class Service:
     def close(self) -> None:
         """Finish what was begun, then end every thread."""
         self.registry.close()
-        for pool in (self._pool, self._fetchers, self._changes):
+        for pool in (self._pool, self._keepers, self._fetchers, self._changes):
             pool.shutdown()
         self.sinks.stop()
         self.drift.close()

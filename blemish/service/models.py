@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pathlib
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -14,8 +15,9 @@ from starlette.responses import JSONResponse, Response
 from blemish.errors import BlemishError, ImageError, ModelError
 from blemish.pipeline import Result
 from blemish.service.bodies import read_body, read_files
-from blemish.service.core import Judged, Service, service_of
+from blemish.service.core import Service, service_of
 from blemish.service.errors import ServiceError
+from blemish.service.judging import Judged
 from blemish.service.pictures import heat_map_png
 from blemish.service.registry import Model, Version
 from blemish.service.schemas import ModelList, ModelModel, Results, VersionModel, refusals
@@ -120,9 +122,7 @@ async def predict(
     files = await read_files(request, service.settings.max_images)
     wants_picture = "image/png" in request.headers.get("accept", "")
     with service.registry.lease(name, version) as (found, leased):
-        pictures = await service.in_pool(
-            lambda: [picture for file, data in files for picture in service.pictures(data, file, source)]
-        )
+        pictures = await service.listed(files, source)
         most = 1 if wants_picture else service.settings.max_images
         if len(pictures) > most:
             raise ServiceError(400, "too_many_images", f"the request holds more images than {most}")
@@ -203,13 +203,19 @@ def _add(service: Service, name: str, data: bytes, activate: bool) -> None:
         folder = service.shelf.keep(data)
     except ModelError as error:
         raise ServiceError(400, "bad_model", str(error)) from error
+    put_to_use(service, name, folder, activate)
+
+
+def put_to_use(service: Service, name: str, folder: pathlib.Path, activate: bool) -> Version:
+    """Load a folder of the shelf's as a version; one that cannot be loaded is not kept. With the models' changes."""
     try:
-        service.registry.add(name, folder, activate)
+        version = service.registry.add(name, folder, activate)
     except BlemishError as error:
-        log.warning("an upload cannot be loaded: %s", error)
+        log.warning("a new version of %s cannot be loaded: %s", name, error)
         service.shelf.discard([folder])
         raise ServiceError(400, "bad_model", "the model cannot be loaded on this machine") from error
     service.shelf.save(service.registry.models())
+    return version
 
 
 def _changed(service: Service, change: Callable[[str, _Value], None], name: str, value: _Value) -> None:
@@ -236,7 +242,7 @@ def _results(judged: list[Judged[dict[str, Any]]]) -> Response:
     errors = [one.answer["error"] for one in judged]
     if all(errors):
         raise ImageError(errors[0])
-    return JSONResponse({"results": [one.answer | {"inspection": one.inspection} for one in judged]})
+    return JSONResponse({"results": [one.answer | {"inspection": one.number} for one in judged]})
 
 
 def _model(model: Model) -> ModelModel:

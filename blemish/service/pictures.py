@@ -35,19 +35,28 @@ def image_png(result: Result) -> bytes:
 
 def thumbnail_jpeg(result: Result) -> bytes:
     """The image, at most 192 pixels wide and high."""
+    assert result.image is not None
+    return small_jpeg(result.image)
+
+
+def small_jpeg(image: npt.NDArray[np.uint8]) -> bytes:
+    """An image (H, W, 3) RGB, at most 192 pixels wide and high."""
     import cv2
 
-    assert result.image is not None
-    height, width = result.image.shape[:2]
+    height, width = image.shape[:2]
     shrink = _THUMBNAIL / max(width, height)
     if shrink >= 1:
-        return _encoded(".jpg", result.image)
+        return _encoded(".jpg", image)
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    return _encoded(".jpg", np.asarray(cv2.resize(result.image, size, interpolation=cv2.INTER_AREA), np.uint8))
+    # whole pixels are averaged first, which is several times as fast, and leaves less than two to one to do
+    step = max(1, min(width // size[0], height // size[1]))
+    whole = image[: height // step * step, : width // step * step]
+    coarse = cv2.resize(whole, (width // step, height // step), interpolation=cv2.INTER_AREA)
+    return _encoded(".jpg", np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR), np.uint8))
 
 
 def _encoded(suffix: str, picture: npt.NDArray[np.uint8]) -> bytes:
     import cv2
 
     fine = [cv2.IMWRITE_JPEG_QUALITY, 92] if suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 3]
-    return bytes(cv2.imencode(suffix, picture[..., ::-1], fine)[1])
+    return cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), fine)[1].tobytes()

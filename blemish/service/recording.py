@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -10,8 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from blemish.errors import StoreError
-from blemish.service.errors import ServiceError
 from blemish.service.pictures import image_png, thumbnail_jpeg
 from blemish.store import Inspection, Store
 
@@ -43,11 +40,13 @@ class Recorder:
         return Inspection(
             time=datetime.now(timezone.utc),
             source=picture.source,
+            page_index=result.page_index,
             model=model,
             version=version.checksum,
             score=result.score,
             p_value=result.p_value,
             threshold=result.threshold,
+            pixel_threshold=result.pixel_threshold,
             is_anomalous=bool(result.is_anomalous),
             regions=tuple(region.to_dict() for region in result.regions),
             width=result.size[0],
@@ -57,14 +56,6 @@ class Recorder:
             map_hash=put(_map_file(result)) if whole else None,
             **asdict(statistics),
         )
-
-    async def record(self, inspection: Inspection) -> int:
-        """Its number, once it is on the disk; 503 where that fails."""
-        try:
-            (number,) = await asyncio.wrap_future(self.store.submit([inspection]))
-        except StoreError as error:
-            raise ServiceError(503, "store_failed", "the store does not take the inspection") from error
-        return number
 
 
 def _map_file(result: Result) -> bytes:

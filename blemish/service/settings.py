@@ -64,7 +64,7 @@ class Settings:
         models: the first answers PaddleX's route.
         output: the folder for what is kept: uploaded models, tokens, the store.
         store: URL of the database; None for SQLite in the output folder.
-        workers: threads that decode images and draw answers.
+        workers: threads that decode images.
         max_latency_ms: batches grow while the first image of a batch is answered within it.
         max_batch: images computed at once at most; None is 1 on a CPU and 16 elsewhere.
         max_body: of one request; `body_memory` of all requests together.
@@ -81,6 +81,7 @@ class Settings:
         retention: what the store forgets, looked at every hour; None keeps everything.
         hosts: names that a browser may know this service by, besides its address.
         sinks: where the plant hears of inspections and drift.
+        data_roots: folders below which the page Train finds data sets.
     """
 
     models: tuple[ModelSource, ...]
@@ -111,6 +112,7 @@ class Settings:
     json_logs: bool = False
     hosts: tuple[str, ...] = field(default=())
     sinks: SinkSettings = SinkSettings()
+    data_roots: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         names = [model.name for model in self.models]
@@ -119,6 +121,9 @@ class Settings:
                 raise UsageError(f"the model name `{name}` is not made of up to 64 letters, digits, dots, - and _")
             if names.count(name) > 1:
                 raise UsageError(f"two models are called {name}; name them: NAME={name} OTHER=FOLDER")
+        for root in self.data_roots:
+            if not root.is_dir():
+                raise UsageError(f"--data {root}: {'is a file, not a folder' if root.exists() else 'no such folder'}")
         if not 0 <= self.port <= 65535:
             raise UsageError(f"the port is {self.port}; it must be between 0 and 65535")
         if min(self.workers, self.max_body, self.max_pixels, self.max_images) < 1:

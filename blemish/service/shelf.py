@@ -1,11 +1,11 @@
-"""What the service remembers of its models: uploaded folders, and which version of each name answers."""
+"""What the service remembers of its models: uploaded and trained folders, and which version of each name answers."""
 
 from __future__ import annotations
 
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +29,11 @@ class Shelf:
 
     def keep(self, data: bytes) -> Path:
         """The folder of an uploaded model, verified as every model folder is; `ModelError` without a path in it."""
-        content = read_model_zip(data)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        incoming = sibling(self._folder / "upload", ".tmp")
-        try:
-            incoming.mkdir()
-            for name, file in content.items():
-                write_synced(incoming / name, file)
-            place = self._folder / _verified(incoming)
-            if not place.exists():
-                incoming.rename(place)
-                sync_folder(self._folder)
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
-        return place
+        return self._take(read_model_zip(data))
+
+    def adopt(self, folder: Path) -> Path:
+        """The shelf's own copy of a model that was trained here; `ModelError` without a path in it."""
+        return self._take({file.name: file.read_bytes() for file in folder.iterdir()})
 
     def discard(self, folders: Sequence[Path]) -> None:
         """Remove uploaded models; other folders stay."""
@@ -88,13 +79,20 @@ class Shelf:
             if name in registry.names():
                 _restore(registry.model(name), registry, known)
 
-    def adopt(self, folder: Path) -> Path:
-        """A model folder that was made here, verified and moved to the uploaded ones."""
+    def _take(self, content: Mapping[str, bytes]) -> Path:
+        """The folder of these files, verified; an equal one that is there already stays."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        place = self._folder / _verified(folder)
-        if not place.exists():
-            folder.rename(place)
-            sync_folder(self._folder)
+        incoming = sibling(self._folder / "upload", ".tmp")
+        try:
+            incoming.mkdir()
+            for name, file in content.items():
+                write_synced(incoming / name, file)
+            place = self._folder / _verified(incoming)
+            if not place.exists():
+                incoming.rename(place)
+                sync_folder(self._folder)
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
         return place
 
     def _read(self) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import math
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +28,7 @@ def split_body(body: bytes, header_length: str | None) -> tuple[dict[str, Any], 
     """The JSON part of a request and the bytes behind it; `header_length` is the header's text, None without it."""
     length = len(body)
     if header_length is not None:
-        if not header_length.isdigit() or int(header_length) > len(body):
+        if not re.fullmatch(r"[0-9]{1,18}", header_length) or int(header_length) > len(body):
             raise bad_tensor("Inference-Header-Content-Length is not the length of the JSON part")
         length = int(header_length)
     try:

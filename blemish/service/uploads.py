@@ -26,7 +26,7 @@ def read_model_zip(data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = _checked(archive.infolist())
-            return {name: _content(archive, member, _FILES[name]) for name, member in members.items()}
+            return {name: member_content(archive, member, _FILES[name]) for name, member in members.items()}
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise ModelError("the upload is no zip file that can be read") from error
     except (ValueError, UnicodeError, LookupError) as error:
@@ -40,7 +40,7 @@ def _checked(members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     found: dict[str, zipfile.ZipInfo] = {}
     folders: set[PurePosixPath] = set()
     for member in members:
-        _check(member)
+        check_member(member)
         path = PurePosixPath(member.filename)
         if path.name in _FILES and not member.is_dir():
             if path.name in found:
@@ -55,18 +55,19 @@ def _checked(members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     return found
 
 
-def _check(member: zipfile.ZipInfo) -> None:
+def check_member(member: zipfile.ZipInfo) -> None:
+    """Raise `ModelError` for a member that leads out of its folder, is a link, encrypted, or packed to fill a disk."""
     path = PurePosixPath(member.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in member.filename or len(member.filename) > 500:
         raise ModelError("the upload holds a name that leads out of its folder")
     if (member.external_attr >> 16) & _KIND == _LINK or member.flag_bits & 1:
         raise ModelError("the upload holds a link or is encrypted")
     if member.file_size > _SMALL and member.file_size > _LARGEST_RATIO * max(1, member.compress_size):
-        raise ModelError("the upload is compressed more than any model is")
+        raise ModelError("the upload is compressed more than any model or image is")
 
 
-def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
-    """The member's bytes; what its header says of their number is not believed."""
+def member_content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
+    """The member's bytes, at most so many; what its header says of their number is not believed."""
     if member.file_size > most:
         raise ModelError(f"{PurePosixPath(member.filename).name} is larger than the limit of {most} bytes")
     with archive.open(member) as file:

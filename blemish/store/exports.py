@@ -77,7 +77,7 @@ def _schema() -> pyarrow.Schema:
 
     moment = pa.timestamp("us", tz="UTC")
     kinds = {"id": pa.int64(), "time": moment, "reviewed_at": moment, "is_anomalous": pa.bool_()}
-    kinds |= {name: pa.int32() for name in ("width", "height")}
-    numbers = ("score", "threshold", "p_value", "brightness", "focus", "shift_x", "shift_y")
+    kinds |= {name: pa.int32() for name in ("page_index", "width", "height")}
+    numbers = ("score", "threshold", "p_value", "pixel_threshold", "brightness", "focus", "shift_x", "shift_y")
     kinds |= {name: pa.float64() for name in numbers}
     return pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])

@@ -24,7 +24,9 @@ class Inspection:
     Attributes:
         time: when the image was judged; must know its time zone, and is kept in UTC.
         source: where the image came from: a file's name, a camera, a client; None where that is unknown.
+        page_index: which page of the image's file, where that has several; else None.
         model: name of the model; `version` is the checksum of its `model.json`.
+        threshold: what the score was held against; `pixel_threshold` is the map's, None where it was not recorded.
         p_value: share of good images that look at least this odd; None for a model without calibration.
         regions: as `Region.to_dict` gives them, largest first.
         width, height: of the original image, in pixels.
@@ -42,7 +44,9 @@ class Inspection:
     threshold: float
     is_anomalous: bool
     source: str | None = None
+    page_index: int | None = None
     p_value: float | None = None
+    pixel_threshold: float | None = None
     regions: tuple[Mapping[str, Any], ...] = ()
     width: int = 0
     height: int = 0
@@ -73,13 +77,15 @@ class Inspection:
 class Filter:
     """Which inspections: every field that is not None narrows the choice.
 
-    `since` is included, `until` is not. `review` is a review, `any` for all that were reviewed, or `none`.
+    `source_contains` is a part of the source; case does not matter. `since` is included, `until` is not. `review` is a
+    review, `any` for all that were reviewed, or `none`.
     """
 
     is_anomalous: bool | None = None
     model: str | None = None
     version: str | None = None
     source: str | None = None
+    source_contains: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     review: Review | Literal["any", "none"] | None = None

@@ -28,7 +28,7 @@ def storable(inspection: Inspection) -> Inspection:
     """The inspection with texts that every database keeps. Raises `UsageError` for times and numbers that none does."""
     if inspection.time.tzinfo is None:
         raise UsageError("the time of an inspection must know its time zone")
-    numbers = (inspection.score, inspection.threshold, inspection.p_value)
+    numbers = (inspection.score, inspection.threshold, inspection.p_value, inspection.pixel_threshold)
     if not all(number is None or math.isfinite(number) for number in numbers):
         raise UsageError("score, threshold and p-value of an inspection must be finite")
     try:

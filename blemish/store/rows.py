@@ -26,8 +26,8 @@ def from_row(row: sa.Row[Any]) -> Inspection:
 
 def clean(text: str | None) -> str | None:
     """A text that both databases keep: lone surrogates, of file names that are no UTF-8, and NUL become U+FFFD."""
-    if text is None:
-        return None
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
     return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
 
 
@@ -41,6 +41,8 @@ def conditions(filter: Filter | None) -> list[sa.ColumnElement[bool]]:
         value = getattr(chosen, name)
         if value is not None:
             found.append(columns[name] == (clean(value) if isinstance(value, str) else value))
+    if chosen.source_contains:
+        found.append(columns.source.icontains(clean(chosen.source_contains), autoescape=True))
     if chosen.since is not None:
         found.append(columns.time >= chosen.since)
     if chosen.until is not None:

@@ -22,7 +22,8 @@ from blemish.store.jobs import Jobs
 from blemish.store.outbox import Outbox
 from blemish.store.recording import storable, write_patiently
 from blemish.store.retention import collect, forget
-from blemish.store.rows import clean, conditions, from_row
+from blemish.store.reviews import write_review
+from blemish.store.rows import conditions, from_row
 from blemish.store.schema import migrate
 from blemish.store.settings import Settings
 from blemish.store.tokens import Tokens
@@ -75,22 +76,26 @@ class Store:
         with self._database.reading() as connection:
             return [from_row(row) for row in connection.execute(query)]
 
+    def neighbours(self, id: int, filter: Filter | None = None) -> tuple[int | None, int | None]:
+        """The next newer and the next older id in a choice, which need not hold the inspection itself."""
+        import sqlalchemy as sa
+
+        from blemish.store.tables import INSPECTIONS
+
+        key = INSPECTIONS.c.id
+        query = sa.select(key).where(*conditions(filter)).limit(1)
+        with self._database.reading() as connection:
+            newer = connection.execute(query.where(key > id).order_by(key)).scalar()
+            older = connection.execute(query.where(key < id).order_by(key.desc())).scalar()
+        return newer, older
+
     def review(self, ids: Sequence[int], review: Review | None, by: str, note: str | None = None) -> int:
         """What an operator says of verdicts, None takes it back; returns how many of the ids there are.
 
-        Raises `UsageError` for another word.
+        Raises `UsageError`, with nothing changed, for another word and for one that a verdict rules out: only an
+        anomaly can be a false alarm, only what was judged normal a missed defect.
         """
-        from blemish.store.tables import INSPECTIONS
-
-        if review is not None and review not in get_args(Review):
-            raise UsageError(f"a review is one of {', '.join(get_args(Review))}, not {review!r}")
-        now = datetime.now(timezone.utc)
-        values = {"review": review, "reviewed_by": clean(by), "reviewed_at": now, "note": clean(note)}
-        if review is None:
-            values = dict.fromkeys(values)
-        with self._database.writing() as connection:
-            update = INSPECTIONS.update().where(INSPECTIONS.c.id.in_(list(ids))).values(**values)
-            return int(connection.execute(update).rowcount)
+        return write_review(self._database, ids, review, by, note)
 
     def counts(self, filter: Filter | None = None) -> Counts:
         """How many there are, by verdict and review."""
@@ -135,6 +140,15 @@ class Store:
         columns = INSPECTIONS.c
         rows = self._last(Filter(model=model, version=version), last, columns.score, columns.is_anomalous)
         return Scores(np.array([row[0] for row in rows], np.float64), np.array([row[1] for row in rows], np.bool_))
+
+    def model_names(self) -> list[str]:
+        """The names of the models that there are inspections of."""
+        import sqlalchemy as sa
+
+        from blemish.store.tables import INSPECTIONS
+
+        with self._database.reading() as connection:
+            return sorted(connection.execute(sa.select(INSPECTIONS.c.model).distinct()).scalars())
 
     def models(self) -> list[tuple[str, str]]:
         """The (model, version) pairs that there are inspections of."""

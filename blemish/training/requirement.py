@@ -11,7 +11,7 @@ PACKAGES = ("torch", "timm", "safetensors")
 
 def require_torch(detector: str) -> None:
     """Raise `UsageError` with the command that installs what is missing, before any work."""
-    missing = [name for name in PACKAGES if not _is_there(name)]
+    missing = [name for name in PACKAGES if not is_installed(name)]
     if missing:
         raise UsageError(
             f'{detector} learns by gradient and needs {", ".join(missing)}: pip install "blemish[train]". '
@@ -19,7 +19,8 @@ def require_torch(detector: str) -> None:
         )
 
 
-def _is_there(name: str) -> bool:
+def is_installed(name: str) -> bool:
+    """Whether a package can be imported; nothing is imported to see it."""
     try:
         return find_spec(name) is not None
     except (ImportError, ValueError):

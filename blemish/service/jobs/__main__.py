@@ -1,10 +1,15 @@
-"""The child process: `python -m blemish.service.jobs KIND`, parameters as JSON on stdin, one JSON object a line out."""
+"""The child process: `python -m blemish.service.jobs KIND`, a line of JSON in, one JSON object a line out.
+
+It ends when its stdin does, so that nothing works on for a service that was killed.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -23,15 +28,30 @@ def main(kind: str) -> int:
 
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
-    parameters = json.load(sys.stdin)
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the service, which decides what becomes of its work
+        signal.signal(number, lambda *_: None)
+    parameters = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_service, daemon=True).start()
+
+    def tell(progress: float | None, message: str, so_far: Any = None) -> None:
+        say(progress=progress, message=message, so_far=so_far)
+
     try:
         with redirect_stdout(sys.stderr):  # what libraries print is no progress
-            result = KINDS[kind].run(parameters, lambda progress, message: say(progress=progress, message=message))
+            result = KINDS[kind].run(parameters, tell)
     except BlemishError as error:
         say(error=str(error))
         return 1
+    except MemoryError:
+        say(error="there is too little memory for this; a smaller preset or fewer images need less")
+        return 1
     say(result=result)
     return 0
+
+
+def _end_with_the_service() -> None:
+    os.read(0, 1)  # comes back when nobody holds the other end any more
+    os._exit(1)
 
 
 if __name__ == "__main__":

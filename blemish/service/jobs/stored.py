@@ -24,8 +24,8 @@ def described_images(inspections: Iterable[Inspection]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for one in inspections:
         if one.image_hash is not None:
-            record = {"id": one.id, "image": one.image_hash, "review": one.review, "is_defect": is_defect(one)}
-            found.setdefault(one.image_hash, record)
+            record = {"id": one.id, "image": one.image_hash, "has_thumbnail": one.thumbnail_hash is not None}
+            found.setdefault(one.image_hash, {**record, "review": one.review, "is_defect": is_defect(one)})
     return list(found.values())
 
 

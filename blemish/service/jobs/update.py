@@ -25,15 +25,17 @@ _SHARE = 0.6  # of the progress, for the update itself
 
 def run(parameters: Any, tell: Tell) -> dict[str, Any]:
     """Update a copy of the `version` in the folder `work`; judge the `reviewed` images before and after."""
+
+    def later(progress: float | None, message: str, so_far: Any = None) -> None:
+        tell(None if progress is None else _SHARE + (1 - _SHARE) * progress, message, so_far)
+
     old, work, blobs = parameters["version"], Path(parameters["work"]), Blobs(Path(parameters["blobs"]))
     with without_paths(old["folder"], work):
         report = _updated(parameters, work, blobs, tell)
         new = {**old, "folder": str(report.folder)}
         before, after = opened(old, parameters), opened(new, parameters)
         reviewed = {one["image"]: one for one in [*parameters["images"], *parameters["reviewed"]]}
-        images, left_out = judged(
-            [before, after], list(reviewed.values()), blobs, lambda done, said: tell(_later(done), said)
-        )
+        images, left_out = judged([before, after], list(reviewed.values()), blobs, later)
     assert report.record is not None
     return {
         "folder": str(report.folder),
@@ -54,6 +56,11 @@ def run(parameters: Any, tell: Tell) -> dict[str, Any]:
 def finish(service: Service, parameters: Any, result: Any) -> Any:
     """Keep the new version as uploads are kept, loaded and not active."""
     return service.change_and_wait(_taken_in, service, parameters, result)
+
+
+def clear(parameters: Any) -> None:
+    """Remove the images and the copy that the new version was made in."""
+    shutil.rmtree(parameters["work"], ignore_errors=True)
 
 
 def write_images(images: list[dict[str, Any]], blobs: Blobs, folder: Path) -> int:
@@ -99,15 +106,10 @@ def _updated(parameters: Any, work: Path, blobs: Blobs, tell: Tell) -> UpdateRep
     return report
 
 
-def _later(done: float | None) -> float | None:
-    return None if done is None else _SHARE + (1 - _SHARE) * done
-
-
 def _taken_in(service: Service, parameters: Any, result: Any) -> Any:
     name = parameters["model"]
     if name not in service.registry.names():
         raise ServiceError(404, "no_such_model", f"the model {name} was unloaded or renamed meanwhile; update again")
     version = service.registry.add(name, service.shelf.adopt(Path(result.pop("folder"))), activate=False)
     service.shelf.save(service.registry.models())
-    shutil.rmtree(parameters["work"], ignore_errors=True)
     return {**result, "after": {"id": version.id, **result["after"]}}

@@ -1,18 +1,20 @@
-"""The thread that takes one queued job after another, and its child process."""
+"""The threads that take one queued job after another, and their child processes."""
 
 from __future__ import annotations
 
 import json
 import logging
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from blemish.errors import BlemishError
 from blemish.service.errors import ServiceError
-from blemish.service.jobs.kinds import KINDS
+from blemish.service.jobs.kinds import KINDS, Kind
 from blemish.store import Job, Store
 
 if TYPE_CHECKING:
@@ -27,28 +29,36 @@ log = logging.getLogger("blemish.service")
 class Workshop:
     """Works on the store's jobs. What a stop or a crash interrupts is queued again at the next start.
 
-    A job is cancelled by its state in the store: `store.jobs.update(id, "cancelled")`.
+    A job is cancelled by its state in the store: `store.jobs.update(id, "cancelled")`. One thread takes every job, the
+    other the quick ones alone.
     """
 
     def __init__(self, service: Service, store: Store) -> None:
         self._service, self._store = service, store
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="blemish-jobs", daemon=True)
+        quick = [name for name, kind in KINDS.items() if kind.is_quick]
+        self._threads = [
+            threading.Thread(target=self._run, args=(kinds,), name="blemish-jobs", daemon=True)
+            for kinds in ([None], quick)
+        ]
 
     def start(self) -> None:
         """Begin, with what an earlier process left undone."""
         self._store.jobs.requeue_running()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Interrupt the job at work; it goes on at the next start."""
         self._ended.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _run(self) -> None:
+    def _run(self, kinds: Sequence[str | None]) -> None:
         while not self._ended.is_set():
             try:
-                job = self._store.jobs.claim()
+                claimed = (self._store.jobs.claim(kind) for kind in kinds)
+                job = next((job for job in claimed if job is not None), None)
                 if job is not None:
                     self._work(job)
                     continue
@@ -62,8 +72,14 @@ class Workshop:
             self._store.jobs.update(job.id, "failed", message=f"this version of Blemish knows no job {job.kind}")
             return
         said = self._child(job)
-        if said is None:
-            return  # stopped or cancelled
+        if said is None and self._ended.is_set():
+            return  # it goes on at the next start
+        if said is not None:
+            self._finish(job, kind, said)
+        kind.clear(job.parameters)
+
+    def _finish(self, job: Job, kind: Kind, said: dict[str, Any]) -> None:
+        """Put the result into use, or keep what went wrong."""
         try:
             if "error" in said:
                 raise ServiceError(400, "job_failed", said["error"])
@@ -72,6 +88,9 @@ class Workshop:
             message = error.detail if isinstance(error, ServiceError) else str(error)
             self._store.jobs.update(job.id, "failed", message=message)
             log.warning("job %d (%s) failed: %s", job.id, job.kind, message)
+        except Exception:
+            log.exception("job %d (%s) failed", job.id, job.kind)
+            self._store.jobs.update(job.id, "failed", message="the service failed; its log says more")
         else:
             self._store.jobs.update(job.id, "done", progress=1.0, message="done", result=result)
 
@@ -88,7 +107,7 @@ class Workshop:
                     talk.join()
                     return None
             talk.join()
-        return talk.last or {"error": "the work ended without a result; the service's log says more"}
+        return talk.last or {"error": _untold(process.returncode)}
 
 
 class _Talk:
@@ -103,8 +122,9 @@ class _Talk:
         for thread in self._threads:
             thread.start()
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError), self._process.stdin:
-            self._process.stdin.write(parameters)
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f"{parameters}\n")
+            self._process.stdin.flush()  # it stays open: the child ends when nobody holds it
 
     def join(self) -> None:
         for thread in self._threads:
@@ -124,9 +144,18 @@ class _Talk:
                 self.last = said
                 continue
             with suppress(BlemishError):
-                self._store.jobs.update(self._job.id, progress=said["progress"], message=said["message"])
+                self._store.jobs.update(
+                    self._job.id, progress=said["progress"], message=said["message"], result=said["so_far"]
+                )
 
     def _complain(self) -> None:
         lines = list(self._process.stderr or ())[-_LAST_LINES:]
         if self._process.wait() > 0:
             log.warning("job %d (%s) said:\n%s", self._job.id, self._job.kind, "".join(lines).rstrip())
+
+
+def _untold(code: int) -> str:
+    """Why a child ended that said nothing of it."""
+    if code < 0:
+        return f"the system ended the work ({signal.Signals(-code).name}); mostly there was too little memory for it"
+    return "the work ended without a result; the service's log says more"

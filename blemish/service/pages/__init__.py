@@ -11,7 +11,7 @@ from pathlib import Path
 from fastapi import Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from blemish.service.pages import inspect, jobs, learning, models, sign_in, trend
+from blemish.service.pages import history, history_files, inspect, jobs, learning, models, sign_in, train, trend
 from blemish.service.tokens import require
 
 _STATIC = Path(__file__).parent / "static"
@@ -21,5 +21,5 @@ def install(app: FastAPI) -> None:
     """Add the pages and their files; whoever may look at anything may look at pages."""
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.include_router(sign_in.router)
-    for page in (inspect, models, learning, trend, jobs):
+    for page in (inspect, history_files, history, models, learning, train, trend, jobs):
         app.include_router(page.router, dependencies=[Depends(require("viewer"))])

@@ -15,8 +15,9 @@ from blemish.errors import ImageError, ModelError
 from blemish.pipeline import Predictor, Result
 from blemish.pipeline.regions import Region
 from blemish.service.bodies import read_files
-from blemish.service.core import Judged, service_of
+from blemish.service.core import service_of
 from blemish.service.errors import ServiceError
+from blemish.service.judging import Judged
 from blemish.service.pages.shell import fragment, page
 from blemish.service.pages.viewing import Layers, address, box_of, layers, picture
 from blemish.service.pictures import thumbnail_jpeg
@@ -76,7 +77,7 @@ async def inspect(
     service = service_of(request)
     ((_, data),) = await read_files(request, 1)
     with service.registry.lease(model) as (found, leased):
-        pictures = await service.in_pool(service.pictures, data, source or "image", source)
+        pictures = await service.listed([(source or "image", data)], source)
         if len(pictures) > service.settings.max_images:
             raise ServiceError(400, "too_many_images", f"the file holds more images than {service.settings.max_images}")
         with service.admitted(len(pictures)):
@@ -119,7 +120,7 @@ def _card(judged: Judged[Shown]) -> dict[str, Any]:
         "name": shown.name,
         "verdict": verdict,
         "shown": shown,
-        "number": judged.inspection,
+        "number": judged.number,
         "boxes": boxes,
         "pairs": {},
     }

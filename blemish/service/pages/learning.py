@@ -19,7 +19,6 @@ from blemish.service.jobs.stored import described_images, described_service, des
 from blemish.service.jobs.update import write_images
 from blemish.service.pages.jobs import JobId, job_of, store_of
 from blemish.service.pages.shell import fragment
-from blemish.service.pages.thumbnails import thumbnails
 from blemish.service.pages.work import KINDS_HERE, comparison_of, is_of
 from blemish.service.registry import Model, Version
 from blemish.service.settings import NAME
@@ -131,21 +130,14 @@ async def show_work(request: Request, name: ModelName, id: JobId) -> Response:
 
 
 async def _work(request: Request, name: str, job: Job) -> Response:
-    store, model = store_of(request), service_of(request).registry.model(name)
+    model = service_of(request).registry.model(name)
     shown: dict[str, Any] = {}
     if job.state == "done":
         result = job.result
         versions = result.get("versions") or [result["before"], result["after"]]
         shown["comparison"] = comparison_of({**result, "versions": versions})
         shown["versions"], shown["result"] = versions, result
-        shown["pictures"] = await asyncio.to_thread(_pictures, store, shown["comparison"].changed)
     return fragment(request, "model_work.html.j2", job=job, model=model, **shown)
-
-
-def _pictures(store: Store, images: list[dict[str, Any]]) -> dict[int, str]:
-    """Small pictures by the inspections' numbers."""
-    found = [one for image in images if (one := store.get(image["id"])) is not None]
-    return {one.inspection.id: one.picture for one in thumbnails(store, found)}
 
 
 def _reviewed(store: Store, name: str) -> list[Any]:

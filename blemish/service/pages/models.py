@@ -16,7 +16,6 @@ from blemish.service.pages import charts
 from blemish.service.pages.jobs import store_of
 from blemish.service.pages.learning import update_offer
 from blemish.service.pages.shell import fragment, page
-from blemish.service.pages.thumbnails import thumbnails
 from blemish.service.pages.work import latest_work
 from blemish.service.registry import Model, Version
 from blemish.service.settings import NAME
@@ -122,5 +121,5 @@ def _rate_shown(store: Store, name: str, version: Version, rate: float | None) -
         "is_supported": limit.rate is not None and limit.rate >= calibration.best_rate,
         "tried": tried,
         "chart": charts.histogram(calibration.scores, seen, limit.score, scale),
-        "changed": thumbnails(store, tried.changed[:_PICTURES]),
+        "changed": tried.changed[:_PICTURES],
     }

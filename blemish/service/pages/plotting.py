@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from blemish.report.charts import SIDE, Bar, Scale
+from blemish.report.charts import SIDE, Bar, Scale, Tick
 
 _TICK_STEPS = (
     *(timedelta(seconds=seconds) for seconds in (1, 5, 15, 30)),
@@ -68,6 +68,27 @@ def line(points: Iterable[tuple[float, float]]) -> str:
 def band(upper: Sequence[tuple[float, float]], lower: Sequence[tuple[float, float]]) -> str:
     """SVG path data of the area between two lines that run the same way."""
     return line([*upper, *reversed(lower)]) + "Z"
+
+
+@dataclass(frozen=True)
+class Falling:
+    """A line over the count of something that went on, such as the loss over iterations, with what its axes say."""
+
+    path: str
+    first: float
+    last: float
+    steps: int
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+
+
+def over_steps(points: Sequence[tuple[int, float]]) -> Falling:
+    """The chart of at least one pair (step, value)."""
+    values = [value for _, value in points]
+    low, high = min(0.0, *values), max(values)
+    scale, steps = Scale(low, high if high > low else low + 1), Scale(0, max(1, points[-1][0]))
+    path = line((10 * steps.percent(step), y_of(scale, value)) for step, value in points)
+    return Falling(path, values[0], values[-1], points[-1][0], steps.ticks(), scale.ticks())
 
 
 def column(left: float, right: float, top: float, title: str) -> Bar:

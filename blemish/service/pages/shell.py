@@ -13,6 +13,8 @@ from starlette.responses import HTMLResponse
 
 from blemish import __version__
 from blemish.report.words import number, percent
+from blemish.service.jobs.data import in_words
+from blemish.service.pages.plotting import over_steps
 from blemish.service.tokens import Caller
 
 # address, name in the navigation; in its order
@@ -61,6 +63,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "percent": percent, "moment": moment, "iso": iso, "count": count}
+    environment.filters |= {"over_steps": over_steps, "duration": in_words}
     return environment
 
 

@@ -1,0 +1,54 @@
+"""What every finding means in plain words, and what to do: for people who look at a page instead of the manual."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Advice(NamedTuple):
+    """A finding's heading, and what to do about it."""
+
+    title: str
+    way_out: str
+
+
+ADVICE = {
+    "no_good_images": Advice("There is nothing to learn from", "Put good images into the folder."),
+    "unreadable_image": Advice("An image cannot be read", "Copy it from the camera again, or remove it."),
+    "unreadable_mask": Advice("A mask cannot be read", "Export it again."),
+    "unreadable_list_line": Advice("A line of a list cannot be read", "Quote the path, or put a tab between the two."),
+    "missing_file": Advice("A listed file is not there", "Correct the path, or remove the line."),
+    "defect_in_training": Advice(
+        "A defect is among the good images", "Remove it: what is learnt as good is never found."
+    ),
+    "leaked_image": Advice("A test image is among the training images", "Remove it from one of them."),
+    "contradicting_labels": Advice("One picture is both good and a defect", "Decide which it is."),
+    "mask_size": Advice("A mask is of another size than its image", "Export it at the image's size."),
+    "empty_mask": Advice("The mask of a defect marks nothing", "Draw it, or remove the mask."),
+    "good_image_with_mask": Advice("A good image has a mask", "Move the image to its defect, or remove the mask."),
+    "inverted_mask": Advice("A mask looks inverted", "Swap black and white."),
+    "swapped_masks": Advice("Two masks look swapped", "Look at both, and swap the masks."),
+    "repeated_mask": Advice("Different images have the same mask", "Look whether one was copied by mistake."),
+    "mask_not_binary": Advice("A mask has more than two values", "Save masks of 0 and 255 as PNG."),
+    "missing_mask": Advice("A defect has no mask", "Nothing to do for a training."),
+    "duplicate_images": Advice(
+        "The same picture is there several times", "Keep one: copies promise more than there is."
+    ),
+    "near_duplicates": Advice(
+        "Pictures are nearly the same",
+        "Keep one of a copy. Several shots of one part may stay: the threshold takes them as one.",
+    ),
+    "near_duplicates_across_splits": Advice(
+        "Training and test pictures are nearly the same", "Test with parts that were not trained on."
+    ),
+    "mixed_sizes": Advice("Images are of several sizes", "Fine if cameras differ; all are brought to one input size."),
+    "mixed_colour": Advice("Grey and colour are mixed", "Use one camera mode: grey alone looks like a defect."),
+    "mixed_bit_depth": Advice("Bit depths are mixed", "Use one; for a 12-bit camera set Model.bit_depth=12."),
+    "mixed_transparency": Advice("Some images have transparency", "Save all without; it is dropped."),
+    "unused_files": Advice("Some files are not used", "Move or rename them, or leave them."),
+    "few_images": Advice("There are few images", "Collect more, or train with a higher false-alarm rate."),
+    "no_good_test_images": Advice(
+        "All test images are defects", "Nothing to do for a training; add good ones to test."
+    ),
+    "suspicious_image": Advice("A good image looks odd", "Look at it, and remove it unless it is good."),
+}

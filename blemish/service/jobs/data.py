@@ -1,0 +1,86 @@
+"""What work on a data set shares: staying inside of its root, progress, and errors without paths."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from blemish.datasets import load_dataset
+from blemish.errors import BlemishError, UsageError
+from blemish.service.datasets import Source
+from blemish.service.jobs.kinds import Tell
+
+_LEAST_S = 0.5  # between two lines of progress
+_WORTH_S = 5.0  # a stage that has taken so long tells how long it will take
+_WORDS = {"images": "reading the images", "features": "looking at the images", "training": "learning"}
+
+
+def described(source: Source) -> dict[str, str]:
+    """The parameters of a job that reads it."""
+    return {"key": source.key, "data": source.name, "folder": str(source.folder), "root": str(source.root)}
+
+
+def check_inside(parameters: Mapping[str, str]) -> None:
+    """Raise `UsageError` for a data set with a list or a link that leads out of its root."""
+    root = Path(parameters["root"])
+    dataset = load_dataset(Path(parameters["folder"]), lambda _source, _line, _problem: None)
+    for sample in (*dataset.train, *dataset.test):
+        for path in (sample.path, sample.mask):
+            if path is not None and not path.resolve().is_relative_to(root):
+                raise UsageError(f"{Path(sample.name).name} leads out of the folders that the service may read")
+
+
+@contextmanager
+def told_without_paths(parameters: Mapping[str, str]) -> Iterator[None]:
+    """Errors with the data set's name in the place of the server's paths."""
+    try:
+        yield
+    except BlemishError as error:
+        raise UsageError(without_paths(str(error), parameters)) from error
+    except OSError as error:
+        raise UsageError(f"the disk refuses it: {error.strerror}") from error
+
+
+def without_paths(text: str, parameters: Mapping[str, str]) -> str:
+    """The text as pages may show it."""
+    for key, shown in (("folder", parameters["data"]), ("root", ""), ("output", "output")):
+        path = parameters.get(key)
+        if path:
+            text = text.replace(f"{path}/", "").replace(path, shown)
+    return text
+
+
+class Advance:
+    """Progress as detectors report it, told now and then with the time that is left."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell, self._stage, self._last = tell, "", 0.0
+        self._began, self._first = 0.0, 0
+        self.so_far: Any = None
+
+    def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
+        """`done` of `total` steps of a stage."""
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._began, self._first = stage, now, done - 1
+        elif now - self._last < _LEAST_S and done < total:
+            return
+        self._last = now
+        told = [f"{_WORDS.get(stage, stage)}: {done} of {total}", detail, self._left(now, done, total)]
+        self._tell(done / total if total else None, ", ".join(filter(None, told)), self.so_far)
+
+    def _left(self, now: float, done: int, total: int) -> str:
+        spent, steps = now - self._began, done - self._first
+        if spent < _WORTH_S or steps < 1 or done >= total:
+            return ""
+        return f"about {in_words(spent * (total - done) / steps)} left"
+
+
+def in_words(seconds: float) -> str:
+    """`40 s`, `12 min` or `3.5 h`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
