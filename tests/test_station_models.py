@@ -26,7 +26,7 @@ from web_page import chromium
 
 from blemish.calibration import Calibration
 from blemish.fitting import FitReport
-from blemish.models import CalibrationInfo, load_model, save_model
+from blemish.models import CalibrationInfo, DetectorInfo, load_model, save_model
 from blemish.pipeline.predictor import Limit, limit_at
 from blemish.service.what_if import MOST_RATE, STEPS, can_choose, rate_at, step_of, what_if
 from blemish.store import Inspection, Review, Store, open_store
@@ -125,6 +125,22 @@ def test_a_model_without_good_images_has_no_rate(tmp_path: Path) -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "not_calibrated")
         page = client.get("/models/bottle")
         assert page.status_code == 200 and "Not calibrated" in page.text
+
+
+def test_a_detector_that_learns_by_gradient_gets_a_folder_for_a_training(tmp_path: Path) -> None:
+    learned = save_model(
+        tmp_path / "bottle", tiny_network(), tiny_info(detector=DetectorInfo(name="STFPM", parameters={}))
+    )
+    with serving(learned, "--output", tmp_path / "out", "--keep", "all") as server, server.client() as client:
+        number = judged(client, 90)["inspection"]
+        with open_store(None, tmp_path / "out") as store:
+            store.review([number], "false_alarm", "a test")  # type: ignore[list-item]
+        assert "needs a new training" in client.get("/models/bottle").text
+        assert client.post("/models/bottle/update").json()["error"]["code"] == "no_update"
+        assert "1 image in the folder" in client.post("/models/bottle/collect").text
+        assert "bottle-false-alarms" in client.get("/train").text
+    (file,) = (tmp_path / "out" / "datasets" / "bottle-false-alarms").iterdir()
+    assert file.read_bytes() == grey(90)
 
 
 def test_under_load_every_request_is_answered_by_one_of_the_two_limits(folder: Path, tmp_path: Path) -> None:

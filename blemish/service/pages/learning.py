@@ -151,10 +151,10 @@ def _version(model: Model, id: str) -> Version:
 
 
 def _dataset(name: str) -> str:
-    return f"{name}-false-alarms"
+    return f"{name[:50]}-false-alarms"  # a name that Train takes too
 
 
 def _collected(service: Service, store: Store, model: Model) -> int:
     folder: Folder = service.settings.output / _FOLDER / _dataset(model.name)
     shutil.rmtree(folder, ignore_errors=True)
-    return write_images(update_offer(store, model).images, store.blobs, folder / "train" / "good")
+    return write_images(update_offer(store, model).images, store.blobs, folder)
