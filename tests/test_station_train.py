@@ -204,7 +204,8 @@ def test_a_check_shows_the_images_that_it_names(place: Place, browser: Browser) 
         assert not faults(page)
         before = page.locator("#check figure").count()
         page.click("button[aria-label='Remove again.bmp']")
-        page.wait_for_function(f"document.querySelectorAll('#check figure').length === {before - 1}")
+        page.wait_for_selector("button[aria-label='Remove again.bmp']", state="detached")
+        assert page.locator("#check figure").count() == before - 1
         page.reload()
         assert "came or went since" in page.inner_text("[aria-labelledby=check-title]")
         assert not said
