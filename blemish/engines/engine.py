@@ -69,9 +69,19 @@ def engines_for(
     num_threads: int | None = None,
     name: str | None = None,
     precision: str = "fp32",
+    copies: int = 1,
 ) -> list[Engine]:
-    """One engine for each device number (`gpu:0,1` gives two), else a single one; arguments as `open_engine`."""
-    return [_open(model, one, num_threads, name, precision) for one in _one_by_one(parse_device(device))]
+    """One engine for each device number (`gpu:0,1` gives two), else a single one; arguments as `open_engine`.
+
+    On a CPU there are so many `copies` that share its cores, if it has that many: an image alone takes longer then, but
+    several at a time less, since nothing is lost by dividing each among the cores.
+    """
+    engines = [_open(model, one, num_threads, name, precision) for one in _one_by_one(parse_device(device))]
+    cores = num_threads or onnx_runtime.usable_cores()
+    copies = min(copies, cores)
+    if copies == 1 or engines[0].device != "cpu":
+        return engines
+    return [_open(model, Device("cpu"), cores // copies, name, precision) for _ in range(copies)]
 
 
 def installed_engines() -> list[str]:

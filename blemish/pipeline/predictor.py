@@ -220,27 +220,29 @@ def open_model(
     threshold: float | None = None,
     *,
     engine: str | HpiConfig | None = None,
+    copies: int = 1,
     say: Callable[[str], None] = log.info,
 ) -> Predictor:
     """A predictor of the model in a folder, or in a run's output folder.
 
-    `engine` is an engine's name, or how to choose one; `say` then gets the choice. Raises `ModelError` for a folder
+    `engine` is an engine's name, or how to choose one; `say` then gets the choice. `copies` of an engine that is not
+    chosen so share the cores of a CPU. Raises `ModelError` for a folder
     that is refused, `DeviceError` for a device or engine that is not there, `UsageError` for a rate or threshold that
     makes no sense.
     """
     keep_freed_memory()
     fitted = load_model(model_dir)
-    model, engines = _opened(fitted, device, engine, say)
+    model, engines = _opened(fitted, device, engine, copies, say)
     limit = choose_limit(Calibration.from_json(model.info.calibration.model_dump()), false_alarm_rate, threshold)
     return Predictor(model, engines, batch_size, limit, fitted=fitted)
 
 
 def _opened(
-    model: LoadedModel, device: str, engine: str | HpiConfig | None, say: Callable[[str], None]
+    model: LoadedModel, device: str, engine: str | HpiConfig | None, copies: int, say: Callable[[str], None]
 ) -> tuple[LoadedModel, Sequence[Engine]]:
     """The model, at its precision, and what runs it."""
     if engine is None or isinstance(engine, str):
-        return model, engines_for(model.model, device, name=engine)
+        return model, engines_for(model.model, device, name=engine, copies=copies)
     from blemish.acceleration import accelerate  # what calibrates is not loaded where nothing is calibrated
 
     accelerated = accelerate(model, device, engine, say)
