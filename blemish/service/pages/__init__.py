@@ -7,8 +7,10 @@ style sheet and the few modules that need a program in the browser: camera, drag
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import Depends, FastAPI
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from blemish.service.pages import history, history_files, inspect, jobs, learning, models, sign_in, train, trend
@@ -19,7 +21,17 @@ _STATIC = Path(__file__).parent / "static"
 
 def install(app: FastAPI) -> None:
     """Add the pages and their files; whoever may look at anything may look at pages."""
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.mount("/static", _Static(directory=_STATIC), name="static")
     app.include_router(sign_in.router)
     for page in (inspect, history_files, history, models, learning, train, trend, jobs):
         app.include_router(page.router, dependencies=[Depends(require("viewer"))])
+
+
+class _Static(StaticFiles):
+    """Files that a browser keeps but asks for again, so that an upgrade never meets the old ones."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """As usual, and to be checked."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
