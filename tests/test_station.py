@@ -67,6 +67,8 @@ class TestSignIn:
         with locked.client() as client:
             refused = client.get("/trend", headers={"Accept": "text/html"})
             assert (refused.status_code, refused.headers["location"]) == (303, "/login?next=/trend")
+            filtered = client.get("/history?verdict=anomaly&span=today", headers={"Accept": "text/html"})
+            assert filtered.headers["location"] == "/login?next=/history%3Fverdict%3Danomaly%26span%3Dtoday"
             assert client.get("/trend").json()["error"]["code"] == "unauthorized"
             assert client.get("/trend/banner", headers={"HX-Request": "true"}).headers["hx-redirect"] == "/login"
             answer = self.signed_in(client, tokens["viewer"])
@@ -249,11 +251,18 @@ class TestInspect:
     ) -> None:
         broken = tmp_path / "broken.png"
         broken.write_bytes(b"\x89PNG\r\n\x1a\n no picture")
-        with visited(browser, server.url, refused=1) as page:
+        with visited(browser, server.url, refused=2) as page:
             page.goto("/inspect")
             page.set_input_files("#files", [broken, spotted_file(tmp_path, "odd.png")])
             page.wait_for_selector(".note.bad:has-text('broken.png')")
-            page.wait_for_selector("#strip li")
+            page.wait_for_selector("#strip li:nth-child(2)")
+            assert page.locator(".verdict:visible strong").inner_text() == "Anomaly"
+            assert page.locator("#tally").inner_text() == "0 normal · 1 anomaly · 1 without a verdict"
+            page.set_input_files("#files", [broken])
+            page.wait_for_selector("#strip li:nth-child(3)")  # no verdict of another part stays on the page
+            assert page.locator(".verdict:visible strong").inner_text() == "No verdict"
+            assert page.locator(".verdict:visible").inner_text().count("broken.png") == 1
+            check_accessible(page)
 
     def test_a_name_is_text_and_nothing_else(self, server: Server, browser: Browser, tmp_path: Path) -> None:
         with visited(browser, server.url) as page:

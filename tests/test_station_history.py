@@ -179,6 +179,8 @@ def test_a_filter_that_is_none_is_refused(client: httpx.Client, query: str) -> N
     for path in ("/history", "/v1/inspections"):
         answer = client.get(f"{path}?{query}")
         assert answer.status_code == 422 and answer.json()["error"]["code"] == "invalid_request", answer.text
+    page = client.get(f"/history?{query}", headers={"Accept": "text/html"})  # a link that was cut short, in a browser
+    assert page.status_code == 422 and "<nav" in page.text, page.text
 
 
 def test_pages_of_a_program(client: httpx.Client) -> None:

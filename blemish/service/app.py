@@ -35,7 +35,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     if guard.is_open and reachable:
         raise UsageError(
             f"{reachable[0]} can be reached from other machines, and there is no token: make one with "
-            "`blemish serve --create-token admin`, or listen on 127.0.0.1 without --name"
+            "`blemish serve --create-token admin` and the same --output, or listen on 127.0.0.1 without --name"
         )
     service = Service(settings, store)
     service.sinks.open()

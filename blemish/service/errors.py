@@ -78,7 +78,8 @@ def _for_a_reader(request: Request, status: int, message: str) -> Response | Non
     if status == 401 and "hx-request" in request.headers:
         return Response(status_code=401, headers={"HX-Redirect": "/login"})
     if status == 401 and is_reader:
-        return RedirectResponse(f"/login?next={quote(request.url.path)}", 303)
+        asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/login?next={quote(asked)}", 303)
     if not is_reader:
         return None
     return page(request, "problem.html.j2", status, title=HTTPStatus(status).phrase, message=message)
@@ -87,6 +88,8 @@ def _for_a_reader(request: Request, status: int, message: str) -> Response | Non
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
+    if (page := _for_a_reader(request, 422, told)) is not None:
+        return page
     return error_response(request.url.path, 422, "invalid_request", told)
 
 

@@ -44,7 +44,7 @@ function add(card) {
 
 function tell() {
   const told = [`${counts.normal} normal`, `${counts.anomaly} ${counts.anomaly === 1 ? "anomaly" : "anomalies"}`];
-  if (counts.unreadable) told.push(`${counts.unreadable} unreadable`);
+  if (counts.unreadable) told.push(`${counts.unreadable} without a verdict`);
   if (waiting.length) told.push(`${waiting.length} to come`);
   at("tally").textContent = told.join(" · ");
 }
@@ -57,6 +57,23 @@ async function judge(file) {
   for (const card of [...holder.content.children].reverse()) add(card);
 }
 
+/** A card for what got no verdict: the verdict of the part before must not stand for this one. */
+function fail(name, message) {
+  const line = message.startsWith(`${name}: `) ? message : `${name}: ${message}`;
+  const card = document.createElement("article");
+  card.className = "result";
+  Object.assign(card.dataset, { verdict: "unreadable", name, thumbnail: "" });
+  const told = document.createElement("div");
+  told.className = "verdict unreadable";
+  told.append(
+    Object.assign(document.createElement("strong"), { textContent: "No verdict" }),
+    Object.assign(document.createElement("span"), { textContent: line }),
+  );
+  card.append(told);
+  add(card);
+  if (waiting.length) note(line, "bad"); // the next one takes the page at once
+}
+
 export async function take(files) {
   waiting.push(...files);
   if (isBusy) return;
@@ -67,7 +84,7 @@ export async function take(files) {
     try {
       await judge(file);
     } catch (error) {
-      note(`${file.name}: ${error.message}`, "bad");
+      fail(file.name, error.message);
     }
   }
   isBusy = false;

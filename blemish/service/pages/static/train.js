@@ -49,7 +49,8 @@ async function take(files) {
   const folder = at("folder");
   if (!files.length) return;
   if (!folder.reportValidity()) {
-    note("Name the folder first, then drop the images again.", "bad");
+    const what = folder.value ? `${folder.title}: change the name` : "Name the folder first";
+    note(`${what}, then drop the images again.`, "bad");
     return;
   }
   waiting.push(...files);
