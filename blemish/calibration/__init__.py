@@ -1,6 +1,6 @@
 """Thresholds and p-values from good images alone."""
 
-from blemish.calibration.conformal import Calibration
+from blemish.calibration.conformal import Calibration, rate_text
 from blemish.calibration.folds import LeftOut, cross_fitted, judged_by, left_out, scored_by, scores_of
 from blemish.calibration.held_out import held_out_images
 from blemish.calibration.parts import find_parts, parts_from_names
@@ -14,6 +14,7 @@ __all__ = [
     "judged_by",
     "left_out",
     "parts_from_names",
+    "rate_text",
     "scored_by",
     "scores_of",
 ]

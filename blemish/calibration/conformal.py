@@ -112,14 +112,14 @@ class Calibration:
             shown += f" of {parts} part{'s' * (parts != 1)}"
         if parts == 1:
             return f"{shown}: too few for any false-alarm rate; the threshold is a guess. Train with 20 parts or more."
-        held = f"95 % confidence: under {_percent(_rounded_up(self.upper_rate(rate)))}"
+        held = f"95 % confidence: under {rate_text(_rounded_up(self.upper_rate(rate)))}"
         if rate < self.best_rate:
             needed = math.ceil(1 / rate - 1e-9) - 1
             return (
-                f"{shown} support a false-alarm rate of {_percent(self.best_rate)} at best, not {_percent(rate)}; "
-                f"{held}. {needed} parts would support {_percent(rate)}."
+                f"{shown} support a false-alarm rate of {rate_text(self.best_rate)} at best, not {rate_text(rate)}; "
+                f"{held}. {needed} parts would support {rate_text(rate)}."
             )
-        return f"{shown} support a false-alarm rate of {_percent(rate)}; {held}."
+        return f"{shown} support a false-alarm rate of {rate_text(rate)}; {held}."
 
     def with_rate(self, rate: float) -> Calibration:
         """The same calibration with another rate in force."""
@@ -189,7 +189,8 @@ def check_rate(rate: float) -> float:
     return rate
 
 
-def _percent(rate: float) -> str:
+def rate_text(rate: float) -> str:
+    """A rate with two significant digits: 2.6 %, 14 %."""
     return f"{100 * rate:.2g} %" if rate < 0.095 else f"{100 * rate:.0f} %"
 
 

@@ -55,6 +55,14 @@ class Version:
         """What decides at the moment."""
         return self.worker.limit
 
+    @property
+    def supported_rate(self) -> float | None:
+        """The false-alarm rate that the limit in force can promise: the one that was asked for, or the least that the
+        good images support. None where nothing was calibrated.
+        """
+        asked = self.limit.rate
+        return None if asked is None else max(asked, self.predictor.calibration.best_rate)
+
     def set_rate(self, rate: float | None) -> None:
         """Decide at a false-alarm rate, None for the model's own; what is judged from now on is judged by it."""
         own = self.predictor.limit

@@ -16,6 +16,7 @@ from blemish.service.errors import ServiceError
 UPLOADED = "uploaded"
 _DEEPEST, _MOST_FOLDERS, _MOST_FOUND = 3, 2000, 200
 _LISTS = ("train.txt", "val.txt")
+_OF_DEFECTS = {"anomalies", "anomalous", "anomaly", "bad", "defect", "defective", "defects", "ng", "reject", "rejects"}
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,16 @@ class Sources:
 
 
 def _data_sets(root: Path) -> Iterator[Path]:
-    """Folders below the root that look like data sets, the root itself too; links to folders are not followed."""
+    """Folders below the root that look like data sets, the root itself too; not those that say they hold defects, and
+    links to folders are not followed.
+    """
     found = 0
     for number, (parent, folders, files) in enumerate(os.walk(root)):
         folder = Path(parent)
         depth = len(folder.relative_to(root).parts)
         if number >= _MOST_FOLDERS or found >= _MOST_FOUND:
             return
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _OF_DEFECTS)
         if _is_data_set(folders, files, folder):
             found += 1
             folders.clear()

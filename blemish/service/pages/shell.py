@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from blemish import __version__
+from blemish.calibration import rate_text
 from blemish.report.words import number, percent
 from blemish.service.jobs.data import in_words
 from blemish.service.pages.plotting import over_steps
@@ -62,7 +63,14 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "moment": moment, "iso": iso, "count": count}
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "rate": rate_text,
+        "moment": moment,
+        "iso": iso,
+        "count": count,
+    }
     environment.filters |= {"over_steps": over_steps, "duration": in_words}
     return environment
 

@@ -111,6 +111,7 @@ def _context(request: Request, name: str | None, span: Span) -> dict[str, Any]:
         "span": span,
         "spans": {key: words for key, (words, _) in _SPANS.items()},
         "limit": None if chosen is None else chosen.versions[chosen.active].limit,
+        "rate": None if chosen is None else chosen.versions[chosen.active].supported_rate,
         "charts": _charts(found, chosen) if found else None,
         "drift": None if chosen is None else service.drift.state(chosen.name),
         "odd": _ODD,

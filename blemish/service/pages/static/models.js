@@ -43,6 +43,9 @@ document.addEventListener("click", ({ target }) => {
   if (button) press(button);
 });
 
+// a new version changes the whole page, not its card alone
+document.addEventListener("job:end", () => location.reload());
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.id !== "upload" && !form.matches("[data-rename]")) return;
