@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -212,7 +212,7 @@ def put_to_use(service: Service, name: str, folder: pathlib.Path, activate: bool
         version = service.registry.add(name, folder, activate)
     except BlemishError as error:
         log.warning("a new version of %s cannot be loaded: %s", name, error)
-        service.shelf.discard([folder])
+        _discard(service, [folder])
         raise ServiceError(400, "bad_model", "the model cannot be loaded on this machine") from error
     service.shelf.save(service.registry.models())
     return version
@@ -224,12 +224,16 @@ def _changed(service: Service, change: Callable[[str, _Value], None], name: str,
 
 
 def _remove(service: Service, name: str, version: str | None) -> None:
-    """Uploaded folders go too, unless another name has the same model."""
+    """Uploaded folders go too."""
     gone = service.registry.remove(name, version)
-    models = service.registry.models()
-    service.shelf.save(models)
-    kept = {one.folder for model in models for one in model.versions.values()}
-    service.shelf.discard([one.folder for one in gone if one.folder not in kept])
+    service.shelf.save(service.registry.models())
+    _discard(service, [one.folder for one in gone])
+
+
+def _discard(service: Service, folders: Sequence[pathlib.Path]) -> None:
+    """Remove folders of the shelf's, unless another name has the same model."""
+    kept = {one.folder for model in service.registry.models() for one in model.versions.values()}
+    service.shelf.discard([folder for folder in folders if folder not in kept])
 
 
 def _picture(result: Result) -> bytes:
