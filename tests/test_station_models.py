@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -139,8 +140,17 @@ def test_a_detector_that_learns_by_gradient_gets_a_folder_for_a_training(tmp_pat
         assert client.post("/models/bottle/update").json()["error"]["code"] == "no_update"
         assert "1 image in the folder" in client.post("/models/bottle/collect").text
         assert "bottle-false-alarms" in client.get("/train").text
-    (file,) = (tmp_path / "out" / "datasets" / "bottle-false-alarms").iterdir()
-    assert file.read_bytes() == grey(90)
+        place = "/train/data/bottle-false-alarms/images"
+        assert client.post(place, content=grey(91)).json()["added"] == 1
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: client.post("/models/bottle/collect"), range(8)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert client.post(place, content=grey(91)).json() == {"added": 1, "known": 0, "refused": 0, "told": []}
+        with open_store(None, tmp_path / "out") as store:
+            store.jobs.add("train", {"key": "uploaded/bottle-false-alarms", "output": str(tmp_path / "none")})
+        assert client.post("/models/bottle/collect").json()["error"]["code"] == "in_use"
+    first, second = sorted((tmp_path / "out" / "datasets" / "bottle-false-alarms").iterdir())
+    assert (first.read_bytes(), second.read_bytes()) == (grey(91), grey(90))
 
 
 def test_under_load_every_request_is_answered_by_one_of_the_two_limits(folder: Path, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ async def thumbnail(request: Request, data: Key, file: Annotated[str, Query(max_
 async def upload(request: Request, name: Name, source: Annotated[str, Query(max_length=1000)] = "image") -> Response:
     """Keep the image in the body, or the images of a zip file; answers how many are new, known already and refused."""
     service = service_of(request)
-    await _refuse_in_use(request, f"uploaded/{name}")
+    await refuse_in_use(request, f"uploaded/{name}")
     body = await read_body(request)
     count, told = _Count(), []
     if not body.startswith(SIGNATURE):
@@ -124,7 +124,7 @@ async def remove(request: Request, name: Name, file: Annotated[str | None, Query
     """Remove one uploaded image, or all of them."""
     service, key = service_of(request), f"uploaded/{name}"
     source = await asyncio.to_thread(service.sources.find, key)
-    await _refuse_in_use(request, key)
+    await refuse_in_use(request, key)
     if file is not None:
         await asyncio.to_thread(service.sources.uploaded.remove_image, name, source.file(file))
         return Response("")
@@ -237,8 +237,8 @@ async def _queued(request: Request, kind: str, parameters: dict[str, Any]) -> Jo
     return job
 
 
-async def _refuse_in_use(request: Request, key: str) -> None:
-    """A training that is interrupted goes on with the very images that it began with."""
+async def refuse_in_use(request: Request, key: str) -> None:
+    """409 while a training learns from a folder: interrupted, it goes on with the very images that it began with."""
     jobs = await asyncio.to_thread(store_of(request).jobs.list, limit=_SEARCHED)
     if any(job.kind == "train" and job.state in _OPEN and job.parameters.get("key") == key for job in jobs):
         raise ServiceError(409, "in_use", "a training learns from these images; wait for its end, or cancel it")
