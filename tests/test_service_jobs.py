@@ -81,3 +81,16 @@ def test_what_is_cancelled_as_it_ends_comes_to_nothing(
     found = store.jobs.get(job)
     service.close()
     assert found is not None and found.state == "cancelled" and not finished
+
+
+def test_what_was_cancelled_before_a_restart_leaves_nothing(store: Store, tmp_path: Path) -> None:
+    service = Service(Settings((), tmp_path / "out"), store)
+    output = tmp_path / "out" / "trainings" / "abc"
+    (output / "iter_4").mkdir(parents=True)
+    assert store.jobs.update(store.jobs.add("train", {"output": str(output)}), "cancelled")
+    assert store.jobs.update(store.jobs.add("of another version", {}), "cancelled")
+    workshop = Workshop(service, store)
+    workshop.start()
+    workshop.stop()
+    service.close()
+    assert not output.exists()

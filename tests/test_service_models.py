@@ -115,6 +115,22 @@ def test_a_restart_remembers_uploads_and_the_active_version(folder: Path, other:
         assert [model["name"] for model in client.get("/v1/models").json()["models"]] == ["bottle"]
 
 
+def test_a_restart_remembers_new_names(folder: Path, other: Path, tmp_path: Path) -> None:
+    def names(client: httpx.Client) -> list[str]:
+        return [model["name"] for model in client.get("/v1/models").json()["models"]]
+
+    out = tmp_path / "out"
+    with serving(folder, "--output", out) as running, running.client() as client:
+        client.post("/v1/models/bottle/rename", json={"name": "flask"})
+        client.post("/v1/models/flask/versions?activate=true", content=zipped(other))
+    for _ in range(2):
+        with serving(folder, "--output", out) as running, running.client() as client:
+            assert names(client) == ["flask"] and score(client, "flask") == 1005
+            assert len(client.get("/v1/models/flask").json()["versions"]) == 2
+    with serving(folder, f"flask={other}", "--output", out) as running, running.client() as client:
+        assert (score(client, "bottle"), score(client, "flask")) == (5, 1005)  # each as it is given
+
+
 def test_switches_and_removals_under_load_lose_no_request(server: Server, folder: Path, other: Path) -> None:
     old, new = version_of(folder), version_of(other)
     stopped, found = threading.Event(), []

@@ -64,12 +64,16 @@ class Version:
 
 @dataclass(eq=False)
 class Model:
-    """A name, its loaded versions by id, the one that answers, and the one that answered before it, if any."""
+    """A name, its loaded versions by id, the one that answers, and the one that answered before it, if any.
+
+    `given` is the name that the command line has for it, empty for one that was uploaded or trained here.
+    """
 
     name: str
     versions: dict[str, Version] = field(default_factory=dict)
     active: str = ""
     previous: str = ""
+    given: str = ""
 
     def switch(self, version: str) -> None:
         """Another version answers from now on."""
@@ -129,14 +133,15 @@ class Registry:
                 leased.users -= 1
                 self._note_idle(leased)
 
-    def add(self, name: str, folder: Path, activate: bool = True) -> Version:
+    def add(self, name: str, folder: Path, activate: bool = True, given: str = "") -> Version:
         """Load a model folder as a version of that name; `ModelError` where it is refused.
 
-        A version that is there already is not loaded again. The first version of a name is always active.
+        A version that is there already is not loaded again. The first version of a name is always active. `given` is
+        what the command line calls it.
         """
         version = self._open(folder)
         with self._lock:
-            model = self._models.setdefault(name, Model(name))
+            model = self._models.setdefault(name, Model(name, given=given))
             spare, version = (version, model.versions[version.id]) if version.id in model.versions else (None, version)
             model.versions[version.id] = version
             if activate or not model.active:

@@ -46,6 +46,9 @@ class Workshop:
     def start(self) -> None:
         """Begin, with what an earlier process left undone."""
         self._store.jobs.requeue_running()
+        for job in self._store.jobs.list("cancelled"):  # between a stop and now, or while they waited to go on
+            if job.kind in KINDS:
+                KINDS[job.kind].clear(job.parameters)
         for thread in self._threads:
             thread.start()
 
