@@ -104,7 +104,13 @@ def test_a_renamed_model_and_each_version_keep_their_rates(folder: Path, tmp_pat
         )
         client.post("/v1/models/bottle/active", json={"version": second})
         assert served_version(client)["false_alarm_rate"] == 0.05
-        set_rate(client, 0.2)
+        meant = {"false_alarm_rate": 0.2, "version": first}  # as a page says that was opened before the switch
+        refused = client.post("/v1/models/bottle/threshold", json=meant)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "version_inactive")
+        assert served_version(client)["false_alarm_rate"] == 0.05
+        tried = client.get("/models/bottle/rate?step=100").text
+        assert f'"version": "{second}"' in tried
+        assert client.post("/v1/models/bottle/threshold", json={**meant, "version": second}).status_code == 200
         client.post("/v1/models/bottle/active", json={"version": first})
         assert served_version(client)["false_alarm_rate"] == 0.1
         client.post("/v1/models/bottle/rename", json={"name": "flask"})

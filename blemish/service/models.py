@@ -73,6 +73,7 @@ class RateChange(_Change):
     """At which false-alarm rate the active version is to decide; null for the model's own."""
 
     false_alarm_rate: Annotated[float, Field(ge=LEAST_RATE, le=LARGEST_RATE)] | None
+    version: Annotated[str | None, Field(description="refuse unless it answers", pattern="^[0-9a-f]{12}$")] = None
 
 
 class Renaming(_Change):
@@ -165,7 +166,8 @@ async def activate(request: Request, name: ModelName, wanted: Activation) -> Mod
 async def set_rate(request: Request, name: ModelName, wanted: RateChange) -> ModelModel:
     """From the next request on, the active version decides at that rate; it lasts through a restart."""
     service = service_of(request)
-    await service.change(_changed, service, service.registry.set_rate, name, wanted.false_alarm_rate)
+    change = partial(service.registry.set_rate, version=wanted.version)
+    await service.change(_changed, service, change, name, wanted.false_alarm_rate)
     return _model(service.registry.model(name))
 
 

@@ -158,13 +158,15 @@ class Registry:
                 raise ServiceError(404, "no_such_version", f"the model {name} has no version {version}")
             model.switch(version)
 
-    def set_rate(self, name: str, rate: float | None) -> None:
+    def set_rate(self, name: str, rate: float | None, version: str | None = None) -> None:
         """The false-alarm rate at which the version that answers decides from now on; None for the model's own.
 
-        409 for a model that is not calibrated.
+        409 for a model that is not calibrated, and where another version than the one that is meant answers.
         """
         with self._lock:
             model = self._found(name)
+            if version not in (None, model.active):
+                raise ServiceError(409, "version_inactive", f"version {version} does not answer any longer; look again")
             try:
                 model.versions[model.active].set_rate(rate)
             except UsageError as error:
