@@ -15,7 +15,15 @@ import pytest
 from served import Server, grey, serving, tiny_folder, version_of
 from tiny_model import tiny_info, tiny_network
 
+from blemish.errors import ModelError
 from blemish.models import save_model
+from blemish.service.core import Service
+from blemish.service.errors import ServiceError
+from blemish.service.jobs import update
+from blemish.service.models import put_to_use
+from blemish.service.registry import Version
+from blemish.service.settings import ModelSource, Settings
+from blemish.store import open_store
 
 
 @pytest.fixture
@@ -105,6 +113,22 @@ def test_a_restart_remembers_uploads_and_the_active_version(folder: Path, other:
     with serving(third, "--output", out) as running, running.client() as client:
         assert score(client) == 2005
         assert [model["name"] for model in client.get("/v1/models").json()["models"]] == ["bottle"]
+
+
+def test_a_restart_remembers_new_names(folder: Path, other: Path, tmp_path: Path) -> None:
+    def names(client: httpx.Client) -> list[str]:
+        return [model["name"] for model in client.get("/v1/models").json()["models"]]
+
+    out = tmp_path / "out"
+    with serving(folder, "--output", out) as running, running.client() as client:
+        client.post("/v1/models/bottle/rename", json={"name": "flask"})
+        client.post("/v1/models/flask/versions?activate=true", content=zipped(other))
+    for _ in range(2):
+        with serving(folder, "--output", out) as running, running.client() as client:
+            assert names(client) == ["flask"] and score(client, "flask") == 1005
+            assert len(client.get("/v1/models/flask").json()["versions"]) == 2
+    with serving(folder, f"flask={other}", "--output", out) as running, running.client() as client:
+        assert (score(client, "bottle"), score(client, "flask")) == (5, 1005)  # each as it is given
 
 
 def test_switches_and_removals_under_load_lose_no_request(server: Server, folder: Path, other: Path) -> None:
@@ -228,3 +252,45 @@ def test_the_name_of_a_model(tmp_path: Path) -> None:
     tiny_folder(tmp_path / "x")
     with serving(run, f"cap={tmp_path / 'x'}", "--output", tmp_path / "out") as running, running.client() as client:
         assert [model["name"] for model in client.get("/v1/models").json()["models"]] == ["my-run-3", "cap"]
+
+
+@pytest.fixture
+def service(folder: Path, tmp_path: Path) -> Iterator[Service]:
+    settings = Settings((ModelSource("bottle", folder),), tmp_path / "out", device="cpu")
+    with open_store(None, tmp_path / "out") as store:
+        opened = Service(settings, store)
+        yield opened
+        opened.close()
+
+
+def test_a_model_that_cannot_be_loaded_twice_stays_where_it_was(
+    service: Service, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = service.shelf.keep(zipped(other))
+    put_to_use(service, "cap", kept, activate=True)
+
+    def full(_folder: Path) -> Version:
+        raise ModelError("there is no memory for it")
+
+    monkeypatch.setattr(service.registry, "_open", full)
+    with pytest.raises(ServiceError, match="cannot be loaded"):
+        put_to_use(service, "lid", service.shelf.keep(zipped(other)), activate=False)
+    assert kept.is_dir() and service.registry.model("cap").versions
+    third = service.shelf.keep(zipped(tiny_folder(other.parent / "third", bias=5)))
+    with pytest.raises(ServiceError, match="cannot be loaded"):
+        put_to_use(service, "lid", third, activate=False)
+    assert not third.exists()
+
+
+def test_an_update_goes_to_the_model_that_was_updated(service: Service, folder: Path, other: Path) -> None:
+    """Another model may have taken the name while the update was at work."""
+    parameters = {"model": "bottle", "version": {"id": version_of(folder)}}
+    result = {"folder": str(other), "after": {}}
+    service.registry.rename("bottle", "flask")
+    put_to_use(service, "bottle", service.shelf.keep(zipped(tiny_folder(other.parent / "third", bias=5))), True)
+    with pytest.raises(ServiceError, match="renamed meanwhile"):
+        update.finish(service, parameters, result)
+    service.registry.remove("bottle")
+    service.registry.rename("flask", "bottle")
+    assert update.finish(service, parameters, result) == {"after": {"id": version_of(other)}}
+    assert set(service.registry.model("bottle").versions) == {version_of(folder), version_of(other)}

@@ -88,8 +88,24 @@ class TestSignIn:
             answer = self.signed_in(client, token or " ")
             assert answer.status_code == 401 and "not valid" in answer.text and "set-cookie" not in answer.headers
 
+    def test_only_who_is_known_may_send_what_is_large(self, locked: Server, tokens: dict[str, str]) -> None:
+        """JSON is parsed before a route asks who sends it, and takes much more memory then."""
+        large = b'{"ids": [' + b"[]," * (1 << 20) + b"1]}"
+        json_type = {"Content-Type": "application/json"}
+        with locked.client() as client:
+            assert client.post("/v1/inspections/review", content=large, headers=json_type).status_code == 413
+            chunks = iter([large[: 1 << 20], large[1 << 20 :]])  # without a length
+            assert client.post("/v1/inspections/review", content=chunks, headers=json_type).status_code == 413
+            picture = grey(7, 1000, 1000, ".bmp")
+            assert len(picture) > 2 << 20
+            known = {"Authorization": f"Bearer {tokens['operator']}"}
+            assert client.post("/v1/models/bottle/predict", content=picture).status_code == 401
+            assert client.post("/v1/models/bottle/predict", content=picture, headers=known).status_code == 200
+            files = {"image": ("a.bmp", picture)}
+            assert client.post("/v1/models/bottle/predict", files=files, headers=known).status_code == 200
+
     @pytest.mark.parametrize(
-        "next", ["https://evil.example/", "//evil.example", "/\\evil.example", "x", "javascript:1"]
+        "next", ["https://evil.example/", "//evil.example", "/\\evil.example", "//[", "x", "javascript:1"]
     )
     def test_it_never_leads_to_another_site(self, locked: Server, tokens: dict[str, str], next: str) -> None:
         with locked.client() as client:

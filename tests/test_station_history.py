@@ -19,7 +19,8 @@ from playwright.sync_api import Browser, Page, expect
 from served import Server, grey, serving, tiny_folder
 from web_page import chromium
 
-from blemish.store import Inspection, open_store
+from blemish.service.pages.history_files import _table
+from blemish.store import Filter, Inspection, open_store
 
 ODD, FINE = 200, 1  # grey levels of images that the tiny model calls anomalous and normal
 
@@ -253,6 +254,14 @@ def test_tables_for_other_programs(client: httpx.Client) -> None:
     table = parquet.read_table(io.BytesIO(client.get("/history/export.parquet?source=camera").content))
     assert table.column("id").to_pylist() == [1, 2, 3, 4, 5]
     assert client.get("/history/export.xls").status_code == 422
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_needs_no_room_in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
+    with open_store(None, tmp_path) as store, _table(store, Filter(), kind, tmp_path) as file:
+        assert file.read(4) == {"csv": b"time", "parquet": b"PAR1"}[kind]
+        assert not list(tmp_path.glob("tmp*"))  # nothing that a crash would leave
 
 
 def test_a_viewer_looks_and_says_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -103,7 +104,13 @@ def test_a_renamed_model_and_each_version_keep_their_rates(folder: Path, tmp_pat
         )
         client.post("/v1/models/bottle/active", json={"version": second})
         assert served_version(client)["false_alarm_rate"] == 0.05
-        set_rate(client, 0.2)
+        meant = {"false_alarm_rate": 0.2, "version": first}  # as a page says that was opened before the switch
+        refused = client.post("/v1/models/bottle/threshold", json=meant)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "version_inactive")
+        assert served_version(client)["false_alarm_rate"] == 0.05
+        tried = client.get("/models/bottle/rate?step=100").text
+        assert f'"version": "{second}"' in tried
+        assert client.post("/v1/models/bottle/threshold", json={**meant, "version": second}).status_code == 200
         client.post("/v1/models/bottle/active", json={"version": first})
         assert served_version(client)["false_alarm_rate"] == 0.1
         client.post("/v1/models/bottle/rename", json={"name": "flask"})
@@ -139,8 +146,17 @@ def test_a_detector_that_learns_by_gradient_gets_a_folder_for_a_training(tmp_pat
         assert client.post("/models/bottle/update").json()["error"]["code"] == "no_update"
         assert "1 image in the folder" in client.post("/models/bottle/collect").text
         assert "bottle-false-alarms" in client.get("/train").text
-    (file,) = (tmp_path / "out" / "datasets" / "bottle-false-alarms").iterdir()
-    assert file.read_bytes() == grey(90)
+        place = "/train/data/bottle-false-alarms/images"
+        assert client.post(place, content=grey(91)).json()["added"] == 1
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: client.post("/models/bottle/collect"), range(8)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert client.post(place, content=grey(91)).json() == {"added": 1, "known": 0, "refused": 0, "told": []}
+        with open_store(None, tmp_path / "out") as store:
+            store.jobs.add("train", {"key": "uploaded/bottle-false-alarms", "output": str(tmp_path / "none")})
+        assert client.post("/models/bottle/collect").json()["error"]["code"] == "in_use"
+    first, second = sorted((tmp_path / "out" / "datasets" / "bottle-false-alarms").iterdir())
+    assert (first.read_bytes(), second.read_bytes()) == (grey(91), grey(90))
 
 
 def test_under_load_every_request_is_answered_by_one_of_the_two_limits(folder: Path, tmp_path: Path) -> None:

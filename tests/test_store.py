@@ -348,6 +348,15 @@ def test_jobs(store):
     assert store.jobs.get(99) is None
 
 
+def test_jobs_of_a_kind_and_a_model(store):
+    add = store.jobs.add
+    ids = [add("update", {"model": "cap"}), add("train", [1]), add("update", {"model": "lid"}), add("check", None)]
+    assert [job.id for job in store.jobs.list(kinds=("update", "train"))] == [ids[2], ids[1], ids[0]]
+    assert [job.id for job in store.jobs.list(kinds=("update", "train"), limit=1)] == [ids[2]]
+    assert [job.id for job in store.jobs.list(model="cap")] == [ids[0]]
+    assert store.jobs.list("running", kinds=("update",)) == store.jobs.list(kinds=("train",), model="cap") == []
+
+
 def test_a_job_is_claimed_once(store):
     for n in range(20):
         store.jobs.add("train", n)

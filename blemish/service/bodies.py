@@ -7,12 +7,14 @@ from python_multipart.exceptions import MultipartParseError
 from starlette.datastructures import UploadFile
 
 from blemish.service.errors import ServiceError
+from blemish.service.gate import BODY
 
 _LONGEST_NAME = 200
 
 
 async def read_body(request: Request) -> bytes:
     """The whole body; its bounds are those of the gate."""
+    request.scope[BODY].allow_large()
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -32,6 +34,7 @@ async def read_files(request: Request, most: int) -> list[tuple[str, bytes]]:
 
 
 async def _form_files(request: Request, most: int) -> list[tuple[str, bytes]]:
+    request.scope[BODY].allow_large()
     try:
         form = await request.form(max_files=most, max_fields=most)
     except MultipartParseError as error:  # starlette itself refuses what else can be wrong with a form

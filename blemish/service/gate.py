@@ -21,6 +21,9 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 _LINGER = 10.0  # seconds
 _PROBES = ("/health", "/v1/health/live", "/v1/health/ready", "/v2/health/live", "/v2/health/ready")
 _SAFE = ("GET", "HEAD", "OPTIONS")
+# what FastAPI may parse before a route has asked who sends it: JSON takes up to thirty times its length in memory
+_SMALL = 2 << 20
+BODY = "blemish.body"  # of a scope
 
 log = logging.getLogger("blemish.service")
 
@@ -37,7 +40,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         start, status = time.perf_counter(), [0]
-        body = Body(receive, self._service, Headers(scope=scope))
+        body = scope[BODY] = Body(receive, self._service, Headers(scope=scope))
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -87,7 +90,10 @@ class Gate:
 
 
 class Body:
-    """A body on its way in: bounded in size, in time, and in what all bodies take together."""
+    """A body on its way in: bounded in size, in time, and in what all bodies take together.
+
+    It is a small one unless the route says `allow_large`, which knows by then who sends it.
+    """
 
     def __init__(self, receive: Receive, service: Service, headers: Headers) -> None:
         self._receive, self._quota, self._settings = receive, service.bodies, service.settings
@@ -95,11 +101,16 @@ class Body:
         # who asks first whether to send a body sends none after a refusal
         self.is_coming = "expect" not in headers and (self._stated not in ("", "0") or "transfer-encoding" in headers)
         self._deadline = time.monotonic() + service.settings.body_timeout
+        self._most = min(_SMALL, service.settings.max_body)
+
+    def allow_large(self) -> None:
+        """The route reads the body itself, as an image or a model: up to the service's own limit."""
+        self._most = self._settings.max_body
 
     def check(self) -> None:
         """Refuse by what the headers say, before anything is read."""
         if self._stated.isdigit() and int(self._stated) > self._settings.max_body:
-            raise self._too_large()
+            raise self._too_large(self._settings.max_body)
 
     async def receive(self) -> Message:
         """The next message; 413, 408 or 503 where the body is too large, too slow or one too many."""
@@ -115,8 +126,8 @@ class Body:
                 408, "too_slow", f"the body took longer than {seconds}", {"Connection": "close"}
             ) from None
         size = len(message.get("body", b""))
-        if self._taken + size > self._settings.max_body:
-            raise self._too_large()
+        if self._taken + size > self._most:
+            raise self._too_large(self._most)
         self._quota.take(size)
         self._taken += size
         self._note(message)
@@ -139,8 +150,9 @@ class Body:
         if message["type"] != "http.request" or not message.get("more_body"):
             self.is_coming, self._ended = False, True
 
-    def _too_large(self) -> ServiceError:
-        return ServiceError(413, "too_large", f"the body is larger than the limit of {self._settings.max_body} bytes")
+    @staticmethod
+    def _too_large(most: int) -> ServiceError:
+        return ServiceError(413, "too_large", f"the body is larger than the limit of {most} bytes")
 
 
 class Rates:

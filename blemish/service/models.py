@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -73,6 +73,7 @@ class RateChange(_Change):
     """At which false-alarm rate the active version is to decide; null for the model's own."""
 
     false_alarm_rate: Annotated[float, Field(ge=LEAST_RATE, le=LARGEST_RATE)] | None
+    version: Annotated[str | None, Field(description="refuse unless it answers", pattern="^[0-9a-f]{12}$")] = None
 
 
 class Renaming(_Change):
@@ -165,7 +166,8 @@ async def activate(request: Request, name: ModelName, wanted: Activation) -> Mod
 async def set_rate(request: Request, name: ModelName, wanted: RateChange) -> ModelModel:
     """From the next request on, the active version decides at that rate; it lasts through a restart."""
     service = service_of(request)
-    await service.change(_changed, service, service.registry.set_rate, name, wanted.false_alarm_rate)
+    change = partial(service.registry.set_rate, version=wanted.version)
+    await service.change(_changed, service, change, name, wanted.false_alarm_rate)
     return _model(service.registry.model(name))
 
 
@@ -212,7 +214,7 @@ def put_to_use(service: Service, name: str, folder: pathlib.Path, activate: bool
         version = service.registry.add(name, folder, activate)
     except BlemishError as error:
         log.warning("a new version of %s cannot be loaded: %s", name, error)
-        service.shelf.discard([folder])
+        _discard(service, [folder])
         raise ServiceError(400, "bad_model", "the model cannot be loaded on this machine") from error
     service.shelf.save(service.registry.models())
     return version
@@ -224,12 +226,16 @@ def _changed(service: Service, change: Callable[[str, _Value], None], name: str,
 
 
 def _remove(service: Service, name: str, version: str | None) -> None:
-    """Uploaded folders go too, unless another name has the same model."""
+    """Uploaded folders go too."""
     gone = service.registry.remove(name, version)
-    models = service.registry.models()
-    service.shelf.save(models)
-    kept = {one.folder for model in models for one in model.versions.values()}
-    service.shelf.discard([one.folder for one in gone if one.folder not in kept])
+    service.shelf.save(service.registry.models())
+    _discard(service, [one.folder for one in gone])
+
+
+def _discard(service: Service, folders: Sequence[pathlib.Path]) -> None:
+    """Remove folders of the shelf's, unless another name has the same model."""
+    kept = {one.folder for model in service.registry.models() for one in model.versions.values()}
+    service.shelf.discard([folder for folder in folders if folder not in kept])
 
 
 def _picture(result: Result) -> bytes:

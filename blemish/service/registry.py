@@ -72,12 +72,16 @@ class Version:
 
 @dataclass(eq=False)
 class Model:
-    """A name, its loaded versions by id, the one that answers, and the one that answered before it, if any."""
+    """A name, its loaded versions by id, the one that answers, and the one that answered before it, if any.
+
+    `given` is the name that the command line has for it, empty for one that was uploaded or trained here.
+    """
 
     name: str
     versions: dict[str, Version] = field(default_factory=dict)
     active: str = ""
     previous: str = ""
+    given: str = ""
 
     def switch(self, version: str) -> None:
         """Another version answers from now on."""
@@ -137,14 +141,15 @@ class Registry:
                 leased.users -= 1
                 self._note_idle(leased)
 
-    def add(self, name: str, folder: Path, activate: bool = True) -> Version:
+    def add(self, name: str, folder: Path, activate: bool = True, given: str = "") -> Version:
         """Load a model folder as a version of that name; `ModelError` where it is refused.
 
-        A version that is there already is not loaded again. The first version of a name is always active.
+        A version that is there already is not loaded again. The first version of a name is always active. `given` is
+        what the command line calls it.
         """
         version = self._open(folder)
         with self._lock:
-            model = self._models.setdefault(name, Model(name))
+            model = self._models.setdefault(name, Model(name, given=given))
             spare, version = (version, model.versions[version.id]) if version.id in model.versions else (None, version)
             model.versions[version.id] = version
             if activate or not model.active:
@@ -161,13 +166,15 @@ class Registry:
                 raise ServiceError(404, "no_such_version", f"the model {name} has no version {version}")
             model.switch(version)
 
-    def set_rate(self, name: str, rate: float | None) -> None:
+    def set_rate(self, name: str, rate: float | None, version: str | None = None) -> None:
         """The false-alarm rate at which the version that answers decides from now on; None for the model's own.
 
-        409 for a model that is not calibrated.
+        409 for a model that is not calibrated, and where another version than the one that is meant answers.
         """
         with self._lock:
             model = self._found(name)
+            if version not in (None, model.active):
+                raise ServiceError(409, "version_inactive", f"version {version} does not answer any longer; look again")
             try:
                 model.versions[model.active].set_rate(rate)
             except UsageError as error:

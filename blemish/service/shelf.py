@@ -47,6 +47,7 @@ class Shelf:
             model.name: {
                 "active": model.active,
                 "previous": model.previous,
+                "given": model.given,
                 "rates": {one.id: one.rate for one in model.versions.values() if one.rate is not None},
                 "versions": list(model.versions),
                 "uploaded": [one.id for one in model.versions.values() if one.folder.parent == self._folder],
@@ -62,12 +63,17 @@ class Shelf:
     def load(self, registry: Registry, given: Sequence[ModelSource]) -> None:
         """The given models, then what was uploaded; the version that answered last answers again.
 
-        A given folder whose model was not seen before answers itself: it was trained since.
+        A given folder whose model was not seen before answers itself: it was trained since. A given model that was
+        renamed keeps its new name, unless another one is given that.
         """
         record = self._read()
+        renamed = {
+            known.get("given"): name for name, known in record.items() if name not in {one.name for one in given}
+        }
         for model in given:
-            version = registry.add(model.name, model.folder)
-            known = record.get(model.name, {})
+            name = renamed.get(model.name, model.name)
+            version = registry.add(name, model.folder, given=model.name)
+            known = record.get(name, {})
             if version.id not in known.get("versions", ()):
                 known["active"], known["previous"] = version.id, known.get("active")
         for name, known in record.items():

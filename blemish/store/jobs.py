@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -52,14 +53,21 @@ class Jobs:
         with self._database.reading() as connection:
             return _first(connection, _query().where(JOBS.c.id == id))
 
-    def list(self, state: JobState | None = None, limit: int = 50) -> list[Job]:
-        """The newest jobs, newest first."""
+    def list(
+        self, state: JobState | None = None, limit: int = 50, *, kinds: Sequence[str] = (), model: str | None = None
+    ) -> list[Job]:
+        """The newest jobs, newest first; of these `kinds` alone, and of those whose parameters name the `model`."""
         from blemish.store.tables import JOBS
 
         query = _query().order_by(JOBS.c.id.desc()).limit(limit)
+        if state is not None:
+            query = query.where(JOBS.c.state == state)
+        if kinds:
+            query = query.where(JOBS.c.kind.in_(kinds))
+        if model is not None:
+            query = query.where(JOBS.c.parameters["model"].as_string() == model)
         with self._database.reading() as connection:
-            rows = connection.execute(query if state is None else query.where(JOBS.c.state == state))
-            return [Job(*row) for row in rows]
+            return [Job(*row) for row in connection.execute(query)]
 
     def claim(self, kind: str | None = None) -> Job | None:
         """The oldest queued job, now running and nobody else's; None where none waits."""

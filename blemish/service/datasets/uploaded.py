@@ -7,7 +7,7 @@ import hashlib
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from itertools import islice
@@ -77,6 +77,13 @@ class Uploaded:
             write_whole(self._free(self.folder / name, _own_name(file, data)), data, synced=True)
             known.add(digest)
         return Taken.NEW
+
+    def fill(self, name: str, write: Callable[[Path], int]) -> int:
+        """A new folder, made and filled by `write`, in the place of what was there; returns what it returns."""
+        with self._lock, _writing():
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            self._known.pop(name, None)
+            return write(self.folder / name)
 
     def remove_image(self, name: str, path: Path) -> None:
         """Remove one image of a folder."""

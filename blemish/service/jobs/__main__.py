@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-from contextlib import redirect_stdout
 from typing import Any
 
 from blemish.errors import BlemishError
@@ -21,7 +20,8 @@ _NICENESS = 10  # those who wait for a verdict come first
 
 def main(kind: str) -> int:
     """Work; the last line has the `result` or the `error`."""
-    out = sys.stdout
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print, those in C too, is no progress
 
     def say(**record: Any) -> None:
         print(json.dumps(record), file=out, flush=True)
@@ -37,8 +37,7 @@ def main(kind: str) -> int:
         say(progress=progress, message=message, so_far=so_far)
 
     try:
-        with redirect_stdout(sys.stderr):  # what libraries print is no progress
-            result = KINDS[kind].run(parameters, tell)
+        result = KINDS[kind].run(parameters, tell)
     except BlemishError as error:
         say(error=str(error))
         return 1

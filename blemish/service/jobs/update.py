@@ -107,9 +107,13 @@ def _updated(parameters: Any, work: Path, blobs: Blobs, tell: Tell) -> UpdateRep
 
 
 def _taken_in(service: Service, parameters: Any, result: Any) -> Any:
-    name = parameters["model"]
-    if name not in service.registry.names():
+    from blemish.service.models import put_to_use
+
+    name, old = parameters["model"], parameters["version"]["id"]
+    # another model may have been given the name
+    if name not in service.registry.names() or old not in service.registry.model(name).versions:
         raise ServiceError(404, "no_such_model", f"the model {name} was unloaded or renamed meanwhile; update again")
-    version = service.registry.add(name, service.shelf.adopt(Path(result.pop("folder"))), activate=False)
-    service.shelf.save(service.registry.models())
-    return {**result, "after": {"id": version.id, **result["after"]}}
+    folder = service.shelf.adopt(Path(result["folder"]))
+    version = put_to_use(service, name, folder, activate=False)
+    shown = {key: value for key, value in result.items() if key != "folder"}
+    return {**shown, "after": {"id": version.id, **result["after"]}}

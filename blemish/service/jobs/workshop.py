@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,9 @@ class Workshop:
     def start(self) -> None:
         """Begin, with what an earlier process left undone."""
         self._store.jobs.requeue_running()
+        for job in self._store.jobs.list("cancelled"):  # between a stop and now, or while they waited to go on
+            if job.kind in KINDS:
+                KINDS[job.kind].clear(job.parameters)
         for thread in self._threads:
             thread.start()
 
@@ -107,6 +111,8 @@ class Workshop:
                     talk.join()
                     return None
             talk.join()
+        if talk.is_over():
+            return None
         return talk.last or {"error": _untold(process.returncode)}
 
 
@@ -149,7 +155,7 @@ class _Talk:
                 )
 
     def _complain(self) -> None:
-        lines = list(self._process.stderr or ())[-_LAST_LINES:]
+        lines = deque(self._process.stderr or (), _LAST_LINES)
         if self._process.wait() > 0:
             log.warning("job %d (%s) said:\n%s", self._job.id, self._job.kind, "".join(lines).rstrip())
 

@@ -34,7 +34,8 @@ async def export(request: Request, kind: Literal["csv", "parquet"], choice: Choi
     """The choice as a download, oldest first."""
     with service_of(request).exports.hold(1):
         try:
-            file = await asyncio.to_thread(_table, store_of(request), choice.filter, kind)
+            folder = service_of(request).settings.output
+            file = await asyncio.to_thread(_table, store_of(request), choice.filter, kind, folder)
         except UsageError as error:  # pyarrow is not installed
             raise ServiceError(501, "not_installed", str(error)) from error
     headers = {"Content-Disposition": f'attachment; filename="inspections.{kind}"', "Cache-Control": "no-store"}
@@ -67,17 +68,17 @@ async def _blob(request: Request, name: str | None) -> bytes:
         raise ServiceError(404, "not_kept", str(error)) from error
 
 
-def _table(store: Store, filter: Filter, kind: Literal["csv", "parquet"]) -> BinaryIO:
-    """The table in a file that goes with its last reader."""
+def _table(store: Store, filter: Filter, kind: Literal["csv", "parquet"], place: Path) -> BinaryIO:
+    """The table in a file that goes with its last reader; beside the store, since `/tmp` may be memory, and small."""
     if kind == "csv":
-        file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed by who sends it
+        file: BinaryIO = tempfile.TemporaryFile(dir=place)  # noqa: SIM115 - it is closed by who sends it
         text = io.TextIOWrapper(file, "utf-8", newline="")
         store.export_csv(filter, text)
         text.flush()
         text.detach()
         file.seek(0)
         return file
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
         path = Path(folder, "inspections.parquet")
         store.export_parquet(filter, path)
         return path.open("rb")

@@ -122,5 +122,4 @@ def _card(judged: Judged[Shown]) -> dict[str, Any]:
         "shown": shown,
         "number": judged.number,
         "boxes": boxes,
-        "pairs": {},
     }

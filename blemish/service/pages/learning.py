@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from dataclasses import dataclass
-from pathlib import Path as Folder
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Path, Request
@@ -14,11 +13,13 @@ from starlette.responses import Response
 from blemish.detectors import detector_class
 from blemish.models import short_hash
 from blemish.service.core import Service, service_of
+from blemish.service.datasets.folders import UPLOADED
 from blemish.service.errors import ServiceError
 from blemish.service.jobs.stored import described_images, described_service, described_version
 from blemish.service.jobs.update import write_images
 from blemish.service.pages.jobs import JobId, job_of, store_of
 from blemish.service.pages.shell import fragment
+from blemish.service.pages.train import refuse_in_use
 from blemish.service.pages.work import KINDS_HERE, comparison_of, is_of
 from blemish.service.registry import Model, Version
 from blemish.service.settings import NAME
@@ -32,7 +33,6 @@ VersionId = Annotated[str, Form(pattern="^[0-9a-f]{12}$")]
 
 _MOST_REVIEWED = 1000
 _MOST_NEW = 500
-_FOLDER = "datasets"
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ async def collect(request: Request, name: ModelName) -> Response:
     """Write the reviewed false alarms into a folder of good images, for a new training."""
     service, store = service_of(request), store_of(request)
     model = service.registry.model(name)
+    await refuse_in_use(request, f"{UPLOADED}/{_dataset(name)}")
     written = await asyncio.to_thread(_collected, service, store, model)
     return fragment(request, "model_collected.html.j2", folder=_dataset(name), written=written)
 
@@ -155,6 +156,5 @@ def _dataset(name: str) -> str:
 
 
 def _collected(service: Service, store: Store, model: Model) -> int:
-    folder: Folder = service.settings.output / _FOLDER / _dataset(model.name)
-    shutil.rmtree(folder, ignore_errors=True)
-    return write_images(update_offer(store, model).images, store.blobs, folder)
+    images = update_offer(store, model).images
+    return service.sources.uploaded.fill(_dataset(model.name), partial(write_images, images, store.blobs))

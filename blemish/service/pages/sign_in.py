@@ -49,6 +49,9 @@ async def sign_out(request: Request) -> Response:
 
 def _own(address: str) -> str:
     """Where to go afterwards: a path of ours, whatever the link said."""
-    parts = urlsplit(address.replace("\\", "/"))
+    try:
+        parts = urlsplit(address.replace("\\", "/"))
+    except ValueError:  # a host that is none
+        return "/"
     is_ours = address.startswith("/") and not address.startswith("//") and not parts.netloc and not parts.scheme
     return parts.path + (f"?{parts.query}" if parts.query else "") if is_ours else "/"

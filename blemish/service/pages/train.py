@@ -30,7 +30,7 @@ from blemish.service.pages.shell import fragment, page
 from blemish.service.pictures import small_jpeg
 from blemish.service.settings import NAME
 from blemish.service.tokens import require
-from blemish.store import Job, Store
+from blemish.store import Job, Jobs, JobState, Store
 from blemish.training.requirement import PACKAGES, is_installed
 
 router = APIRouter(prefix="/train", include_in_schema=False)
@@ -38,7 +38,7 @@ router = APIRouter(prefix="/train", include_in_schema=False)
 _SHOWN, _SEARCHED = 30, 400  # jobs
 _MOST_OPEN = 20
 _MOST_TOLD = 20  # files that are refused, by name
-_OPEN = ("queued", "running")
+_OPEN: tuple[JobState, ...] = ("queued", "running")
 _ADMIN = [Depends(require("admin"))]
 
 Key = Annotated[str, Query(max_length=500)]
@@ -100,7 +100,7 @@ async def thumbnail(request: Request, data: Key, file: Annotated[str, Query(max_
 async def upload(request: Request, name: Name, source: Annotated[str, Query(max_length=1000)] = "image") -> Response:
     """Keep the image in the body, or the images of a zip file; answers how many are new, known already and refused."""
     service = service_of(request)
-    await _refuse_in_use(request, f"uploaded/{name}")
+    await refuse_in_use(request, f"uploaded/{name}")
     body = await read_body(request)
     count, told = _Count(), []
     if not body.startswith(SIGNATURE):
@@ -124,7 +124,7 @@ async def remove(request: Request, name: Name, file: Annotated[str | None, Query
     """Remove one uploaded image, or all of them."""
     service, key = service_of(request), f"uploaded/{name}"
     source = await asyncio.to_thread(service.sources.find, key)
-    await _refuse_in_use(request, key)
+    await refuse_in_use(request, key)
     if file is not None:
         await asyncio.to_thread(service.sources.uploaded.remove_image, name, source.file(file))
         return Response("")
@@ -165,7 +165,7 @@ async def start(request: Request, wanted: Annotated[_Wanted, Form()]) -> Respons
 
 
 def _context(service: Service, store: Store, chosen: Source | None) -> dict[str, Any]:
-    jobs = store.jobs.list(limit=_SEARCHED)
+    jobs = store.jobs.list(limit=_SEARCHED, kinds=("check", "train"))  # the results of others are large
     sources, uploaded = service.sources.all(), service.sources.uploaded
     names = [model.name for model in service.registry.models()]
     return {
@@ -230,15 +230,19 @@ async def _keep(service: Service, name: str, file: str, data: bytes, count: _Cou
 
 async def _queued(request: Request, kind: str, parameters: dict[str, Any]) -> Job:
     jobs = store_of(request).jobs
-    if sum(job.state in _OPEN for job in await asyncio.to_thread(jobs.list, limit=_SEARCHED)) >= _MOST_OPEN:
+    if len(await asyncio.to_thread(_open_jobs, jobs)) >= _MOST_OPEN:
         raise ServiceError(409, "too_many_jobs", "too much work waits already; cancel some of it, or come back later")
     job = await asyncio.to_thread(lambda: jobs.get(jobs.add(kind, parameters)))
     assert job is not None
     return job
 
 
-async def _refuse_in_use(request: Request, key: str) -> None:
-    """A training that is interrupted goes on with the very images that it began with."""
-    jobs = await asyncio.to_thread(store_of(request).jobs.list, limit=_SEARCHED)
-    if any(job.kind == "train" and job.state in _OPEN and job.parameters.get("key") == key for job in jobs):
+async def refuse_in_use(request: Request, key: str) -> None:
+    """409 while a training learns from a folder: interrupted, it goes on with the very images that it began with."""
+    jobs = await asyncio.to_thread(_open_jobs, store_of(request).jobs, "train")
+    if any(job.parameters.get("key") == key for job in jobs):
         raise ServiceError(409, "in_use", "a training learns from these images; wait for its end, or cancel it")
+
+
+def _open_jobs(jobs: Jobs, *kinds: str) -> list[Job]:
+    return [job for state in _OPEN for job in jobs.list(state, _SEARCHED, kinds=kinds)]

@@ -11,7 +11,6 @@ from blemish.service.pages import charts
 from blemish.store import Job, Store
 
 KINDS_HERE = ("compare", "update")
-_LOOKED_AT = 200  # of the newest jobs, whatever kind and model
 _CHANGED_SHOWN = 24
 
 
@@ -42,11 +41,7 @@ class Comparison:
 
 def latest_work(store: Store, name: str) -> dict[str, Job]:
     """The newest job of each kind for a model."""
-    found: dict[str, Job] = {}
-    for job in store.jobs.list(limit=_LOOKED_AT):
-        if job.kind in KINDS_HERE and is_of(job, name):
-            found.setdefault(job.kind, job)
-    return found
+    return {kind: job for kind in KINDS_HERE for job in store.jobs.list(limit=1, kinds=[kind], model=name)}
 
 
 def is_of(job: Job, name: str) -> bool:
