@@ -36,7 +36,7 @@ lint: .venv/installed  ## style, types and the direction of imports
 system:
 	@PYTHON='$(PYTHON)' scripts/system-packages.sh $(SYSTEM)
 
-vendor: system  ## onnxruntime-web and htmx from npm, by their stated hashes, for exports, pages and wheels
+vendor: system  ## onnxruntime-web, htmx and Swagger UI from npm, by their stated hashes, for exports, pages and wheels
 	@scripts/vendor.sh
 
 pins:  ## bring constraints.txt in line with pyproject.toml; `make pins UPGRADE=--upgrade` takes the newest of all
@@ -44,7 +44,7 @@ pins:  ## bring constraints.txt in line with pyproject.toml; `make pins UPGRADE=
 
 clean:  ## remove what these targets have made
 	rm -rf .venv .venv-base .venv-pins output/quickstart build dist
-	rm -rf blemish/exporting/browser/vendor blemish/service/pages/static/vendor
+	rm -rf blemish/exporting/browser/vendor blemish/service/pages/static/vendor*
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Fetches what browsers run, each package of npm at the one version whose hash is stated: onnxruntime-web for
-# `blemish export --format browser`, htmx for the pages of `blemish serve`.
+# `blemish export --format browser`, htmx and
+# Swagger UI for the pages of `blemish serve`.
 set -eu
 
 cd "$(dirname "$0")/../blemish"
 
-# fetch STATED FOLDER FILE...: the files of the package that STATED names and hashes, into FOLDER
+# fetch STATED FOLDER FILE...: the files of the package that STATED names and hashes, into FOLDER; the files' paths are
+# those in the package
 fetch() {
     stated=$1 folder=$2
     shift 2
@@ -26,13 +28,14 @@ fetch() {
     tar -xzf "$archive" -C "$scratch"
     rm -rf "$folder"
     mkdir "$folder"
-    for file; do cp "$scratch/package/dist/$file" "$folder/"; done
+    for file; do cp "$scratch/package/$file" "$folder/"; done
     cp "$stated" "$folder/package.txt"
     rm -rf "$scratch"
 }
 
 fetch exporting/browser/runtime.txt exporting/browser/vendor \
-    ort.wasm.min.mjs ort.webgpu.min.mjs \
-    ort-wasm-simd-threaded.mjs ort-wasm-simd-threaded.wasm \
-    ort-wasm-simd-threaded.asyncify.mjs ort-wasm-simd-threaded.asyncify.wasm
-fetch service/pages/htmx.txt service/pages/static/vendor htmx.min.js
+    dist/ort.wasm.min.mjs dist/ort.webgpu.min.mjs \
+    dist/ort-wasm-simd-threaded.mjs dist/ort-wasm-simd-threaded.wasm \
+    dist/ort-wasm-simd-threaded.asyncify.mjs dist/ort-wasm-simd-threaded.asyncify.wasm
+fetch service/pages/htmx.txt service/pages/static/vendor dist/htmx.min.js
+fetch service/pages/swagger.txt service/pages/static/vendor_swagger swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css

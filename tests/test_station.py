@@ -20,7 +20,7 @@ from web_page import FAKE_CAMERA, chromium
 
 from blemish.fitting import FitReport
 
-PAGES = ("/inspect", "/trend")
+PAGES = ("/inspect", "/trend", "/docs")
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +191,13 @@ def test_every_page_forbids_what_it_does_not_need(server: Server, path: str) -> 
     assert str(ROOT) not in answer.text
 
 
+def test_the_api_is_shown_without_asking_another_machine(server: Server, browser: Browser) -> None:
+    with visited(browser, server.url, PHONE) as page:
+        page.goto("/docs")
+        page.wait_for_selector("#operations-models-predict_v1_models__name__predict_post")
+        check_fits(page)
+
+
 def test_an_unknown_page_says_so_to_readers_and_programs(server: Server) -> None:
     with server.client() as client:
         assert client.get("/nowhere").json() == {"error": {"code": "not_found", "message": "Not Found"}}
@@ -320,6 +327,7 @@ class TestTrend:
             assert "Nothing was inspected" in client.get("/trend").text
             assert client.get("/trend?model=nobody").status_code == 200
             assert client.get("/trend?span=century").status_code == 422
+            assert client.post("/trend/nobody/reset", data={"accept": "true"}).status_code == 404
 
     @pytest.mark.parametrize(("size", "dark"), [(WIDE, True), (PHONE, False)])
     def test_the_alarm_stands_on_every_page_until_it_is_attended_to(

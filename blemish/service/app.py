@@ -58,6 +58,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         version=__version__,
         description="Says of images whether they are anomalous, how surely, and where.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own come from another machine
         redoc_url=None,
         separate_input_output_schemas=False,
     )

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from blemish.errors import BlemishError
+from blemish.errors import BlemishError, StoreError
 from blemish.service.errors import ServiceError
 from blemish.service.jobs.kinds import KINDS, Kind
-from blemish.store import Job, Store
+from blemish.store import Job, JobState, Store
 
 if TYPE_CHECKING:
     from blemish.service.core import Service
@@ -90,13 +90,24 @@ class Workshop:
             result = kind.finish(self._service, job.parameters, said["result"])
         except (BlemishError, ServiceError) as error:
             message = error.detail if isinstance(error, ServiceError) else str(error)
-            self._store.jobs.update(job.id, "failed", message=message)
+            self._end(job, "failed", message=message)
             log.warning("job %d (%s) failed: %s", job.id, job.kind, message)
         except Exception:
             log.exception("job %d (%s) failed", job.id, job.kind)
-            self._store.jobs.update(job.id, "failed", message="the service failed; its log says more")
+            self._end(job, "failed", message="the service failed; its log says more")
         else:
-            self._store.jobs.update(job.id, "done", progress=1.0, message="done", result=result)
+            self._end(job, "done", progress=1.0, message="done", result=result)
+
+    def _end(self, job: Job, state: JobState, **values: Any) -> None:
+        """Write down what became of a job, as soon as the database takes it."""
+        while True:
+            try:
+                self._store.jobs.update(job.id, state, **values)
+                return
+            except StoreError as error:
+                log.warning("the end of job %d is not written down yet: %s", job.id, error)
+                if self._ended.wait(_POLL_S):
+                    return
 
     def _child(self, job: Job) -> dict[str, Any] | None:
         """What the child process said last; None where it was ended before."""

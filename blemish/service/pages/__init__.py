@@ -13,7 +13,7 @@ from fastapi import Depends, FastAPI
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from blemish.service.pages import history, history_files, inspect, jobs, learning, models, sign_in, train, trend
+from blemish.service.pages import api, history, history_files, inspect, jobs, learning, models, sign_in, train, trend
 from blemish.service.tokens import require
 
 _STATIC = Path(__file__).parent / "static"
@@ -23,6 +23,7 @@ def install(app: FastAPI) -> None:
     """Add the pages and their files; whoever may look at anything may look at pages."""
     app.mount("/static", _Static(directory=_STATIC), name="static")
     app.include_router(sign_in.router)
+    app.include_router(api.router)
     for page in (inspect, history_files, history, models, learning, train, trend, jobs):
         app.include_router(page.router, dependencies=[Depends(require("viewer"))])
 

@@ -92,7 +92,9 @@ async def reset(
     span: Annotated[Span, Form()] = "day",
 ) -> Response:
     """The alarm was attended to: the cause is mended, or, with `accept`, the world is to be as it is now."""
-    await asyncio.to_thread(service_of(request).drift.reset, model, accept)
+    service = service_of(request)
+    service.registry.model(model)
+    await asyncio.to_thread(service.drift.reset, model, accept)
     context = await asyncio.to_thread(_context, request, model, span)
     return fragment(request, "trend_charts.html.j2", headers={"HX-Trigger": "drift"}, **context)
 
