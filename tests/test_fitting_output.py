@@ -182,7 +182,7 @@ def test_progress_tells_every_stage_in_order(good: Path, tmp_path: Path) -> None
     config = load_config(None, [f"Global.dataset_dir={good}", f"Global.output={tmp_path}", *SMALL])
     fit(config, lambda *call: told.append(call[:3]))
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
-    assert stages == ["images", "features", "memory bank", "calibration"]
+    assert stages == ["images", "features", "memory bank", "calibration", "good patches"]
     for stage in stages:
         done = [(done, total) for name, done, total in told if name == stage]
         assert done == sorted(done) and done[-1][0] == done[-1][1] and len({total for _, total in done}) == 1

@@ -74,7 +74,7 @@ def serve(
         typer.Option("--webhook", help="Post every inspection to this URL; repeatable.", metavar="URL"),
     ] = None,
     mqtt: Annotated[
-        str | None, typer.Option(help="Publish every inspection to this broker: mqtt[s]://HOST[:PORT].", metavar="URL")
+        str | None, typer.Option(help="Publish inspections to this broker: mqtt[s]://HOST[:PORT].", metavar="URL")
     ] = None,
     mqtt_topic: Annotated[str, typer.Option(help="The topic to publish to.", metavar="TOPIC")] = "blemish/inspections",
     mqtt_ca: Annotated[
