@@ -81,7 +81,8 @@ def engines_for(
     copies = min(copies, cores)
     if copies == 1 or engines[0].device != "cpu":
         return engines
-    return [_open(model, Device("cpu"), cores // copies, name, precision) for _ in range(copies)]
+    # so divided, every core has its work, whatever their number
+    return [_open(model, Device("cpu"), (cores + i) // copies, name, precision) for i in range(copies)]
 
 
 def installed_engines() -> list[str]:
