@@ -25,6 +25,7 @@ from blemish.service.batching import Worker
 from blemish.service.budgets import Memory, Quota
 from blemish.service.datasets import Sources
 from blemish.service.drifting import DriftWatch
+from blemish.service.errors import ServiceError
 from blemish.service.judging import Judged, Judging, Threads
 from blemish.service.metrics import Metrics
 from blemish.service.recording import Recorder
@@ -192,6 +193,14 @@ def service_of(request: Request) -> Service:
     """The service behind a request."""
     service: Service = request.app.state.service
     return service
+
+
+def store_of(request: Request) -> Store:
+    """The store of the service; 503 without one."""
+    store = service_of(request).store
+    if store is None:
+        raise ServiceError(503, "no_store", "this service keeps no store")
+    return store
 
 
 def _warm_up(predictor: Predictor) -> None:

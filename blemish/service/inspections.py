@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from blemish.service.asked import LONGEST_NOTE, MOST_IDS, Asked, asked, write_review
+from blemish.service.core import store_of
 from blemish.service.errors import ServiceError
-from blemish.service.pages.jobs import store_of
 from blemish.service.schemas import RegionModel, refusals
 from blemish.service.tokens import Caller, require
 from blemish.store import Inspection, Review

@@ -25,8 +25,8 @@ from blemish.pipeline import Result
 from blemish.service.bodies import read_body
 from blemish.service.core import BYTES_PER_PIXEL, Picture, Service, service_of
 from blemish.service.errors import ServiceError
+from blemish.service.models import ModelName
 from blemish.service.schemas import body_of
-from blemish.service.settings import NAME
 from blemish.service.tensors import bad_tensor, binary_size, read_pixels, read_strings, split_body, write_tensor
 from blemish.service.tokens import require
 
@@ -45,7 +45,6 @@ _USUAL = ("score", "p_value", "threshold", "is_anomalous", "anomaly_map")
 health_router = APIRouter(prefix="/v2", tags=["KServe"])
 router = APIRouter(prefix="/v2", tags=["KServe"])
 
-ModelName = Annotated[str, Path(description="a model's name", pattern=f"^{NAME}$")]
 VersionId = Annotated[str, Path(description="a version", pattern="^[0-9a-f]{12}$")]
 
 

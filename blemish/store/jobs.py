@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 JobState: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"]
-_OPEN = ("queued", "running")
+OPEN: tuple[JobState, ...] = ("queued", "running")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Job:
     result: Any
     created: datetime
     changed: datetime
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits or is at work."""
+        return self.state in OPEN
 
 
 class Jobs:
@@ -97,7 +102,7 @@ class Jobs:
 
         given = {"state": state, "progress": progress, "message": message, "result": result}
         values = {name: value for name, value in given.items() if value is not None}
-        update = JOBS.update().where(JOBS.c.id == id, JOBS.c.state.in_(_OPEN)).values(**values, changed=_now())
+        update = JOBS.update().where(JOBS.c.id == id, JOBS.c.state.in_(OPEN)).values(**values, changed=_now())
         with self._database.writing() as connection:
             return bool(connection.execute(update).rowcount)
 

@@ -12,9 +12,8 @@ from starlette.responses import Response
 from blemish.errors import ImageError, StoreError
 from blemish.pipeline.regions import Region
 from blemish.service.asked import LONGEST_NOTE, MOST_IDS, Asked, asked, write_review
-from blemish.service.core import service_of
+from blemish.service.core import service_of, store_of
 from blemish.service.errors import ServiceError
-from blemish.service.pages.jobs import store_of
 from blemish.service.pages.kept import kept_layers, version_of
 from blemish.service.pages.shell import caller_of, fragment, page
 from blemish.service.pages.viewing import Layers, box_of

@@ -14,10 +14,9 @@ from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from blemish.errors import StoreError, UsageError
-from blemish.service.core import service_of
+from blemish.service.core import service_of, store_of
 from blemish.service.errors import ServiceError
 from blemish.service.pages.history import Choice, InspectionId, inspection_of
-from blemish.service.pages.jobs import store_of
 from blemish.service.pages.kept import file_name, file_type
 from blemish.store import Filter, Store
 

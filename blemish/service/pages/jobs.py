@@ -11,18 +11,17 @@ from fastapi import APIRouter, Depends, Path, Request
 from starlette.responses import Response, StreamingResponse
 
 from blemish.errors import StoreError
-from blemish.service.core import service_of
+from blemish.service.core import service_of, store_of
 from blemish.service.errors import ServiceError
 from blemish.service.pages.shell import fragment
 from blemish.service.tokens import require
-from blemish.store import Job, Store
+from blemish.store import Job
 
 router = APIRouter(prefix="/jobs", include_in_schema=False)
 
 JobId = Annotated[int, Path(ge=1, le=2**53)]
 _POLL_S = 0.5
 _LONGEST_S = 3600.0  # then the browser connects again
-_OPEN = ("queued", "running")
 
 
 @router.get("/{id}")
@@ -47,14 +46,6 @@ async def cancel(request: Request, id: JobId) -> Response:
     return await show(request, id)
 
 
-def store_of(request: Request) -> Store:
-    """The store of the service; 503 without one."""
-    store = service_of(request).store
-    if store is None:
-        raise ServiceError(503, "no_store", "this service keeps no store")
-    return store
-
-
 async def job_of(request: Request, id: int) -> Job:
     """A job by its number; 404 where there is none."""
     job = await asyncio.to_thread(store_of(request).jobs.get, id)
@@ -74,7 +65,7 @@ async def _events(request: Request, id: int) -> AsyncIterator[str]:
         if job is not None and job != last:
             last = job
             yield _event("job", bytes(fragment(request, "job_state.html.j2", job=job).body).decode())
-            if job.state not in _OPEN:
+            if not job.is_open:
                 yield _event("end", job.state)
                 return
         await asyncio.sleep(_POLL_S)

@@ -7,28 +7,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Path, Request
+from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
 from blemish.detectors import detector_class
 from blemish.models import short_hash
-from blemish.service.core import Service, service_of
+from blemish.service.core import Service, service_of, store_of
 from blemish.service.datasets.folders import UPLOADED
 from blemish.service.errors import ServiceError
 from blemish.service.jobs.stored import described_images, described_service, described_version
 from blemish.service.jobs.update import write_images
-from blemish.service.pages.jobs import JobId, job_of, store_of
+from blemish.service.models import ModelName
+from blemish.service.pages.jobs import JobId, job_of
 from blemish.service.pages.shell import fragment
 from blemish.service.pages.train import refuse_in_use
 from blemish.service.pages.work import KINDS_HERE, comparison_of, is_of
 from blemish.service.registry import Model, Version
-from blemish.service.settings import NAME
 from blemish.service.tokens import require
 from blemish.store import Filter, Job, Store
 
 router = APIRouter(prefix="/models", include_in_schema=False)
 
-ModelName = Annotated[str, Path(pattern=f"^{NAME}$")]
 VersionId = Annotated[str, Form(pattern="^[0-9a-f]{12}$")]
 
 _MOST_REVIEWED = 1000

@@ -7,24 +7,22 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from blemish.report.charts import Bar
-from blemish.service.core import service_of
+from blemish.service.core import service_of, store_of
+from blemish.service.models import ModelName
 from blemish.service.pages import charts
-from blemish.service.pages.jobs import store_of
 from blemish.service.pages.learning import update_offer
 from blemish.service.pages.shell import fragment, page
 from blemish.service.pages.work import latest_work
 from blemish.service.registry import Model, Version
-from blemish.service.settings import NAME
 from blemish.service.what_if import STEPS, can_choose, rate_at, step_of, what_if
 from blemish.store import Counts, Filter, Store
 
 router = APIRouter(prefix="/models", include_in_schema=False)
 
-ModelName = Annotated[str, Path(pattern=f"^{NAME}$")]
 
 LAST = 1000  # inspections that a rate is tried on
 _MOST_REVIEWED = 5000

@@ -19,18 +19,18 @@ from blemish.detectors import list_models
 from blemish.detectors.base import ModelCard
 from blemish.errors import BlemishError, ImageError
 from blemish.service.bodies import read_body
-from blemish.service.core import Service, service_of
+from blemish.service.core import Service, service_of, store_of
 from blemish.service.datasets import Source, Taken
 from blemish.service.datasets.zips import SIGNATURE, read_image_zip
 from blemish.service.errors import ServiceError
 from blemish.service.jobs.data import described
 from blemish.service.jobs.train import configure
-from blemish.service.pages.jobs import store_of
 from blemish.service.pages.shell import fragment, page
 from blemish.service.pictures import small_jpeg
 from blemish.service.settings import NAME
 from blemish.service.tokens import require
-from blemish.store import Job, Jobs, JobState, Store
+from blemish.store import Job, Jobs, Store
+from blemish.store.jobs import OPEN
 from blemish.training.requirement import PACKAGES, is_installed
 
 router = APIRouter(prefix="/train", include_in_schema=False)
@@ -38,7 +38,6 @@ router = APIRouter(prefix="/train", include_in_schema=False)
 _SHOWN, _SEARCHED = 30, 400  # jobs
 _MOST_OPEN = 20
 _MOST_TOLD = 20  # files that are refused, by name
-_OPEN: tuple[JobState, ...] = ("queued", "running")
 _ADMIN = [Depends(require("admin"))]
 
 Key = Annotated[str, Query(max_length=500)]
@@ -190,7 +189,7 @@ def _checked(jobs: list[Job], source: Source) -> dict[str, Any] | None:
     if job is None:
         return None
     is_old = source.is_uploaded and source.folder.stat().st_mtime > job.created.timestamp()
-    return {"job": job, "is_old": is_old and job.state not in _OPEN}
+    return {"job": job, "is_old": is_old and not job.is_open}
 
 
 def _suggested(source: Source) -> str:
@@ -245,4 +244,4 @@ async def refuse_in_use(request: Request, key: str) -> None:
 
 
 def _open_jobs(jobs: Jobs, *kinds: str) -> list[Job]:
-    return [job for state in _OPEN for job in jobs.list(state, _SEARCHED, kinds=kinds)]
+    return [job for state in OPEN for job in jobs.list(state, _SEARCHED, kinds=kinds)]

@@ -14,8 +14,7 @@ from starlette.responses import Response
 
 from blemish.report.charts import SIDE, Bar, Scale
 from blemish.report.words import number, percent
-from blemish.service.core import Service, service_of
-from blemish.service.pages.jobs import store_of
+from blemish.service.core import Service, service_of, store_of
 from blemish.service.pages.plotting import TimeScale, band, column, line, y_of
 from blemish.service.pages.shell import fragment, page
 from blemish.service.registry import Model
