@@ -165,7 +165,7 @@ def _key(config: RunConfig, dataset: Dataset) -> str:
     network = [backbone.sha256, backbone.mean, backbone.std, [tap.name for tap in backbone.taps]]
     samples = (*dataset.train, *dataset.test)
     files = {sample.name: sample.path for sample in samples}
-    files |= {f"{sample.name} mask": sample.mask for sample in samples if sample.mask is not None}
+    files |= {f"{sample.name} mask {i}": mask for sample in samples for i, mask in enumerate(sample.masks)}
     hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()}
     text = json.dumps([settings, network, data_fingerprint(hashes), __version__], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

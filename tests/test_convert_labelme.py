@@ -44,7 +44,7 @@ def test_defects_and_good_images(source, tmp_path):
     assert "Prüf 1.b.png" in report.warnings[0] and "count as hole" in report.warnings[0]
     assert (tmp_path / "out/train/good/good.jpg").read_bytes() == (source / "good.jpg").read_bytes()
     dataset = load_dataset(tmp_path / "out")
-    assert dataset.layout == "mvtec" and dataset.test[0].mask is not None
+    assert dataset.layout == "mvtec" and dataset.test[0].masks
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,12 @@ MARK = np.zeros((6, 8), np.uint8)
 MARK[2:4, 3:6] = 255
 
 
+def mask_of(sample: Sample) -> str | None:
+    return sample.masks[0].name if sample.masks else None
+
+
 def kinds(samples: tuple[Sample, ...]) -> dict[str, tuple[str, str | None]]:
-    return {sample.name: (sample.kind, sample.mask and sample.mask.name) for sample in samples}
+    return {sample.name: (sample.kind, mask_of(sample)) for sample in samples}
 
 
 class TestMVTec:
@@ -52,7 +56,7 @@ class TestMVTec:
         write(tmp_path / "test" / "hole" / image, PICTURE)
         expected = write(tmp_path / "ground_truth" / "hole" / mask, MARK)
         (found,) = load_dataset(tmp_path).test
-        assert found.mask == expected
+        assert found.masks == (expected,)
 
     def test_the_name_with_mask_comes_first_and_no_mask_goes_to_another_image(self, tmp_path):
         write(tmp_path / "train" / "good" / "0.png", PICTURE)
@@ -60,7 +64,7 @@ class TestMVTec:
             write(tmp_path / "test" / "hole" / name, PICTURE)
         for name in ("1.png", "1_mask.png"):
             write(tmp_path / "ground_truth" / "hole" / name, MARK)
-        found = {sample.path.name: sample.mask and sample.mask.name for sample in load_dataset(tmp_path).test}
+        found = {sample.path.name: mask_of(sample) for sample in load_dataset(tmp_path).test}
         assert found == {"1.png": "1_mask.png", "11.png": None, "1_x.png": None}
 
     def test_relative_path_and_trailing_slash(self, tmp_path, monkeypatch):
@@ -103,7 +107,7 @@ class TestLists:
             "n\\o.png p.png",
         ]
         (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
-        found = [(sample.name, sample.mask and sample.mask.name) for sample in load_dataset(tmp_path).train]
+        found = [(sample.name, mask_of(sample)) for sample in load_dataset(tmp_path).train]
         assert found == [
             ("a b.png", "c d.png"),
             ("e f.png", None),
@@ -125,7 +129,7 @@ class TestLists:
         assert dataset.layout == "list"
         assert [sample.kind for sample in dataset.train] == ["good", "good", "defect", "good"]
         assert [sample.kind for sample in dataset.test] == ["good", "good", "defect", "defect", "hole", "good"]
-        assert dataset.train[0].mask is None
+        assert dataset.train[0].masks == ()
 
     def test_marked_images_are_not_learnt_from(self, tmp_path, caplog):
         write(tmp_path / "mark.png", MARK)

@@ -47,8 +47,8 @@ def test_good_images_are_pooled_and_defects_kept_from_training(mvtec):
     assert train | val == {sample.name for sample in (*before.train, *before.test)} and not train & val
     assert not any("crack" in name for name in train) and sum("crack" in name for name in val) == 3
     after = load_dataset(mvtec)
-    masks = {sample.name: sample.mask for sample in before.test if not sample.is_good}
-    assert {sample.name: sample.mask for sample in after.test if not sample.is_good} == masks
+    masks = {sample.name: sample.masks for sample in before.test if not sample.is_good}
+    assert {sample.name: sample.masks for sample in after.test if not sample.is_good} == masks
     assert all(sample.is_good for sample in after.train)
     assert {name: digest for name, digest in tree(mvtec).items() if not name.endswith(".txt")} == images
 

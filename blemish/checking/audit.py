@@ -57,7 +57,7 @@ def mask_findings(root: Path, images: list[ImageFacts]) -> Iterator[Finding]:
         mask, name = facts.mask, facts.sample.name
         if mask is None:
             continue
-        names = (name, relative_name(mask.path, root))
+        names = (name, *(relative_name(path, root) for path in mask.paths))
         if mask.missing:
             yield Finding("missing_file", "the mask is listed, but not there", names)
         elif mask.problem:
@@ -72,7 +72,7 @@ def mask_findings(root: Path, images: list[ImageFacts]) -> Iterator[Finding]:
         yield Finding("missing_mask", message, tuple(unmarked))
 
 
-def _content_findings(facts: ImageFacts, mask: MaskFacts, names: tuple[str, str]) -> Iterator[Finding]:
+def _content_findings(facts: ImageFacts, mask: MaskFacts, names: tuple[str, ...]) -> Iterator[Finding]:
     """What a mask of the right size marks."""
     if facts.sample.is_good and mask.share:
         yield Finding("good_image_with_mask", "a good image has a mask that marks a defect", names)
@@ -133,7 +133,7 @@ def unused_files(dataset: Dataset) -> Iterator[Finding]:
         return
     root = dataset.root
     used = {sample.path for sample in dataset.train + dataset.test}
-    masks = {sample.mask for sample in dataset.test}
+    masks = {mask for sample in dataset.test for mask in sample.masks}
     for part, known, message in (
         ("train", used, "not used: only train/good is learnt from"),
         ("test", used, "not used: test images lie in test/good or test/<defect>"),

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from blemish.calibration import find_parts
-from blemish.datasets import GoodImages, Sample, read_mask
+from blemish.datasets import GoodImages, Sample
+from blemish.datasets.masks import read_masks
 from blemish.detectors import Progress, Setting
 from blemish.detectors.patchcore import PatchCore
 from blemish.engines import open_engine
@@ -88,10 +88,10 @@ class Look:
         for done, (ref, image, _) in enumerate(read, 1):
             self.progress("masks", min(done, len(known)), len(known))
             sample = known[str(ref.input_path)]
-            if isinstance(image, ImageError) or sample.mask is None:
+            if isinstance(image, ImageError) or not sample.masks:
                 continue
             anomaly_map = engine.run(self.geometry.fit(image)[None])["anomaly_map"][0]  # (h, w)
-            marked = self._on_grid(sample.mask, image.shape[:2], anomaly_map.shape)
+            marked = self._on_grid(sample, image.shape[:2], anomaly_map.shape)
             if marked is not None and 0 < marked.sum() < marked.size:
                 samples.append(sample)
                 ranks.append(anomaly_map.ravel().argsort().argsort())
@@ -106,12 +106,12 @@ class Look:
         whole = self.geometry.map_to_image(anomaly_map, image.shape[1], image.shape[0])
         return Oddity(self.images.names[index], image, whole, score, limit)
 
-    def _on_grid(self, mask_path: Path, size: tuple[int, ...], grid: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
+    def _on_grid(self, sample: Sample, size: tuple[int, ...], grid: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
         """The mask's cells on the anomaly map's grid (h, w), None if it does not fit the image."""
         import cv2
 
         try:
-            mask = read_mask(mask_path, (size[0], size[1]))
+            mask = read_masks(sample.masks, (size[0], size[1]))
         except DatasetError:
             return None
         fitted = self.geometry.fit(mask[..., None].repeat(3, axis=2).astype(np.uint8) * np.uint8(255))[..., 0]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from blemish.checking.oddities import Oddity
 from blemish.checking.survey import ImageFacts
-from blemish.datasets import read_mask
+from blemish.datasets.masks import read_masks
 from blemish.images import expand
 
 DEMO_IMAGES = 10
@@ -46,7 +46,7 @@ def save_demo_images(images: Sequence[ImageFacts], folder: Path, bit_depth: int)
         image = next(iter(expand(sample.path))).read(bit_depth)
         mask = facts.mask
         if mask is not None and mask.share and mask.size == facts.size:
-            picture = mark(image, read_mask(mask.path, image.shape[:2]))
+            picture = mark(image, read_masks(mask.paths, image.shape[:2]))
         else:
             picture = _shown(image)
         names.append(_save(folder, number, f"{sample.kind}_{sample.path.stem}", picture))

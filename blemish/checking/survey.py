@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from blemish.checking.duplicates import detail
 from blemish.datasets import Dataset, Sample
-from blemish.datasets.masks import binary, is_binary, read_levels
+from blemish.datasets.masks import is_binary, read_levels, read_masks
 from blemish.errors import DatasetError, ImageError
 from blemish.images import ImageRef, decode_samples, expand
 from blemish.images.headers import depth_and_alpha, image_format
@@ -26,7 +26,7 @@ HEADER_BYTES = 4096
 class MaskFacts:
     """What is known of a mask; `share` is the marked part of its area, `digest` stands for its pixels."""
 
-    path: Path
+    paths: tuple[Path, ...]
     missing: bool = False
     problem: str = ""
     size: tuple[int, int] = (0, 0)  # width, height
@@ -68,7 +68,7 @@ def survey(dataset: Dataset, bit_depth: int, advance: Callable[[int, int], None]
 
 
 def _image_facts(sample: Sample, bit_depth: int) -> ImageFacts:
-    mask = None if sample.mask is None else _mask_facts(sample.mask)
+    mask = _mask_facts(sample.masks) if sample.masks else None
     if not sample.path.exists():
         return ImageFacts(sample, mask, missing=True)
     try:
@@ -105,19 +105,19 @@ def _stored(path: Path) -> tuple[int, bool]:
     return bits, depth_and_alpha(data, kind)[1]
 
 
-def _mask_facts(path: Path) -> MaskFacts:
-    if not path.is_file():
-        return MaskFacts(path, missing=True)
+def _mask_facts(paths: tuple[Path, ...]) -> MaskFacts:
+    if not all(path.is_file() for path in paths):
+        return MaskFacts(paths, missing=True)
     try:
-        levels, is_colour = read_levels(path)  # (H, W)
+        read = [read_levels(path) for path in paths]  # (H, W) each
+        marked = read_masks(paths)
     except DatasetError as error:
-        return MaskFacts(path, problem=str(error).removeprefix(f"{path}: the mask cannot be read: "))
-    marked = binary(levels, is_colour)
+        return MaskFacts(paths, problem=str(error).removeprefix(f"{paths[0]}: the mask cannot be read: "))
     return MaskFacts(
-        path,
-        size=(levels.shape[1], levels.shape[0]),
+        paths,
+        size=(marked.shape[1], marked.shape[0]),
         share=float(marked.mean()),
-        is_binary=is_colour or is_binary(levels),
+        is_binary=all(is_colour or is_binary(levels) for levels, is_colour in read),
         marks_corners=bool(marked[:: max(1, len(marked) - 1), :: max(1, marked.shape[1] - 1)].all()),
         digest=_digest(marked),
     )

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from blemish.datasets.annotations import Annotation, Reading, Shape
 from blemish.datasets.files import inside
-from blemish.datasets.layouts import Sample, load_dataset
+from blemish.datasets.layouts import load_dataset
 from blemish.datasets.masks import read_mask
+from blemish.datasets.samples import Sample
 from blemish.datasets.shapes import Mask
 from blemish.errors import DatasetError
 
@@ -31,7 +32,7 @@ def read_lists(source: Path) -> Reading:
 
 def _annotation(source: Path, sample: Sample) -> Annotation:
     path = inside(source, source, sample.name)
-    mask = sample.mask and inside(source, source, str(sample.mask.relative_to(source)))
+    mask = inside(source, source, str(sample.masks[0].relative_to(source))) if sample.masks else None
     shapes = () if sample.is_good else (Shape(sample.kind, partial(_paint, path=mask) if mask else None),)
     return Annotation(sample.name, path, sample.name, shapes, split=sample.split)
 

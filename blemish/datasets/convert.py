@@ -15,8 +15,8 @@ from blemish.datasets.annotations_list import read_lists
 from blemish.datasets.annotations_voc import read_voc
 from blemish.datasets.conversion import Conversion, ConvertReport
 from blemish.datasets.files import read_file, safe_name, some
-from blemish.datasets.layouts import GOOD
 from blemish.datasets.mvtec_lists import mvtec_to_lists
+from blemish.datasets.samples import GOOD
 from blemish.datasets.shapes import Mask
 from blemish.errors import BlemishError, DatasetError, UsageError, did_you_mean
 from blemish.images import decode_image, is_image_name

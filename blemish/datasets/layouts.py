@@ -5,30 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from blemish.datasets.files import some
 from blemish.datasets.lists import read_list
 from blemish.datasets.masks import read_mask
+from blemish.datasets.samples import GOOD, Dataset, GoodImages, Sample, relative_name
 from blemish.errors import DatasetError
 from blemish.images import list_images
-
-__all__ = [
-    "Dataset",
-    "GoodImages",
-    "Sample",
-    "find_categories",
-    "find_good_images",
-    "load_dataset",
-    "read_mask",
-    "relative_name",
-]
 
 log = logging.getLogger("blemish")
 
 LISTS = {"train": "train.txt", "test": "val.txt"}
-GOOD = "good"
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 # Folders of a data set that hold anything but good training images.
 _NOT_TRAINING = ("test", "val", "ground_truth", "annotations", "masks")
@@ -36,48 +24,6 @@ _NOT_TRAINING = ("test", "val", "ground_truth", "annotations", "masks")
 _GOOD_NAMES = (GOOD, "ok", "normal", "gut")
 
 Refuse = Callable[[Path, int, str], None]  # a list file, the line's number, what is wrong with it
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image of a data set.
-
-    Attributes:
-        path: the file, as the data set's folder was given.
-        name: its path relative to that folder, with forward slashes.
-        split: `train` or `test`.
-        kind: `good`, or the type of the defect.
-        mask: the file that marks the defect; None where none is given.
-    """
-
-    path: Path
-    name: str
-    split: str
-    kind: str
-    mask: Path | None = None
-
-    @property
-    def is_good(self) -> bool:
-        return self.kind == GOOD
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The samples of one product; `layout` is `mvtec`, `list` or `plain`."""
-
-    root: Path
-    layout: str
-    train: tuple[Sample, ...]
-    test: tuple[Sample, ...]
-
-
-@dataclass(frozen=True)
-class GoodImages:
-    """The good images of a data set: absolute or given paths, and their names relative to `root`, in order."""
-
-    root: Path
-    paths: tuple[Path, ...]
-    names: tuple[str, ...]
 
 
 def load_dataset(folder: Path, refuse: Refuse | None = None) -> Dataset:
@@ -154,7 +100,8 @@ def _mvtec_test(folder: Path) -> Iterator[Sample]:
         masks = _masks(folder / "ground_truth" / kind)
         for path in list_images(folder / "test" / kind):
             key = path.relative_to(folder / "test" / kind).with_suffix("").as_posix()
-            yield Sample(path, relative_name(path, folder), "test", kind, masks.get(f"{key}_mask") or masks.get(key))
+            mask = masks.get(f"{key}_mask") or masks.get(key)
+            yield Sample(path, relative_name(path, folder), "test", kind, () if mask is None else (mask,))
 
 
 def _defect_folders(folder: Path) -> list[str]:
@@ -210,7 +157,7 @@ def _listed(folder: Path, split: str, refuse: Refuse) -> Iterator[Sample]:
         if mask == path:  # PaddleX's way to say that there is none
             mask = None
         name = relative_name(path, folder)
-        yield Sample(path, name, split, _kind(name, mask, split), mask)
+        yield Sample(path, name, split, _kind(name, mask, split), () if mask is None else (mask,))
 
 
 def _kind(name: str, mask: Path | None, split: str) -> str:
@@ -230,14 +177,6 @@ def _kind(name: str, mask: Path | None, split: str) -> str:
 
 def _raise(source: Path, number: int, problem: str) -> None:
     raise DatasetError(f"{source}, line {number}: {problem}")
-
-
-def relative_name(path: Path, folder: Path) -> str:
-    """The path relative to the folder where it lies in it, else as it is; with forward slashes."""
-    for inner, outer in ((path, folder), (path.absolute(), folder.absolute())):
-        if inner.is_relative_to(outer):
-            return inner.relative_to(outer).as_posix()
-    return path.as_posix()
 
 
 def _content(folder: Path) -> str:

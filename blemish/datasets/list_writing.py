@@ -8,7 +8,8 @@ from itertools import count
 from pathlib import Path
 
 from blemish.datasets.files import PARTIAL, naming, read_json, write_whole
-from blemish.datasets.layouts import LISTS, Sample, relative_name
+from blemish.datasets.layouts import LISTS
+from blemish.datasets.samples import Sample, relative_name
 from blemish.errors import DatasetError
 
 JOURNAL = ".blemish-lists.json"  # the new lists, from the moment on when they count until both are in place
@@ -82,8 +83,10 @@ def _content(file: Path) -> bytes | None:
 
 
 def _columns(root: Path, sample: Sample) -> list[str]:
-    if sample.mask is not None:
-        return [sample.name, relative_name(sample.mask.absolute(), root.absolute())]  # elsewhere, its whole path
+    if len(sample.masks) > 1:
+        raise DatasetError(f"{sample.name} has {len(sample.masks)} masks, and a list holds one; merge them")
+    if sample.masks:
+        return [sample.name, relative_name(sample.masks[0].absolute(), root.absolute())]  # elsewhere, its whole path
     return [sample.name] * (2 if sample.is_good else 1)
 
 

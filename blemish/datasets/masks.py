@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,16 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[np
             f"{path}: the mask has {levels.shape[1]}x{levels.shape[0]} pixels, its image {size[1]}x{size[0]}"
         )
     return binary(levels, is_colour)
+
+
+def read_masks(paths: Sequence[Path], size: tuple[int, int] | None = None) -> npt.NDArray[np.bool_]:
+    """What any of the masks of one image marks, `(H, W)`; otherwise as `read_mask`."""
+    first, *others = (read_mask(path, size) for path in paths)
+    for path, other in zip(paths[1:], others, strict=True):
+        if other.shape != first.shape:
+            raise DatasetError(f"{path}: the mask has another size than {paths[0].name}, of the same image")
+        first |= other
+    return first
 
 
 def read_levels(path: Path) -> tuple[Levels, bool]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from blemish.datasets.conversion import Conversion, ConvertReport
 from blemish.datasets.files import naming, read_file, some
-from blemish.datasets.layouts import LISTS, Dataset, Sample, load_mvtec, relative_name
+from blemish.datasets.layouts import LISTS, load_mvtec
 from blemish.datasets.list_writing import finish_lists, list_text, write_lists
+from blemish.datasets.samples import Dataset, Sample, relative_name
 from blemish.errors import DatasetError
 from blemish.images.limits import DEFAULT_LIMITS
 
@@ -45,7 +46,7 @@ def _report(dataset: Dataset, output: Path) -> ConvertReport:
     report = ConvertReport(output)
     for sample in (*dataset.train, *dataset.test):
         report.count(sample.split, sample.kind)
-    bare = [sample.name for sample in dataset.test if not sample.is_good and sample.mask is None]
+    bare = [sample.name for sample in dataset.test if not sample.is_good and not sample.masks]
     if bare:
         report.warnings.append(f"{len(bare)} images of defects have no mask: {some(bare)}")
     return report
@@ -56,8 +57,7 @@ def _files(source: Path, samples: Iterable[Sample]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for sample in samples:
         files[sample.name] = sample.path
-        if sample.mask is not None:
-            files[relative_name(sample.mask, source)] = sample.mask
+        files |= {relative_name(mask, source): mask for mask in sample.masks}
     return files
 
 

@@ -9,7 +9,8 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 
-from blemish.datasets import Sample, read_mask
+from blemish.datasets import Sample
+from blemish.datasets.masks import read_masks
 from blemish.errors import DatasetError
 from blemish.evaluation.pictures import Gallery
 from blemish.metrics import PixelScores
@@ -60,11 +61,11 @@ class Tally:
             self.pixels.add(result.anomaly_map, mask)
 
     def _hash(self, sample: Sample) -> None:
-        for path in (sample.path, sample.mask):
+        named = {sample.name: sample.path}
+        named |= {f"{sample.name} mask {number}": mask for number, mask in enumerate(sample.masks, 1)}
+        for name, path in named.items():
             try:
-                if path is not None:
-                    name = sample.name if path == sample.path else f"{sample.name} mask"
-                    self.hashes.setdefault(name, hashlib.sha256(path.read_bytes()).hexdigest())
+                self.hashes.setdefault(name, hashlib.sha256(path.read_bytes()).hexdigest())
             except OSError as error:
                 log.debug("%s is not part of the fingerprint: %s", path, error.strerror)
 
@@ -72,12 +73,12 @@ class Tally:
         """The mask of a defective image, None where there is none that can be used."""
         if sample.is_good:
             return None
-        if sample.mask is None or result.page_index is not None:
+        if not sample.masks or result.page_index is not None:
             self.unmasked.append(name)
             return None
         assert result.size is not None
         try:
-            mask = read_mask(sample.mask, result.size[::-1])
+            mask = read_masks(sample.masks, result.size[::-1])
         except DatasetError as error:
             self.problems.append(str(error))
             log.warning("%s", error)

@@ -28,8 +28,8 @@ def check_inside(parameters: Mapping[str, str]) -> None:
     root = Path(parameters["root"])
     dataset = load_dataset(Path(parameters["folder"]), lambda _source, _line, _problem: None)
     for sample in (*dataset.train, *dataset.test):
-        for path in (sample.path, sample.mask):
-            if path is not None and not path.resolve().is_relative_to(root):
+        for path in (sample.path, *sample.masks):
+            if not path.resolve().is_relative_to(root):
                 raise UsageError(f"{Path(sample.name).name} leads out of the folders that the service may read")
 
 
