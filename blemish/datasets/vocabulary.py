@@ -1,0 +1,186 @@
+"""The vocabulary of data sets: words that people name folders and files by, in small letters without accents.
+
+Words of scripts without gaps stand apart; they are looked for anywhere in a name.
+"""
+
+from __future__ import annotations
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+GOOD = _words(
+    """
+    good goods goodone goodones ok oks okay okey normal normals normality pass passed passes passing clean perfect
+    golden accept accepted acceptable accepts conforming compliant conform conformant healthy intact flawless
+    faultless undamaged unblemished defectfree faultfree nodefect nodefects nondefect nondefects nondefective
+    nondefectives free gut gute guten guter gutes gutteil io fehlerfrei fehlerfreie einwandfrei mangelfrei bon bons
+    bonne bonnes conforme conformes sain saine sains saines bueno buenos buena buenas correcto correctos correcta
+    correctas aprobado aprobados sano sanos buono buoni buona buone conformi accettato accettati idoneo idonei sani
+    bom boa boas aprovado aprovados perfeito perfeitos goed goede godkand godkanda bra hyva dobre dobry dobra
+    dobrze iyi saglam hatasiz kusursuz хорошие хорошии хорошо годные годен годныи норма нормальные
+    """
+)
+
+BAD = _words(
+    """
+    bad bads badone badones ng ngs nok noks notok nogood ko fail fails failed failing failure failures faulty fault
+    faults defect defects defective defectives defected defectiv def defs abnormal abnormals abnormality
+    abnormalities anomaly anomalies anomalous anomal anomalie anomalien anomalia anomalias anomali reject rejects
+    rejected rejection rejections scrap scrapped flaw flaws flawed damaged damage damages broken blemished error
+    errors erroneous err outlier outliers poor wrong invalid nonconforming nonconformant nonconform nonconformity
+    unacceptable unaccepted notgood nonconforme nonconformes nonconformi inconforme inconformes schlecht schlechte
+    schlechten schlechtteil nio nichtio fehler fehlerhaft fehlerhafte fehlteil defekt defekte defekten ausschuss
+    mangel mangelhaft mangelhafte schaden beschadigt beschadigte defaut defauts defectueux defectueuse defectueuses
+    mauvais mauvaise mauvaises rebut rebuts anormal anormale anormaux defecto defectos defectuoso defectuosos
+    defectuosa defectuosas malo malos mala malas rechazo rechazos rechazado rechazados anomalo anomalos anormales
+    difetto difetti difettoso difettosi difettosa difettose scarto scarti scartato scartati cattivo cattivi anomale
+    defeito defeitos defeituoso defeituosos defeituosa ruim ruins reprovado reprovados anormais slecht slechte fout
+    fouten afkeur afgekeurd dalig daliga felaktig felaktiga underkand fel viallinen vika wadliwe wadliwy wada wady
+    zle zly odrzut odrzuty vadne vadny vada vady spatne zmetek zmetky hatali kusurlu bozuk hata kusur брак дефект
+    дефекты дефектные плохие плохо негодные
+    """
+)
+
+# Types of defects that folders are named by, where no other word tells.
+DEFECT_TYPES = _words(
+    """
+    crack cracks cracked scratch scratches scratched dent dents dented stain stains stained hole holes
+    contamination contaminations contaminated bent missing misplaced chipped chipping torn tear tears rust rusted
+    corrosion corroded blowhole blowholes burr burrs fray frayed uneven misprint misprints deformed deformation
+    misaligned misalignment squeezed squeeze poke discolored discoloured discoloration discolouration bubble
+    bubbles porosity wrinkle wrinkles leak leaking riss risse kratzer delle dellen bruch verschmutzung verschmutzt
+    fissure fissures rayure rayures grieta grietas aranazo aranazos graffio graffi crepa crepe macchia macchie
+    risco riscos trinca trincas
+    """
+)
+
+# Words of a verdict that mean good to some and defect to others.
+UNSURE = _words(
+    """
+    positive positives negative negatives pos neg true false yes oui
+    """
+)
+
+# They turn the next word round.
+NO = _words(
+    """
+    no not non n none without w/o nicht kein keine keinen ohne sans sin senza sem bez zero pas un nie ikke inte
+    niet
+    """
+)
+
+# They turn the word before them round.
+FREE = _words(
+    """
+    free frei freie less los libre libres
+    """
+)
+
+SPLITS = {
+    **dict.fromkeys(
+        _words("""
+    treino lern trains learning training apprentissage addestramento train entrainement treinamento learn lernen
+    entrenamiento trainings trainset traindata
+    """),
+        "train",
+    ),
+    **dict.fromkeys(
+        _words("""
+    val dev validacao validierung validation validate valid validacion valset vals
+    """),
+        "val",
+    ),
+    **dict.fromkeys(
+        _words("""
+    evaluation prueba teste testen testes pruebas tests testing testdata test testset eval
+    """),
+        "test",
+    ),
+}
+
+MASKS = _words(
+    """
+    mask masks masken maske masque masques mascara mascaras maschera maschere gt gts groundtruth segmentation
+    segmentations segmentationclass segmentationobject segmentationclassraw segmap segmaps
+    """
+)
+
+# Folders of masks, or of labels that are products.
+MAYBE_MASKS = _words(
+    """
+    label labels lable lables annotation annotations annot annots anno seg segs
+    """
+)
+
+# They say only that there are images.
+PICTURES = _words(
+    """
+    image images img jpeg jpg png imgs pic pics picture pictures photo photos jpegimages jpegs rgb data dataset
+    datasets bilder bild imagenes imagen immagini imagens frames raw original originals
+    """
+)
+
+# Nouns that are joined to a word: okparts, gutteile.
+NOUNS = tuple(
+    """
+    part parts image images img imgs pic pics picture pictures sample samples data dir folder set piece pieces item
+    items product products photo photos teil teile bild bilder class front back top side view views
+    """.split()  # noqa: SIM905
+)
+
+# After a word of defects they name a field of work, not the parts in the folder.
+FIELDS = _words(
+    """
+    detection detector inspection recognition segmentation classification analysis
+    """
+)
+
+# Phrases that say no to a word of defects; then words of defects; then of good parts, which some of those contain.
+CJK_NOT_BAD = tuple(
+    """
+    无缺陷 無缺陷 無欠陥 欠陥なし 欠陥無し 无异常 無異常 異常なし 異常無し 没有缺陷 无瑕疵 無瑕疵 不良なし 무결함
+    불량없음 결함없음
+    """.split()  # noqa: SIM905
+)
+
+CJK_BAD = tuple(
+    """
+    非良 非合格 不良 不合格 不正常 不好 缺陷 欠陥 異常 异常 次品 废品 廢品 瑕疵 破损 破損 划痕 划伤 裂纹 裂紋 污渍
+    脏污 气泡 毛刺 凹陷 坏 壞 劣 キズ 傷 割れ 欠け 汚れ バリ 불량 불합격 결함 비정상 이상
+    """.split()  # noqa: SIM905
+)
+
+CJK_GOOD = tuple(
+    """
+    良品 良 合格 正常 好 正品 优 優 양품 정상 합격
+    """.split()  # noqa: SIM905
+)
+
+CJK_SPLITS = {
+    **dict.fromkeys(
+        _words("""
+    训练 訓練 学習 學習 학습 훈련
+    """),
+        "train",
+    ),
+    **dict.fromkeys(
+        _words("""
+    验证 驗證 検証 검증
+    """),
+        "val",
+    ),
+    **dict.fromkeys(
+        _words("""
+    测试 測試 テスト 시험 테스트
+    """),
+        "test",
+    ),
+}
+
+CJK_MASKS = tuple(
+    """
+    掩码 掩碼 掩膜 遮罩 标注 標註 标签 マスク アノテーション 마스크
+    """.split()  # noqa: SIM905
+)
