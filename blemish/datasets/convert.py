@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from blemish.datasets.annotations import Annotation, Reading, defect_type, one_per_image
+from blemish.datasets.annotations import Annotation, Reading, one_per_image
 from blemish.datasets.annotations_coco import read_coco
 from blemish.datasets.annotations_labelme import read_labelme
 from blemish.datasets.annotations_list import read_lists
@@ -52,8 +52,10 @@ def convert(source: Path, kind: str, output: Path, progress: Progress | None = N
     keep it from training; an image with defects to `test/<defect>`, the label with the largest area. `mvtec` becomes
     `train.txt` and `val.txt`: beside the images if `output` is the source, else together with copies of them.
 
-    An image that fails is reported and the others are done. A killed conversion is completed by the same call.
-    Raises `DatasetError` if there is nothing to convert, or `output` holds anything else.
+    An image that fails is reported and the others are done; an image of which the annotations leave unsure whether it
+    is good is in no folder. A killed conversion is completed by the same call.
+    Where all of them fail, the report says so and there is no output folder. Raises `DatasetError` if there is nothing
+    to convert, or `output` holds anything else.
     """
     kind = source_kind(kind)
     if not source.is_dir():
@@ -64,15 +66,19 @@ def convert(source: Path, kind: str, output: Path, progress: Progress | None = N
     done = conversion.finished()
     if done is not None:
         return done
-    reading = _READERS[kind](source)
-    conversion.begin()
-    return conversion.finish(_write_all(conversion, reading, progress))
+    report = _write_all(conversion, _READERS[kind](source), progress)
+    if not report.has_images:
+        conversion.abandon()
+        return report
+    return conversion.finish(report)
 
 
 def _write_all(conversion: Conversion, reading: Reading, progress: Progress | None) -> ConvertReport:
     images = one_per_image(reading)
     report = ConvertReport(conversion.output, warnings=reading.warnings, failed=reading.failed)
     namer, from_train = _Namer(), []
+    if images:
+        conversion.begin()
     for number, annotation in enumerate(images, 1):
         try:
             split, kind = _write_one(conversion, annotation, namer, report)
@@ -120,7 +126,7 @@ def _image_data(annotation: Annotation) -> bytes:
 
 def _paint(annotation: Annotation, size: tuple[int, int], report: ConvertReport) -> tuple[str, Mask | None]:
     """The type with the largest area, and the mask (H, W) of all defects; no mask where nobody outlined one."""
-    labelled = [(kind, shape.draw) for shape in annotation.shapes if (kind := defect_type(shape.label)) is not None]
+    labelled = [(shape.label, shape.draw) for shape in annotation.defects]
     if not labelled:
         return GOOD, None
     areas: dict[str, int] = {}
@@ -132,15 +138,21 @@ def _paint(annotation: Annotation, size: tuple[int, int], report: ConvertReport)
         areas[kind] = int(np.count_nonzero(part))
         mask |= part
     largest = max(areas, key=lambda kind: areas[kind])
-    if all(draw is None for _, draw in labelled):
-        report.warnings.append(f"{annotation.name}: the defect is not outlined; there is no mask of it")
-        return largest, None
     if not areas[largest]:
-        raise DatasetError("no marked defect covers a pixel of the image")
+        return _without_mask(annotation, report)
     if len(areas) > 1:
         kinds = ", ".join(f"{kind} {area}" for kind, area in areas.items())
         report.warnings.append(f"{annotation.name}: several types of defects ({kinds} pixels) count as {largest}")
     return largest, mask
+
+
+def _without_mask(annotation: Annotation, report: ConvertReport) -> tuple[str, None]:
+    """The type of a defect that nobody outlined; outlines that cover nothing are a mistake, and no defect."""
+    bare = [shape.label for shape in annotation.defects if shape.draw is None]
+    if not bare:
+        raise DatasetError("no marked defect covers a pixel of the image")
+    report.warnings.append(f"{annotation.name}: the defect is not outlined; there is no mask of it")
+    return bare[0], None
 
 
 def _png(mask: Mask) -> bytes:
