@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from blemish.datasets.files import some
-from blemish.datasets.lists import read_list
-from blemish.datasets.masks import read_mask
+from blemish.datasets.listed import LISTS, Refuse, read_listed
 from blemish.datasets.samples import GOOD, Dataset, GoodImages, Sample, relative_name
 from blemish.errors import DatasetError
 from blemish.images import list_images
 
 log = logging.getLogger("blemish")
 
-LISTS = {"train": "train.txt", "test": "val.txt"}
 _MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 # Folders of a data set that hold anything but good training images.
 _NOT_TRAINING = ("test", "val", "ground_truth", "annotations", "masks")
 # Folders of these names say that what lies beside them is not good.
 _GOOD_NAMES = (GOOD, "ok", "normal", "gut")
-
-Refuse = Callable[[Path, int, str], None]  # a list file, the line's number, what is wrong with it
 
 
 def load_dataset(folder: Path, refuse: Refuse | None = None) -> Dataset:
@@ -43,8 +38,7 @@ def load_dataset(folder: Path, refuse: Refuse | None = None) -> Dataset:
     if not folder.is_dir():
         raise DatasetError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
     if any((folder / name).is_file() for name in LISTS.values()):
-        lists = {split: tuple(_listed(folder, split, refuse or _raise)) for split in LISTS}
-        found = Dataset(folder, "list", **lists)
+        found = Dataset(folder, "list", **read_listed(folder, refuse or _raise))
     elif (folder / "train" / GOOD).is_dir() or _defect_folders(folder):
         found = load_mvtec(folder)
     else:
@@ -140,39 +134,6 @@ def _plain(folder: Path) -> list[Sample]:
             f"{folder / good[0]}; to check or evaluate, lay them out as train/good, test/good and test/<defect>"
         )
     return samples
-
-
-def _listed(folder: Path, split: str, refuse: Refuse) -> Iterator[Sample]:
-    """The samples of `train.txt` or `val.txt`; none if there is no such file."""
-    source = folder / LISTS[split]
-    for line in read_list(source) if source.is_file() else ():
-        if line.problem:
-            refuse(source, line.number, line.problem)
-            continue
-        path = folder / line.columns[0]
-        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir() raises on names that are too long
-            refuse(source, line.number, f"{line.columns[0]} is a folder; list its images one by one")
-            continue
-        mask = folder / line.columns[1] if len(line.columns) == 2 else None
-        if mask == path:  # PaddleX's way to say that there is none
-            mask = None
-        name = relative_name(path, folder)
-        yield Sample(path, name, split, _kind(name, mask, split), () if mask is None else (mask,))
-
-
-def _kind(name: str, mask: Path | None, split: str) -> str:
-    """The type of the defect by the folder below `test`, else by what the mask holds."""
-    folders = PurePosixPath(name).parts[:-1]
-    if (
-        "test" in folders[:-1] and not PurePosixPath(name).is_absolute()
-    ):  # above the data set, a folder may have any name
-        return folders[folders.index("test") + 1]
-    if mask is None:
-        return GOOD
-    try:
-        return "defect" if read_mask(mask).any() else GOOD
-    except DatasetError:
-        return GOOD if split == "train" else "defect"
 
 
 def _raise(source: Path, number: int, problem: str) -> None:

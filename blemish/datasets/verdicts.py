@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blemish.datasets.words import is_good
+from blemish.datasets.words import is_bad, is_good, role
 
 
 def of_flags(flags: object) -> tuple[tuple[str, ...], str]:
@@ -19,3 +19,28 @@ def of_flags(flags: object) -> tuple[tuple[str, ...], str]:
     if not on and any(is_good(str(name)) for name in flags):
         return (), "images have a flag for good parts that is not set"
     return on, ""
+
+
+def of_tags(tags: object) -> tuple[tuple[str, ...], str]:
+    """What Supervisely's image tags say, and why they leave open whether an image without marks is good.
+
+    A tag, or its value, says good or a defect by its word. One of a split says nothing; any other may mean anything.
+    """
+    verdicts, unsure = [], ""
+    for tag in tags if isinstance(tags, list) else ():
+        said = [str(tag.get(key)) for key in ("value", "name") if tag.get(key)] if isinstance(tag, dict) else [""]
+        word = next((text for text in said if is_good(text) or is_bad(text)), None)
+        is_denied = isinstance(tag, dict) and word == tag.get("name") and said[0] != word
+        if word is not None and not is_denied:
+            verdicts.append(word)
+        elif word is not None or not any(role(text).split for text in said):
+            unsure = "images have a tag of unknown meaning"
+    return tuple(verdicts), unsure
+
+
+def split_of_tags(tags: object) -> str | None:
+    """The split that image tags say, `train` or `test`."""
+    names = [tag.get("name") for tag in tags if isinstance(tag, dict)] if isinstance(tags, list) else []
+    splits = [role(name).split for name in names if isinstance(name, str)]
+    found = next((split for split in splits if split), None)
+    return found if found in (None, "train") else "test"
