@@ -25,6 +25,9 @@ ADVICE = {
     "contradicting_labels": Advice("One picture is both good and a defect", "Decide which it is."),
     "mask_size": Advice("A mask is of another size than its image", "Export it at the image's size."),
     "empty_mask": Advice("The mask of a defect marks nothing", "Draw it, or remove the mask."),
+    "unknown_test_images": Advice(
+        "Nothing tells which test images are good", "Name their folder test/good, or name it with --good."
+    ),
     "good_image_with_mask": Advice("A good image has a mask", "Move the image to its defect, or remove the mask."),
     "inverted_mask": Advice("A mask looks inverted", "Swap black and white."),
     "swapped_masks": Advice("Two masks look swapped", "Look at both, and swap the masks."),

@@ -14,7 +14,6 @@ from blemish.checking.duplicates import is_learnt
 from blemish.checking.findings import Finding
 from blemish.checking.survey import ImageFacts, MaskFacts
 from blemish.datasets import Dataset, relative_name
-from blemish.images import list_images
 
 MOST_MARKED = 0.5  # a mask that marks more, and all four corners, is taken to be inverted
 
@@ -128,21 +127,17 @@ def _mixture(
 
 
 def unused_files(dataset: Dataset) -> Iterator[Finding]:
-    """Images in an MVTec layout that nothing reads."""
-    if dataset.layout != "mvtec":
-        return
-    root = dataset.root
-    used = {sample.path for sample in dataset.train + dataset.test}
-    masks = {mask for sample in dataset.test for mask in sample.masks}
-    for part, known, message in (
-        ("train", used, "not used: only train/good is learnt from"),
-        ("test", used, "not used: test images lie in test/good or test/<defect>"),
-        ("ground_truth", masks, "masks that belong to no test image"),
-    ):
-        files = list_images(root / part) if (root / part).is_dir() else []
-        unused = tuple(relative_name(path, root) for path in files if path not in known)
-        if unused:
-            yield Finding("unused_files", message, unused)
+    """Files that are neither learned from nor judged, by the folder or for the reason."""
+    for place, names in dataset.left_out.items():
+        if place == "marked images":
+            message = "a folder calls them good, but a mask or an annotation marks them; they are left out"
+            yield Finding("good_image_with_mask", message, tuple(names))
+        elif place == "masks of no image":
+            yield Finding("unused_files", "masks that belong to no test image", tuple(names))
+        elif place != "masks":
+            yield Finding("unused_files", f"not used: {place}", tuple(names))
+    if dataset.question:
+        yield Finding("unknown_test_images", dataset.question)
 
 
 def _size(facts: ImageFacts | MaskFacts) -> str:

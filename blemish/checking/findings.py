@@ -21,6 +21,7 @@ CODES: dict[str, Severity] = {
     "contradicting_labels": "error",
     "mask_size": "error",
     "empty_mask": "error",
+    "unknown_test_images": "error",
     "good_image_with_mask": "error",
     "inverted_mask": "warning",
     "swapped_masks": "warning",

@@ -55,7 +55,7 @@ class Look:
 
     def __init__(self, good: GoodImages, bit_depth: int, progress: Progress) -> None:
         chosen = _evenly(list(zip(good.paths, good.names, strict=True)))
-        self.good = GoodImages(good.root, *(tuple(column) for column in zip(*chosen, strict=True)))
+        self.good = GoodImages(good.root, tuple(path for path, _ in chosen), tuple(name for _, name in chosen))
         self.bit_depth, self.progress = bit_depth, progress
         self.geometry = InputGeometry.for_images(typical_sizes(self.good, bit_depth), PIXELS["fast"])
         self.images = TrainingImages(

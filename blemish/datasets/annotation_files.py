@@ -17,6 +17,7 @@ from typing import Any
 from blemish.datasets import annotation_json, annotation_xml
 from blemish.datasets.annotation_marks import AnnotationFile, Marks, is_clean_label
 from blemish.datasets.files import decode_text, fold, parse_json, read_file
+from blemish.datasets.words import role
 from blemish.datasets.yolo_lines import label_lines
 from blemish.errors import DatasetError
 from blemish.images import is_image_name
@@ -113,10 +114,16 @@ def _text(name: PurePosixPath, data: bytes) -> AnnotationFile | None:
     if name.name.lower() == "labels.txt" and (dagm := _dagm(text)):
         return dagm
     lines = label_lines(text)
-    if lines is None:
+    if lines is None or (not lines and not _may_be_labels(name)):
         return None
     marks = Marks("yolo", "YOLO")
     return (marks.mark(name.stem) if lines else marks.clear(name.stem)).file()
+
+
+def _may_be_labels(name: PurePosixPath) -> bool:
+    """Whether an empty text file may be one of YOLO's: in a folder of labels, or named by a number."""
+    folder = role(name.parent.name)
+    return folder.mask or folder.maybe_mask or any(sign.isdigit() for sign in name.stem)
 
 
 def _dagm(text: str) -> AnnotationFile | None:

@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from blemish.datasets.files import some
+from blemish.datasets.learned import learned
 from blemish.datasets.listed import LISTS, Refuse, read_listed
-from blemish.datasets.samples import GOOD, Dataset, GoodImages, Sample, relative_name
+from blemish.datasets.recogniser import Found, recognise
+from blemish.datasets.samples import Dataset, GoodImages, Sample
+from blemish.datasets.tree import folder_tree
+from blemish.datasets.words import role
 from blemish.errors import DatasetError
-from blemish.images import list_images
+
+
+def unread_kind(name):
+    return PurePosixPath(name).suffix.lower() if PurePosixPath(name).suffix.lower() in (".heic",) else None
+
 
 log = logging.getLogger("blemish")
 
-_MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
-# Folders of a data set that hold anything but good training images.
-_NOT_TRAINING = ("test", "val", "ground_truth", "annotations", "masks")
-# Folders of these names say that what lies beside them is not good.
-_GOOD_NAMES = (GOOD, "ok", "normal", "gut")
 
-
-def load_dataset(folder: Path, refuse: Refuse | None = None) -> Dataset:
-    """The data set in a folder, in one of three layouts.
+def load_dataset(folder: Path, refuse: Refuse | None = None, good: Sequence[str] = ()) -> Dataset:
+    """The data set in a folder.
 
     - `list`: PaddleX's `train.txt` and `val.txt`, an image and a mask on every line. Blanks in a path need quotes, or
       a tab between the two paths. A line of one column is a good image; so is one whose mask is empty, or the image
       itself. A folder below `test/` names the type of the defect, otherwise it is `defect`.
-    - `mvtec`: `train/good`, `test/good`, `test/<defect>` and the masks `ground_truth/<defect>/<stem>_mask.png`, or
-      `<stem>.png`, also as BMP, TIFF or JPEG. Other folders in `train` are not used.
-    - `plain`: all images in the folder, in sub-folders too; they are all good. A sub-folder named good, ok, normal or
-      gut beside others says that they are not, and is refused.
+    - `mvtec`: `train/good`, `test/good`, `test/<defect>` and masks in `ground_truth/<defect>`, by the words that
+      people use for them (`words.py`), at any depth.
+    - `folders`: good parts and defects in folders of their own, without a split. Good ones are for training.
+    - `plain`: all images are good, since nothing speaks against it.
+
+    `good` names folders that are good whatever they are called, by their name or their path in the data set.
 
     A line of a list that cannot be read raises `DatasetError`, or is handed to `refuse` and left out. `DatasetError`
-    also tells which layouts were looked for, and what was found instead.
+    also says what was recognised, what is missing, and the way out.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
     if any((folder / name).is_file() for name in LISTS.values()):
-        found = Dataset(folder, "list", **read_listed(folder, refuse or _raise))
-    elif (folder / "train" / GOOD).is_dir() or _defect_folders(folder):
-        found = load_mvtec(folder)
+        lists = read_listed(folder, refuse or _raise)
+        found = Dataset(folder, "list", lists["train"], lists["test"])
     else:
-        found = Dataset(folder, "plain", tuple(_plain(folder)), ())
+        found = _recognised(folder, good)
     if not found.train and not found.test:
         raise DatasetError(
             f"{folder}: no images found. Looked for {LISTS['train']} and {LISTS['test']}, for train/good and "
@@ -51,93 +54,86 @@ def load_dataset(folder: Path, refuse: Refuse | None = None) -> Dataset:
     return found
 
 
-def load_mvtec(folder: Path) -> Dataset:
-    """The MVTec layout in a folder, whatever lists lie there too; without samples if there is no such layout."""
-    return Dataset(folder, "mvtec", tuple(_mvtec_train(folder)), tuple(_mvtec_test(folder)))
+def load_folders(folder: Path) -> Dataset:
+    """The data set in a folder by its folders, whatever lists lie there too."""
+    return _recognised(folder, ())
 
 
-def find_good_images(folder: Path) -> GoodImages:
+def find_good_images(folder: Path, good: Sequence[str] = ()) -> GoodImages:
     """The good training images of a data set; `DatasetError` if it has none.
 
-    Images that a list names for training together with a mask of a defect are left out, with a warning.
+    Images that a list names for training together with a mask of a defect are left out. `good` as in `load_dataset`.
     """
-    dataset = load_dataset(folder)
-    good = [sample for sample in dataset.train if sample.is_good]
-    if len(good) < len(dataset.train):
-        odd = [sample.name for sample in dataset.train if not sample.is_good]
-        log.warning("left out, since they are marked as defects: %s", some(odd))
-    if not good:
-        raise DatasetError(
-            f"{folder}: no good images found. Expected images in train/good, listed in {LISTS['train']}, or in the "
-            f"folder itself; there is {_content(folder)}"
+    dataset = load_dataset(folder, good=good)
+    samples = [sample for sample in dataset.train if sample.is_good]
+    if not samples:
+        reason = dataset.no_good or (
+            f"expected images in train/good, listed in {LISTS['train']}, or in the folder itself; there is "
+            f"{_content(folder)}"
         )
-    return GoodImages(folder, tuple(sample.path for sample in good), tuple(sample.name for sample in good))
-
-
-def find_categories(root: Path) -> list[Path]:
-    """The sub-folders of a folder that are data sets with lists or with `train/good`, sorted by name."""
-    if not root.is_dir():
-        raise DatasetError(f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'}")
-    children = (child for child in root.iterdir() if not child.name.startswith("."))
-    return sorted(
-        child for child in children if (child / LISTS["train"]).is_file() or (child / "train" / GOOD).is_dir()
+        raise DatasetError(f"{folder}: no good images to learn from: {reason}")
+    odd = [*dataset.marked, *(sample.name for sample in dataset.train if not sample.is_good)]
+    if odd:
+        log.warning("left out, since they are marked as defects: %s", some(odd))
+    return GoodImages(
+        folder, tuple(sample.path for sample in samples), tuple(sample.name for sample in samples), learned(dataset)
     )
 
 
-def _mvtec_train(folder: Path) -> Iterator[Sample]:
-    for path in list_images(folder / "train" / GOOD):
-        yield Sample(path, relative_name(path, folder), "train", GOOD)
+def find_categories(root: Path) -> list[Path]:
+    """The sub-folders of a folder that are data sets with lists, or with good parts in a folder of their own.
+
+    Empty where the folder is a data set itself.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'}")
+    children = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+    if any(role(child.name).split or role(child.name).is_labelled for child in children):
+        return []
+    return [child for child in children if (child / LISTS["train"]).is_file() or _is_category(child)]
 
 
-def _mvtec_test(folder: Path) -> Iterator[Sample]:
-    for kind in _defect_folders(folder):
-        masks = _masks(folder / "ground_truth" / kind)
-        for path in list_images(folder / "test" / kind):
-            key = path.relative_to(folder / "test" / kind).with_suffix("").as_posix()
-            mask = masks.get(f"{key}_mask") or masks.get(key)
-            yield Sample(path, relative_name(path, folder), "test", kind, () if mask is None else (mask,))
-
-
-def _defect_folders(folder: Path) -> list[str]:
-    """The sub-folders of `test` that hold images, `good` among them."""
-    test = folder / "test"
-    names = sorted(child.name for child in test.iterdir() if child.is_dir()) if test.is_dir() else []
-    return [name for name in names if not name.startswith(".") and list_images(test / name)]
-
-
-def _masks(folder: Path) -> dict[str, Path]:
-    """Masks by their path in the folder without suffix; the first suffix of the list where there are several."""
-    paths = [path for path in list_images(folder) if path.suffix.lower() in _MASK_SUFFIXES] if folder.is_dir() else []
-    paths.sort(key=lambda path: -_MASK_SUFFIXES.index(path.suffix.lower()))
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
-
-
-def _plain(folder: Path) -> list[Sample]:
-    """All images of a folder; refused if sub-folders say that they are not all good images of one product."""
-    categories = [child.name for child in find_categories(folder)]
-    if categories:
-        raise DatasetError(
-            f"{folder} holds several products ({some(categories)}); name one of them, such as {folder / categories[0]}"
-        )
-    other = [name for name in _NOT_TRAINING if (folder / name).is_dir()]
-    if other:
-        raise DatasetError(
-            f"{folder} has {some(other)} but neither train/good nor {LISTS['train']}; put the good images into "
-            "train/good, or name a folder that holds good images only"
-        )
-    samples = [Sample(path, relative_name(path, folder), "train", GOOD) for path in list_images(folder)]
-    kinds = sorted({PurePosixPath(sample.name).parts[0] for sample in samples if "/" in sample.name})
-    good = [kind for kind in kinds if kind.lower() in _GOOD_NAMES]
-    if good and len(kinds) > 1:
-        raise DatasetError(
-            f"{folder} holds {some(kinds)}, which cannot all be good. To learn, name the folder of the good ones, "
-            f"{folder / good[0]}; to check or evaluate, lay them out as train/good, test/good and test/<defect>"
-        )
-    return samples
+def _is_category(folder: Path) -> bool:
+    try:
+        found = _recognised(folder, ())
+    except DatasetError:
+        return False
+    return found.layout != "plain" and bool(found.train)
 
 
 def _raise(source: Path, number: int, problem: str) -> None:
     raise DatasetError(f"{source}, line {number}: {problem}")
+
+
+def _recognised(folder: Path, good: Sequence[str]) -> Dataset:
+    tree = folder_tree(folder)
+    found = recognise(tree, good)
+    left_out = dict(found.left_out)
+    for name in tree.others:
+        kind = unread_kind(name.name)
+        if kind:
+            left_out[kind] = [*left_out.get(kind, ()), str(name)]
+    return Dataset(
+        folder,
+        found.layout,
+        tuple(_sample(folder, one, "train") for one in found.train),
+        tuple(_sample(folder, one, "test") for one in found.test),
+        left_out,
+        no_good=found.no_good,
+        question=found.question,
+        marked=found.marked,
+    )
+
+
+def _sample(folder: Path, one: Found, split: str) -> Sample:
+    return Sample(
+        folder / one.file.name,
+        one.file.name.as_posix(),
+        split,
+        one.kind,
+        tuple(folder / mask for mask in one.masks),
+        one.place,
+    )
 
 
 def _content(folder: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from blemish.datasets.conversion import Conversion, ConvertReport
 from blemish.datasets.files import naming, read_file, some
-from blemish.datasets.layouts import load_mvtec
+from blemish.datasets.layouts import load_folders
 from blemish.datasets.list_writing import finish_lists, list_text, write_lists
 from blemish.datasets.listed import LISTS
 from blemish.datasets.samples import Dataset, Sample, relative_name
@@ -23,8 +23,8 @@ def mvtec_to_lists(source: Path, output: Path, progress: Progress | None = None)
     If `output` is the source, the lists go beside the images, and older ones are kept as `.bak`. Else the images and
     masks are copied to `output` under the same names.
     """
-    dataset = load_mvtec(source)
-    if not dataset.train and not dataset.test:
+    dataset = load_folders(source)
+    if dataset.layout == "plain" or not (dataset.train or dataset.test):
         raise DatasetError(f"{source} has no images in train/good or test/<defect>, which is the MVTec layout")
     texts = {LISTS["train"]: list_text(source, dataset.train), LISTS["test"]: list_text(source, dataset.test)}
     report = _report(dataset, output)

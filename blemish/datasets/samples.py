@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 GOOD = "good"
@@ -18,6 +19,7 @@ class Sample:
         split: `train` or `test`.
         kind: `good`, or the type of the defect.
         masks: the files that mark the defect, one or several that count together; empty where none is given.
+        place: the folder that messages name the image by; empty where it came from a list.
     """
 
     path: Path
@@ -25,6 +27,7 @@ class Sample:
     split: str
     kind: str
     masks: tuple[Path, ...] = ()
+    place: str = field(default="", compare=False)
 
     @property
     def is_good(self) -> bool:
@@ -33,21 +36,39 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The samples of one product; `layout` is `mvtec`, `list` or `plain`."""
+    """The samples of one product.
+
+    Attributes:
+        root: the folder, as it was given.
+        layout: `mvtec`, `folders`, `list` or `plain`.
+        train, test: the samples; without a split, good images are for training and defects for the test.
+        left_out: names of the files that are neither, by their folder, suffix or kind.
+        no_good: why there is nothing to learn from; empty where there is.
+        question: what has to be answered before figures of the test images mean anything; empty where nothing.
+        marked: names of images that a folder calls good while something marks them; they are left out.
+    """
 
     root: Path
     layout: str
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    no_good: str = ""
+    question: str = ""
+    marked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class GoodImages:
-    """The good images of a data set: absolute or given paths, and their names relative to `root`, in order."""
+    """The good images of a data set: absolute or given paths, and their names relative to `root`, in order.
+
+    `learned` says for a person which folders they are of, and what of the data set was left out.
+    """
 
     root: Path
     paths: tuple[Path, ...]
     names: tuple[str, ...]
+    learned: str = ""
 
 
 def relative_name(path: Path, folder: Path) -> str:

@@ -54,6 +54,22 @@ def is_bad(name: str) -> bool:
     return role(name).bad
 
 
+def is_plain_defect(name: str) -> bool:
+    """Whether a name only says that there are defects, and not of which type."""
+    return bool(_heads(name)) and _heads(name) <= vocabulary.BAD
+
+
+def names_defects_alone(name: str) -> bool:
+    """Whether a name says defects or masks and nothing else, as `NG` or `defect images`, but not `nut_ng` does."""
+    heads = _heads(name)
+    known = vocabulary.BAD | vocabulary.DEFECT_TYPES | vocabulary.MASKS
+    return (is_bad(name) or role(name).mask) and heads <= known | vocabulary.PICTURES | frozenset(vocabulary.NOUNS)
+
+
+def _heads(name: str) -> frozenset[str]:
+    return frozenset(_joined(_cut(unicodedata.normalize("NFKC", name))))
+
+
 @lru_cache(maxsize=4096)
 def role(name: str) -> Role:
     """What a folder's or a file's name says; a file's without its suffix."""
