@@ -10,7 +10,7 @@ from typing import Any
 
 from blemish.datasets import shapes
 from blemish.datasets.annotations import Annotation, Reading, Shape, leave_out
-from blemish.datasets.files import read_json
+from blemish.datasets.files import read_json, visible_files
 from blemish.datasets.image_index import ImageIndex
 from blemish.datasets.shapes import Draw, is_number, read_points
 from blemish.errors import DatasetError, UsageError
@@ -28,10 +28,8 @@ def read_coco(source: Path) -> Reading:
     """
     reading, foreign, count = Reading(), [], 0
     index = ImageIndex(source)
-    for path in sorted(source.resolve().rglob("*.json")):
+    for path in visible_files(source.resolve(), ".json"):
         name = path.relative_to(source.resolve()).as_posix()
-        if any(part.startswith(".") for part in Path(name).parts):
-            continue
         try:
             content = read_json(path, MOST_BYTES)
             if not _is_coco(content):

@@ -14,7 +14,7 @@ import numpy as np
 
 from blemish.datasets import shapes
 from blemish.datasets.annotations import Annotation, Reading, Shape, leave_out
-from blemish.datasets.files import decode_text, fold, inside, naming, read_file, read_json, safe_name
+from blemish.datasets.files import decode_text, fold, inside, naming, read_file, read_json, safe_name, visible_files
 from blemish.datasets.image_index import ImageIndex
 from blemish.datasets.shapes import Draw, Mask, Points, read_points
 from blemish.datasets.unannotated import add_unannotated
@@ -56,9 +56,8 @@ def read_labelme(source: Path) -> Reading:
 
 
 def _found(source: Path) -> Iterator[tuple[Path, None]]:
-    for path in sorted(source.resolve().rglob("*.json")):
-        if not any(part.startswith(".") for part in path.relative_to(source.resolve()).parts):
-            yield path, None
+    for path in visible_files(source.resolve(), ".json"):
+        yield path, None
 
 
 def _listed(source: Path, reading: Reading) -> Iterator[tuple[Path, str]]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from blemish.datasets import shapes
 from blemish.datasets.annotations import Annotation, Reading, Shape, leave_out
-from blemish.datasets.files import decode_text, fold, naming, read_file
+from blemish.datasets.files import decode_text, fold, naming, read_file, visible_files
 from blemish.datasets.image_index import ImageIndex, plain_path
 from blemish.datasets.unannotated import NOT_LISTED, add_unannotated
 from blemish.datasets.voc_masks import ClassName, read_class_names, read_classes
@@ -72,19 +72,14 @@ def _split_of(image: Path, sets: dict[Path, dict[str, str | None]]) -> str | Non
 def _entries(root: Path) -> Iterator[_Entry]:
     """All XML files with their masks, then the masks without an XML file."""
     found: set[tuple[Path, str]] = set()
-    for xml in _visible(root, "*.xml"):
+    for xml in visible_files(root, ".xml"):
         base = xml.parent.parent if xml.parent.name.lower() == "annotations" else xml.parent
         mask = base / MASKS[0] / f"{xml.stem}.png"
         found.add((base, xml.stem))
         yield _Entry(base, xml.stem, xml, mask if mask.is_file() else None)
-    for mask in _visible(root, "*.png"):
+    for mask in visible_files(root, ".png"):
         if mask.parent.name == MASKS[0] and (mask.parent.parent, mask.stem) not in found:
             yield _Entry(mask.parent.parent, mask.stem, None, mask)
-
-
-def _visible(root: Path, pattern: str) -> list[Path]:
-    hidden = (path for path in root.rglob(pattern))
-    return sorted(path for path in hidden if not any(part.startswith(".") for part in path.relative_to(root).parts))
 
 
 def _image_sets(base: Path) -> dict[str, str | None]:

@@ -10,9 +10,15 @@ import numpy as np
 
 from blemish.datasets.annotations import Annotation, Reading, one_per_image
 from blemish.datasets.annotations_coco import read_coco
+from blemish.datasets.annotations_cvat import read_cvat
 from blemish.datasets.annotations_labelme import read_labelme
+from blemish.datasets.annotations_labelstudio import read_labelstudio
 from blemish.datasets.annotations_list import read_lists
+from blemish.datasets.annotations_lookout import read_lookout
+from blemish.datasets.annotations_supervisely import read_supervisely
+from blemish.datasets.annotations_via import read_via
 from blemish.datasets.annotations_voc import read_voc
+from blemish.datasets.annotations_yolo import read_yolo
 from blemish.datasets.conversion import Conversion, ConvertReport
 from blemish.datasets.files import read_file, safe_name, some
 from blemish.datasets.mvtec_lists import mvtec_to_lists
@@ -29,10 +35,24 @@ _READERS: dict[str, Callable[[Path], Reading]] = {
     "labelme": read_labelme,
     "voc": read_voc,
     "coco": read_coco,
+    "yolo": read_yolo,
+    "cvat": read_cvat,
+    "via": read_via,
+    "labelstudio": read_labelstudio,
+    "supervisely": read_supervisely,
+    "lookout": read_lookout,
     "list": read_lists,
 }
 KINDS = (*_READERS, "mvtec")
-_ALIASES = {"mvtec_ad": "mvtec"}  # PaddleX's name for it
+_ALIASES = {
+    "mvtec_ad": "mvtec",  # PaddleX's name for it
+    **dict.fromkeys(("pascal", "pascal-voc", "pascal_voc", "pascalvoc"), "voc"),
+    **dict.fromkeys(("yolo-seg", "yolo-obb", "yolov5", "yolov8", "yolo11", "ultralytics", "darknet"), "yolo"),
+    **dict.fromkeys(("label-studio", "label_studio", "labelstudio-min"), "labelstudio"),
+    **dict.fromkeys(("vgg", "vgg-image-annotator"), "via"),
+    **dict.fromkeys(("manifest", "lookout-for-vision", "lookoutvision", "groundtruth", "sagemaker"), "lookout"),
+    **dict.fromkeys(("x-anylabeling", "xanylabeling", "anylabeling"), "labelme"),
+}
 _ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp", "PNM": ".ppm"}
 
 
@@ -47,7 +67,7 @@ def source_kind(name: str) -> str:
 def convert(source: Path, kind: str, output: Path, progress: Progress | None = None) -> ConvertReport:
     """Convert a folder of annotated images into a data set in `output`; the source is only read.
 
-    `kind` is `labelme`, `voc`, `coco` or `list`: these become the MVTec layout, with the images copied and masks of
+    `kind` is one of `KINDS`. All but `mvtec` become the MVTec layout, with the images copied and masks of
     {0, 255} drawn. An image without a marked defect goes to `train/good`, or to `test/good` if the source's own lists
     keep it from training; an image with defects to `test/<defect>`, the label with the largest area. `mvtec` becomes
     `train.txt` and `val.txt`: beside the images if `output` is the source, else together with copies of them.

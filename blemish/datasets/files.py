@@ -97,6 +97,17 @@ def read_json(path: Path, limit: int) -> Any:
     return parse_json(read_file(path, limit))
 
 
+def visible_files(folder: Path, *suffixes: str) -> list[Path]:
+    """All files of these suffixes below a folder, in any case, sorted; hidden ones and their folders are left out."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(parent, name) for name in files if not name.startswith(".") and Path(name).suffix.lower() in suffixes
+        ]
+    return sorted(found)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Put the file's name before the errors that come from within."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -50,6 +50,7 @@ class ImageIndex:
             self._by_base[fold(base.name)].append(name)
             self._by_stem[fold(base.stem)].append(name)
         self._asked: dict[Path, set[str]] = defaultdict(set)  # by image, the names that led to it
+        self.masks: set[Path] = set()  # those that `find_mask` has found
         self._loose: set[Path] = set()  # images that were found by less than their path
 
     def find(self, name: object, beside: Path) -> Path | None:
@@ -69,6 +70,28 @@ class ImageIndex:
             if found is not None:
                 return self._sure(inside(self.source, self.root, found))
         return self._by_its_end(name, wanted, beside)
+
+    def peek(self, name: str, beside: Path) -> Path | None:
+        """As `find`, for a list that only orders images: it lays no claim to the image."""
+        asked, loose = self._asked, self._loose
+        self._asked, self._loose = defaultdict(set), set()
+        try:
+            return self.find(name, beside)
+        finally:
+            self._asked, self._loose = asked, loose
+
+    def find_mask(self, name: str, beside: Path) -> Path | None:
+        """The file of a mask, by the end of its path; None if there is none for certain."""
+        parts = PurePosixPath(fold(plain_path(name))).parts
+        found = self._by_base.get(parts[-1], []) if parts else []
+        longest = max((_common_end(list(parts), own) for own in found), default=0)
+        found = [own for own in found if _common_end(list(parts), own) == longest]
+        found = found if len(found) == 1 else [own for own in found if _in_masks(own)]
+        if len(found) != 1:
+            return self.exact(beside, name)
+        path = inside(self.source, self.root, found[0])
+        self.masks.add(path)
+        return path
 
     def locate(self, name: object, beside: Path) -> Path:
         """As `find`, but the path where the image ought to be if it is nowhere."""
@@ -92,7 +115,8 @@ class ImageIndex:
 
     def by_stem_anywhere(self, stem: str, beside: Path) -> Path | None:
         """The image of this stem: the one in the folder that matches `beside`, else the only one there is."""
-        return self._only(self.of_stem(stem), beside, stem)
+        found = nearest(self.of_stem(stem), self._folder(beside))
+        return self._loosely(found, stem, (), beside) if found else None
 
     def of_stem(self, stem: str) -> list[str]:
         """The names of all images of a stem."""
@@ -122,25 +146,31 @@ class ImageIndex:
             return None
         found = self._by_base.get(parts[-1]) or self._by_base.get(_UPLOADED.sub("", parts[-1]), [])
         longest = max((_common_end(parts, name) for name in found), default=0)
-        found = [name for name in found if _common_end(parts, name) == longest]
+        found = nearest((name for name in found if _common_end(parts, name) == longest), self._folder(beside))
         if not found:
             return None
-        image = nearest(found, beside.relative_to(self.root).as_posix() if beside.is_relative_to(self.root) else "")
-        chosen = self._one(image, name) or ""
         if longest == len(parts) and longest > 1:
-            return self._sure(inside(self.source, self.root, chosen))
-        if _contradict(parts, chosen):
+            return self._sure(inside(self.source, self.root, self._one(found, name) or ""))
+        return self._loosely(found, name, tuple(parts[:-1]), beside)
+
+    def _loosely(self, found: list[str], name: str, folders: tuple[str, ...], beside: Path) -> Path:
+        """The image that is left, as long as nothing says that another one is meant."""
+        chosen = self._one(found, name) or ""
+        own = PurePosixPath(chosen).parts[:-1]
+        if _contradict(folders[-1:], own[-1:]) or _contradict(PurePosixPath(self._folder(beside)).parts, own):
             raise DatasetError(f"{name} is not there, and {chosen} seems to be another image")
         path = inside(self.source, self.root, chosen)
-        self._asked[path].add(fold(wanted))
+        self._asked[path].add(fold("/".join((self._folder(beside), *folders, PurePosixPath(name).name))))
         self._loose.add(path)
         return path
 
+    def _folder(self, path: Path) -> str:
+        """The name of a folder within the source; empty for others and for the source itself."""
+        name = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else ""
+        return "" if name == "." else name
+
     def _only(self, names: list[str], beside: Path, what: str) -> Path | None:
-        if not names:
-            return None
-        folder = beside.relative_to(self.root).as_posix() if beside.is_relative_to(self.root) else ""
-        chosen = self._one(nearest(names, folder), what)
+        chosen = self._one(nearest(names, self._folder(beside)), what)
         return None if chosen is None else inside(self.source, self.root, chosen)
 
     def _one(self, names: list[str], what: str) -> str | None:
@@ -155,9 +185,10 @@ class ImageIndex:
 
 def nearest(names: Iterable[str], folder: str) -> list[str]:
     """Of the images, those in the folder that differs from `folder` by one name (images/a for labels/a), else those
-    that share the most folders with it.
+    that share the most folders with it. Folders of masks count only if there are no others.
     """
     found, here = list(names), PurePosixPath(fold(folder)).parts
+    found = [name for name in found if not _in_masks(name)] or found
     if len(found) < 2:
         return found
     folders = {name: PurePosixPath(fold(name)).parts[:-1] for name in found}
@@ -166,6 +197,11 @@ def nearest(names: Iterable[str], folder: str) -> list[str]:
     shared = {name: len(posixpath.commonprefix([folders[name], here])) for name in found}
     most = max(shared.values())
     return same or parallel or [name for name in found if shared[name] == most]
+
+
+def _in_masks(name: str) -> bool:
+    roles = [role(part) for part in PurePosixPath(name).parts[:-1]]
+    return any(one.mask or one.maybe_mask for one in roles)
 
 
 def _differ_by_one(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
@@ -181,11 +217,10 @@ def _common_end(parts: list[str], name: str) -> int:
     return count
 
 
-def _contradict(parts: list[str], name: str) -> bool:
-    """Whether the folder of one says good, a defect or a split, and that of the other something else."""
-    wanted, found = parts[-2:-1], PurePosixPath(name).parts[-2:-1]
-    if not wanted or not found:
-        return False
-    one, other = role(wanted[0]), role(found[0])
-    verdicts = (one.good and other.bad) or (one.bad and other.good)
-    return verdicts or (one.split is not None and other.split is not None and one.split != other.split)
+def _contradict(wanted: Sequence[str], found: Sequence[str]) -> bool:
+    """Whether the folders of one say good, a defect or a split, and those of the other something else."""
+    one, other = [role(name) for name in wanted], [role(name) for name in found]
+    if any((a.good and b.bad) or (a.bad and b.good) for a in one for b in other):
+        return True
+    splits, others = {a.split for a in one if a.split}, {b.split for b in other if b.split}
+    return bool(splits and others and not splits & others)
