@@ -42,9 +42,7 @@ def read_cvat(source: Path) -> Reading:
                 continue
             count += 1
             if root.find("track") is not None:
-                raise DatasetError(
-                    "is CVAT's XML of a video; export it as `CVAT for images 1.1`, with its images"
-                )
+                raise DatasetError("is CVAT's XML of a video; export it as `CVAT for images 1.1`, with its images")
         except DatasetError as error:
             reading.fail(f"{name}: {error}")
             continue
@@ -124,7 +122,7 @@ def _points(text: str) -> list[list[float]]:
 def _mask(item: Element) -> Draw:
     """Runs of pixels, row by row, of a mask that lies in a box of the image; the first run is not marked."""
     left, top, width, height = (int(number) for number in _numbers(item, "left", "top", "width", "height"))
-    if not (0 < width and 0 < height and width * height <= MAX_PIXELS):
+    if not (width > 0 and height > 0 and width * height <= MAX_PIXELS):
         raise DatasetError("has a mask without a size")
     try:
         runs = np.array([int(run) for run in (item.get("rle") or "").split(",")], np.int64)

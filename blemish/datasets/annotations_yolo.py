@@ -75,7 +75,7 @@ def _read_one(index: ImageIndex, path: Path, image: Path, known: YoloSet, readin
 
 
 def _read_apart(index: ImageIndex, path: Path, known: YoloSet, reading: Reading) -> None:
-    """A label file in a folder that is not called `labels`, or one whose image is missing; other texts are passed by."""
+    """A label file in a folder that is not called `labels`, or whose image is missing; other texts are passed by."""
     try:
         lines = label_lines(decode_text(read_file(path, MOST_BYTES)))
         image = index.by_stem_anywhere(path.stem, path.parent) if lines is not None else None

@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 from blemish.datasets.files import some
 from blemish.datasets.learned import learned
 from blemish.datasets.listed import LISTS, Refuse, read_listed
-from blemish.datasets.recogniser import Found, recognise
+from blemish.datasets.recogniser import recognise
 from blemish.datasets.samples import Dataset, GoodImages, Sample
+from blemish.datasets.sorting import Found
 from blemish.datasets.tree import folder_tree
 from blemish.datasets.words import role
 from blemish.errors import DatasetError

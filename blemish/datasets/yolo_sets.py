@@ -5,7 +5,6 @@ Formats: Ultralytics' `data.yaml`; Darknet's `obj.data` and `obj.names`; `classe
 
 from __future__ import annotations
 
-import posixpath
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -96,16 +95,16 @@ def _read_yaml(known: YoloSet, index: ImageIndex, path: Path) -> None:
         places = content.get(key)
         for place in places if isinstance(places, list) else [places]:
             if isinstance(place, str):
-                _take_place(known, index, path, str(content.get("path") or ""), place, split)
+                _take_place(known, index, path.parent / str(content.get("path") or ""), place, split)
 
 
-def _take_place(known: YoloSet, index: ImageIndex, path: Path, base: str, place: str, split: str) -> None:
+def _take_place(known: YoloSet, index: ImageIndex, beside: Path, place: str, split: str) -> None:
     """A folder of images or a list of them; exporters write paths that were true elsewhere."""
     place = place.replace("\\", "/")
     inner = place.removeprefix("./")
     while inner.startswith("../"):
         inner = inner[3:]
-    for folder, name in ((path.parent, posixpath.join(base, place)), (path.parent, inner), (index.root, inner)):
+    for folder, name in ((beside, place), (beside, inner), (index.root, inner)):
         found = _inside(index, folder, name)
         if found is not None and found.is_dir():
             known.folders.setdefault(fold(index.relative(found)), split)
@@ -143,7 +142,7 @@ def _read_darknet(known: YoloSet, index: ImageIndex, path: Path) -> None:
     for line in decode_text(read_file(path, _MOST_BYTES)).splitlines():
         key, _, value = (part.strip() for part in line.partition("="))
         if key in _SPLITS and value:
-            _take_place(known, index, path, "", PurePosixPath(value).name, _SPLITS[key])
+            _take_place(known, index, path.parent, PurePosixPath(value).name, _SPLITS[key])
 
 
 def _read_names(known: YoloSet, index: ImageIndex, path: Path) -> None:  # noqa: ARG001 - as the other readers
