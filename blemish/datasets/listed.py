@@ -159,14 +159,15 @@ def _refuse_annotated(folder: Path, lines: list[Line]) -> None:
 
     Lists of images alone are Ultralytics' or Darknet's where there are label files: the defects are in those.
     """
-    alone = [line.columns[0] for line in lines if len(line.columns) == 1 and PurePosixPath(line.columns[0]).name]
-    if alone and len(alone) == sum(not line.problem for line in lines):
+    alone = [line.columns[0].replace("\\", "/") for line in lines if len(line.columns) == 1]
+    alone = [image for image in alone if PurePosixPath(image).name]
+    if alone and all(len(line.columns) < 2 for line in lines):
         known = next((name for name in _YOLO if (folder / name).is_file()), None)
         known = known or next((name for image in alone if (name := _label_file(folder, image))), None)
         if known:
             raise _annotated(folder, "Ultralytics or Darknet", known, "yolo")
     for image in alone:
-        path = folder / image.replace("\\", "/")
+        path = folder / image
         for beside in (path.with_suffix(".json"), path.with_suffix(".xml")):
             if not os.path.isfile(beside):  # noqa: PTH113 - Path.is_file() raises on names that are too long
                 continue
@@ -184,7 +185,7 @@ def _annotated(folder: Path, title: str, file: str, tool: str) -> DatasetError:
 
 def _label_file(folder: Path, image: str) -> str | None:
     """The label file of an image, as YOLO finds it: the last `images` in its path replaced, or beside it."""
-    path = PurePosixPath(image.replace("\\", "/"))
+    path = PurePosixPath(image)
     places = [place for place, part in enumerate(path.parts[:-1]) if part.lower() == "images"]
     if places:
         parts = (*path.parts[: places[-1]], "labels", *path.parts[places[-1] + 1 :])
