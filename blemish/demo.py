@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,14 +45,24 @@ def quickstart(
     output: Path,
     say: Callable[[str], None] = log.info,
     train: Callable[[RunConfig], FitReport] = fit,
+    good: Sequence[str] = (),
 ) -> str:
     """Generate the sample (or take `data`), check, train, predict, evaluate, save it all; returns the summary."""
     if data is None:
         say(f"Drawing a sample of hazelnuts into {output / 'sample'} ...")
         data = generate_sample(output / "sample", **QUICKSTART_SAMPLE)
-    _check(data, output / "check", say)
+    _check(data, output / "check", say, good)
     say(f"Learning from the good images in {data} ...")
-    report = train(load_config("PatchCore", [f"Global.dataset_dir={data}", f"Global.output={output / 'model'}"]))
+    report = train(
+        load_config(
+            "PatchCore",
+            [
+                f"Global.dataset_dir={data}",
+                f"Global.output={output / 'model'}",
+                f"Global.good={json.dumps(list(good))}",
+            ],
+        )
+    )
     test = data / "test"
     if not test.is_dir():
         say(f"There is no folder {test}, so the images it has learned from are judged; new ones will score higher.")
@@ -63,7 +74,7 @@ def quickstart(
         result.save_all(output / "results")
         overview.add(result)
     overview.draw(output / "overview.png", f"{predictor.model.info.data.images} good images learned")
-    page = _evaluated(report.output, data, output / "evaluation")
+    page = _evaluated(report.output, data, output / "evaluation", good)
     return (
         f"{overview.table()}\n"
         "The percentage is the share of good images that may raise an alarm; predict --false-alarm-rate changes it.\n\n"
@@ -102,11 +113,11 @@ def demo_model(say: Callable[[str], None] = log.warning) -> Path:
     return load_model(home / "model").folder
 
 
-def _check(data: Path, output: Path, say: Callable[[str], None]) -> None:
+def _check(data: Path, output: Path, say: Callable[[str], None], good: Sequence[str]) -> None:
     """Check the data set and say what was found; what is wrong with it does not end the first look."""
     say(f"Checking the images in {data} ...")
     try:
-        checked = check_dataset(data, output)
+        checked = check_dataset(data, output, good=good)
     except BlemishError as error:
         say(f"Not checked: {error}")
         return
@@ -115,10 +126,10 @@ def _check(data: Path, output: Path, say: Callable[[str], None]) -> None:
         say(f"{finding.severity}: {names}{': ' if names else ''}{finding.message}")
 
 
-def _evaluated(model: Path, data: Path, output: Path) -> str:
+def _evaluated(model: Path, data: Path, output: Path, good: Sequence[str]) -> str:
     """Where the report is, or why there is none: own data may have no test images."""
     try:
-        evaluate(model, data, output)
+        evaluate(model, data, output, good=good)
     except DatasetError as error:
         return f"none: {error}"
     return str(output / "report.html")

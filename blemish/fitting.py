@@ -75,7 +75,7 @@ def fit(config: RunConfig, progress: Progress | None = None, good: GoodImages | 
         raise UsageError("Global.dataset_dir is missing: a folder of good images.")
     make_class = detector_class(config.Global.model)
     parameters = validate_section(make_class.Parameters, config.Model.detector_parameters(), "Model")
-    good = good or find_good_images(Path(config.Global.dataset_dir))
+    good = good or find_good_images(Path(config.Global.dataset_dir), config.Global.good)
     config = config.model_copy(update={"Model": config.Model.model_copy(update=parameters.model_dump())})
     weight_file(config)
     fixed_size = make_class.fixed_size(config.Model.backbone)
@@ -90,12 +90,12 @@ def fit(config: RunConfig, progress: Progress | None = None, good: GoodImages | 
         def make(setting: Setting = setting) -> Detector:
             return make_class(setting, parameters)
 
-        record: dict[str, Any] = {}
+        record: dict[str, Any] = {"learned": good.learned}
         if make_class.learns:
             learned = learn(config, make, setting, images, clock)
             detector: Detector = learned.detector
             calibration = learned.calibration
-            record = write_records(config, learned, output)
+            record |= write_records(config, learned, output)
         else:
             detector = make().fit(images.inputs, clock)
             calibration = _calibrate(config, detector, make, images, clock)
@@ -202,7 +202,7 @@ def _report(
     record: dict[str, Any],
 ) -> FitReport:
     output = Path(config.Global.output)
-    lines = [calibration.statement()]
+    lines = [*filter(None, [record["learned"]]), calibration.statement()]
     oddest = _oddest(images, calibration)
     if oddest:
         shown = ", ".join(f"{name} ({score:.1f})" for name, score in oddest[:SHOWN])
@@ -223,7 +223,7 @@ def _report(
         "parts": calibration.part_count,
         "false_alarm_rate": calibration.false_alarm_rate,
         "threshold": calibration.threshold(),
-        "statement": lines[0],
+        "statement": calibration.statement(),
         "oddest": [{"name": name, "score": score} for name, score in oddest],
         "failed": images.failed,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},

@@ -285,8 +285,12 @@ class TestFaultyFiles:
 
 class TestRefusals:
     def test_the_inside_of_a_test_folder_is_not_taken_for_good(self, model, data, tmp_path):
-        with pytest.raises(DatasetError, match="cannot all be good"):
-            evaluate(model, data / "test", tmp_path / "out")
+        report = evaluate(model, data / "test", tmp_path / "out")
+        assert {(image.kind, image.is_good) for image in report.images} == {
+            ("good", True),
+            ("crack", False),
+            ("hole", False),
+        }
 
     def test_a_set_without_test_images(self, model, tmp_path):
         write(tmp_path / "only" / "train" / "good" / "a.png", plate(50))

@@ -98,7 +98,7 @@ def _of_new_images(
         raise UsageError(
             f"{images.root} has good images of {count} parts that the model has not learned from and that can "
             f"calibrate; {LEAST_PARTS} or more are needed, or all of its training images unchanged, "
-            "which those of an updated model are not; name a folder of new ones with --good DIR"
+            "which those of an updated model are not; name a folder of new ones with --good-images DIR"
         )
     chosen = inputs.chosen(ranges)
     engines = open_engine(model.model, "cpu"), lower(model.model, chosen)

@@ -88,9 +88,10 @@ def _good_images(model: LoadedModel, hpi: HpiConfig) -> tuple[GoodImages, RunCon
         lost = "there is no folder" if place is not None else "the training images are not known"
         raise UsageError(
             f"{hpi.precision} needs good images to calibrate with again, and {lost} {place or ''}; name one: "
-            "--good DIR, or good: DIR in hpi_config"
+            "--good-images DIR, or good: DIR in hpi_config"
         )
-    return find_good_images(Path(place).expanduser()), config
+    named = config.Global.good if hpi.good is None and config is not None else ()
+    return find_good_images(Path(place).expanduser(), named), config
 
 
 def _run_config(folder: Path) -> RunConfig | None:

@@ -152,7 +152,7 @@ class Calibration:
         if rate is None:
             return self.false_alarm_rate
         if self.fixed_threshold is not None:
-            raise UsageError("the model is not calibrated: import it with --good DIR, or set a threshold, not a rate")
+            raise UsageError("the model is not calibrated: import it with --good-images DIR, or set a threshold")
         return check_rate(rate)
 
     def _limit_of(self, ranked: _Ranked, rate: float | None) -> float:

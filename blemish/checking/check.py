@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,14 @@ FOLDER = "check_dataset"
 PARTIAL = ".partial"
 
 
-def check_dataset(folder: Path, output: Path, progress: Progress | None = None, *, bit_depth: int = 16) -> CheckReport:
+def check_dataset(
+    folder: Path, output: Path, progress: Progress | None = None, *, bit_depth: int = 16, good: Sequence[str] = ()
+) -> CheckReport:
     """Audit a data set, and write `check_dataset_result.json` and `check_dataset/` with its pictures into `output`.
 
     Nothing is ever written into the data set. The JSON file is removed first and written last: where it is, the check
     ran to its end. `bit_depth` is the significant bits of 16-bit files, 10 to 16.
+    `good` names folders that are good whatever they are called.
 
     Raises `DatasetError` for a folder that is no data set, and `UsageError` for an output inside of it.
     """
@@ -43,7 +46,7 @@ def check_dataset(folder: Path, output: Path, progress: Progress | None = None, 
     report = progress or _silent
     try:
         with _work_folder(output) as work:
-            findings, record = _check(folder, work, report, bit_depth)
+            findings, record = _check(folder, work, report, bit_depth, good)
             _replace(work, output / FOLDER)
     except BlemishError as error:
         _write(
@@ -56,13 +59,15 @@ def check_dataset(folder: Path, output: Path, progress: Progress | None = None, 
     return done
 
 
-def _check(folder: Path, work: Path, progress: Progress, bit_depth: int) -> tuple[tuple[Finding, ...], dict[str, Any]]:
+def _check(
+    folder: Path, work: Path, progress: Progress, bit_depth: int, good: Sequence[str]
+) -> tuple[tuple[Finding, ...], dict[str, Any]]:
     bad_lines: list[Finding] = []
 
     def refuse(source: Path, number: int, problem: str) -> None:
         bad_lines.append(Finding("unreadable_list_line", f"line {number}: {problem}", (source.name,)))
 
-    dataset = load_dataset(folder, refuse)
+    dataset = load_dataset(folder, refuse, good)
     images = survey(dataset, bit_depth, lambda done, total: progress("images", done, total))
     findings = [*bad_lines, *_audit(dataset, images)]
     known = {name for finding in findings if finding.severity == "error" for name in finding.files}

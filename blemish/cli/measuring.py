@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ def measure(
     false_alarm_rate: float | None = None,
     threshold: float | None = None,
     engine: str | HpiConfig | None = None,
+    good: Sequence[str] = (),
 ) -> int:
     """Evaluate, print the figures and the place of the report; returns the exit code."""
     from blemish.evaluation import evaluate
@@ -43,6 +44,7 @@ def measure(
             false_alarm_rate=false_alarm_rate,
             threshold=threshold,
             engine=engine,
+            good=good,
             say=say,
         )
     for remark in report.remarks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,21 +51,34 @@ Engine = Annotated[
     typer.Option(help="onnxruntime, openvino, tensorrt, or auto for the fastest.", metavar="NAME"),
 ]
 Precision = Annotated[str | None, typer.Option(help="fp32, or bf16 or int8, which calibrate again.", metavar="P")]
-Good = Annotated[
+GoodImages = Annotated[
     Path | None,
-    typer.Option(help="Good images to calibrate with again.", metavar="DIR"),
+    typer.Option("--good-images", "--good", help="Good images to calibrate with again.", metavar="DIR"),
+]
+CalibrationImages = Annotated[
+    Path | None,
+    typer.Option("--good-images", help="Good images to calibrate with again.", metavar="DIR"),
+]
+Good = Annotated[
+    list[str] | None,
+    typer.Option("--good", help="A folder of good parts, whatever it is called; repeatable.", metavar="NAME"),
 ]
 
 
+def good_override(good: list[str] | None) -> list[str]:
+    """What `--good` sets of the run file."""
+    return [f"Global.good={json.dumps(good, ensure_ascii=False)}"] if good else []
+
+
 def engine_of(engine: str | None, precision: str | None, good: Path | None) -> str | HpiConfig | None:
-    """What `--engine`, `--precision` and `--good` choose together."""
+    """What `--engine`, `--precision` and `--good-images` choose together."""
     if engine is None and precision is None and good is None:
         return None  # nothing to choose, and the configuration takes a tenth of the time to a first result to load
     from blemish.config import choose_engine
 
     if precision in (None, "fp32"):
         if good is not None:
-            raise UsageError("--good is for calibrating again; add --precision bf16 or int8.")
+            raise UsageError("--good-images is for calibrating again; add --precision bf16 or int8.")
         return choose_engine(engine, False, None)
     hpi = {"precision": precision, "backend": engine or "auto"}
     return choose_engine("auto", True, hpi if good is None else {**hpi, "good": str(good)})

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 def quickstart(
     data: Annotated[Path | None, typer.Option(help="Your own images instead of the sample.", metavar="DIR")] = None,
+    good: options.Good = None,
     output: options.Output = None,
     _verbose: options.Verbose = False,
 ) -> None:
     """See it all once, on a generated sample of hazelnuts."""
     from blemish.demo import quickstart as show
 
-    typer.echo(show(data, output or Path("output") / "quickstart", say, _fitted))
+    typer.echo(show(data, output or Path("output") / "quickstart", say, _fitted, good or ()))
 
 
 def train(
@@ -39,6 +40,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in the output folder.")
     ] = False,
+    good: options.Good = None,
     config: options.RunFile = None,
     override: options.Overrides = None,
     _verbose: options.Verbose = False,
@@ -56,7 +58,7 @@ def train(
     }
     given = [f"{key}={value}" for key, value in flags.items() if value is not None]
     run_file = config or (_packaged(model) if model else None)
-    settings = load_config(run_file, ["Global.mode=train", *given, *(override or [])])
+    settings = load_config(run_file, ["Global.mode=train", *given, *options.good_override(good), *(override or [])])
     if resume and settings.Train.resume_path is None:
         settings.Train.resume_path = _newest_checkpoint(settings)
     _fit(settings)
@@ -74,7 +76,7 @@ def predict(
     batch_size: options.BatchSize = 1,
     engine: options.Engine = None,
     precision: options.Precision = None,
-    good: options.Good = None,
+    good_images: options.GoodImages = None,
     _verbose: options.Verbose = False,
 ) -> None:
     """Score images, one line each; exit code 1 if some could not be read."""
@@ -82,7 +84,7 @@ def predict(
     from blemish.cli.results import report_results
     from blemish.pipeline import open_model
 
-    chosen = options.engine_of(engine, precision, good)
+    chosen = options.engine_of(engine, precision, good_images)
     predictor = open_model(model, device or "auto", batch_size, false_alarm_rate, threshold, engine=chosen, say=say)
     if false_alarm_rate is not None and false_alarm_rate < predictor.calibration.best_rate:
         say(predictor.calibration.statement(false_alarm_rate))
@@ -100,6 +102,7 @@ def evaluate(
     batch_size: options.BatchSize = 1,
     engine: options.Engine = None,
     precision: options.Precision = None,
+    good_images: options.CalibrationImages = None,
     good: options.Good = None,
     _verbose: options.Verbose = False,
 ) -> None:
@@ -117,7 +120,8 @@ def evaluate(
             batch_size=batch_size,
             false_alarm_rate=false_alarm_rate,
             threshold=threshold,
-            engine=options.engine_of(engine, precision, good),
+            engine=options.engine_of(engine, precision, good_images),
+            good=good or (),
         )
     )
 
@@ -129,6 +133,7 @@ def bench(
     model: Annotated[
         str | None, typer.Option(help="Detectors, with commas; see blemish models.", metavar="NAMES")
     ] = None,
+    good: options.Good = None,
     output: options.Output = None,
     config: options.RunFile = None,
     override: options.Overrides = None,
@@ -139,10 +144,11 @@ def bench(
     from blemish.config import load_config
     from blemish.detectors import detector_class
 
-    given = split_names(model) if model is not None else [load_config(config, override or []).Global.model]
-    names = [detector_class(name).card.name for name in given]
+    given = [*options.good_override(good), *(override or [])]
+    wanted = split_names(model) if model is not None else [load_config(config, given).Global.model]
+    names = [detector_class(name).card.name for name in wanted]
     configs = {
-        name: load_config(config or _packaged(name), ["Global.mode=train", f"Global.model={name}", *(override or [])])
+        name: load_config(config or _packaged(name), ["Global.mode=train", f"Global.model={name}", *given])
         for name in names
     }
     raise typer.Exit(measure_all(root, output or Path("output") / "bench", configs, category))
@@ -225,7 +231,7 @@ def _evaluate(config: RunConfig) -> None:
     from blemish.cli.measuring import measure
 
     output, data = Path(config.Global.output), Path(config.Global.dataset_dir)
-    raise typer.Exit(measure(config.evaluated_model(), data, output, config.Global.device))
+    raise typer.Exit(measure(config.evaluated_model(), data, output, config.Global.device, good=config.Global.good))
 
 
 def _check(config: RunConfig) -> None:

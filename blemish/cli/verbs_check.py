@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 def check(
     data: Annotated[Path, typer.Argument(help="A data set: MVTec-style, with lists, or good images.", metavar="DIR")],
     output: options.Output = None,
+    good: options.Good = None,
     _verbose: options.Verbose = False,
 ) -> None:
     """Find what is wrong with a data set; exit code 1 if there are errors."""
-    _check(data, output or Path("output"), bit_depth=16)
+    _check(data, output or Path("output"), 16, good or ())
 
 
 def check_as_configured(config: RunConfig) -> None:
@@ -33,7 +35,7 @@ def check_as_configured(config: RunConfig) -> None:
         data = _converted(data, config)
     if config.CheckDataset.split.enable:
         _split(data, config)
-    _check(data, Path(config.Global.output), config.Model.bit_depth)
+    _check(data, Path(config.Global.output), config.Model.bit_depth, config.Global.good)
 
 
 def _converted(data: Path, config: RunConfig) -> Path:
@@ -57,16 +59,18 @@ def _split(data: Path, config: RunConfig) -> None:
     percentages = config.CheckDataset.split
     if percentages.train_percent is None or percentages.val_percent is None:
         raise UsageError("CheckDataset.split needs both train_percent and val_percent.")
-    for line in split(data, percentages.train_percent, percentages.val_percent, config.Global.seed).lines:
+    for line in split(
+        data, percentages.train_percent, percentages.val_percent, config.Global.seed, config.Global.good
+    ).lines:
         say(line)
     say("Split dataset successfully !")
 
 
-def _check(data: Path, output: Path, bit_depth: int) -> None:
+def _check(data: Path, output: Path, bit_depth: int, good: Sequence[str]) -> None:
     from blemish.checking import check_dataset
     from blemish.cli.findings import report_findings
     from blemish.cli.progress import show_progress
 
     with show_progress() as progress:
-        report = check_dataset(data, output, progress, bit_depth=bit_depth)
+        report = check_dataset(data, output, progress, bit_depth=bit_depth, good=good)
     raise typer.Exit(report_findings(report))

@@ -44,13 +44,14 @@ def split(
     *,
     train_percent: Annotated[float, typer.Option(help="Share of the good images to learn from.", metavar="PERCENT")],
     val_percent: Annotated[float, typer.Option(help="Share kept to judge by; the rest of 100.", metavar="PERCENT")],
+    good: options.Good = None,
     seed: Annotated[int, typer.Option(help="Another number deals the images otherwise.", metavar="N")] = 0,
     _verbose: options.Verbose = False,
 ) -> None:
     """Deal the good images into train.txt and val.txt; all defects go to val.txt."""
     from blemish.datasets.split import split as deal
 
-    report = deal(source, train_percent, val_percent, seed)
+    report = deal(source, train_percent, val_percent, seed, good or ())
     for line in report.lines:
         say(f"blemish: {line}")
     typer.echo(str(report.folder / "train.txt"))

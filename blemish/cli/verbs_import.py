@@ -17,7 +17,10 @@ def import_(
     *,
     origin: Annotated[str, typer.Option("--from", help="paddlex or fastflow.", metavar="PROGRAM")],
     good: Annotated[
-        Path | None, typer.Option(help="Good images not trained on; they set the threshold.", metavar="DIR")
+        Path | None,
+        typer.Option(
+            "--good-images", "--good", help="Good images not trained on; they set the threshold.", metavar="DIR"
+        ),
     ] = None,
     backbone_weights: Annotated[
         Path | None, typer.Option(help="ResNet-18, where FILE comes without it.", metavar="FILE")

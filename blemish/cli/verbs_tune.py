@@ -34,6 +34,7 @@ def tune(
     tuning_split: Annotated[
         Path | None, typer.Option(help="Other good images and defects, by which to choose.", metavar="DIR")
     ] = None,
+    good: options.Good = None,
     output: options.Output = None,
     _verbose: options.Verbose = False,
 ) -> None:
@@ -43,7 +44,9 @@ def tune(
     from blemish.tuning import tune as study
     from blemish.tuning.plot import save_plot
 
-    question = ask(override or [], model=model, run_file=config, sampler=sampler, trials=trials)
+    question = ask(
+        [*(override or []), *options.good_override(good)], model=model, run_file=config, sampler=sampler, trials=trials
+    )
     place = output or Path("output") / "tune"
     with show_progress() as progress:
         table = study(data, place, question, progress, tuning_split, say)

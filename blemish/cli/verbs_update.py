@@ -22,6 +22,7 @@ def update(
         Path | None, typer.Argument(help="A folder of new good images.", metavar="[NEW_GOOD]", show_default=False)
     ] = None,
     *,
+    good: options.Good = None,
     output: options.Output = None,
     max_score: Annotated[
         float | None, typer.Option(help="Leave out new images with a score above this.", metavar="SCORE")
@@ -47,6 +48,7 @@ def update(
             report = update_model(
                 model,
                 new_good,
+                good_folders=good or (),
                 output=output,
                 max_score=max_score,
                 group_by=group_by,

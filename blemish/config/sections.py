@@ -59,6 +59,11 @@ def _checked_grid(value: str | None) -> str | None:
     return value
 
 
+def _names(value: object) -> object:
+    """Names with commas between them as several."""
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value or []
+
+
 def _checked_area(value: object) -> object:
     """A path as it is; one polygon or several as several."""
     if value is None or (isinstance(value, str) and value):
@@ -90,6 +95,7 @@ def _is_point(point: object) -> bool:
 
 
 Text = Annotated[str, Field(min_length=1)]
+Names = Annotated[list[str], BeforeValidator(_names)]
 Grid = Annotated[str | None, AfterValidator(_checked_grid)]
 AreaSource = Annotated[str | list[list[list[float]]] | None, BeforeValidator(_checked_area)]
 Percent = Annotated[float, Field(gt=0, lt=100)]
@@ -104,6 +110,7 @@ class GlobalSection(Section):
     model: Text = "PatchCore"
     mode: str = "train"
     dataset_dir: Text | None = None
+    good: Names = Field(default_factory=list)
     device: Text = "auto"
     output: Text = "output"
     seed: int = Field(default=0, ge=0, lt=2**32)

@@ -11,8 +11,9 @@ from blemish.datasets.files import some
 from blemish.datasets.learned import learned
 from blemish.datasets.lists import read_list
 from blemish.datasets.masks import read_mask
-from blemish.datasets.recogniser import Found, recognise
+from blemish.datasets.recogniser import recognise
 from blemish.datasets.samples import GOOD, Dataset, GoodImages, Sample, relative_name
+from blemish.datasets.sorting import Found
 from blemish.datasets.tree import folder_tree
 from blemish.datasets.words import role
 from blemish.errors import DatasetError

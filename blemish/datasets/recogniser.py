@@ -13,47 +13,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from blemish.datasets.annotation_files import AnnotationFile, annotation_file
+from blemish.datasets.doubts import against_plain, asked_name, unknown_beside
 from blemish.datasets.files import some
-from blemish.datasets.folder_roles import HERE, FolderRoles, Label
-from blemish.datasets.mask_pairs import MaskPairs, find_masks, pictures_like_masks
-from blemish.datasets.mask_pictures import marks_something
+from blemish.datasets.folder_roles import FolderRoles
+from blemish.datasets.mask_pairs import MaskPairs, find_masks
 from blemish.datasets.samples import GOOD
+from blemish.datasets.sorting import Found, Sorting
 from blemish.datasets.tree import File, Tree
-from blemish.datasets.words import names_defects_alone, role
 from blemish.errors import DatasetError
 
 DEFECT = "defect"  # the type of a defect whose folder names none
 NONE = "none"  # as the name of good folders: there are none
 KINDS = ("masks", "masks of no image", "pictures of other sensors", "marked images")  # of what is left out
-LISTS = ("train.txt", "val.txt")
 _TELLS_ALL = "DAGM's Labels.txt"
-
-
-@dataclass(frozen=True)
-class Found:
-    """An image and what is known of it.
-
-    Attributes:
-        file: the image.
-        split: `train`, `val` or `test`; None where no name says one.
-        label: `good` or `bad`; None where nothing tells.
-        kind: `good`, the type of the defect, or the folder that may name one; empty where there is no such folder.
-        place: the folder that messages name it by.
-        unsure: the folder on the way whose word may mean either; empty where there is none.
-        masks: the files that mark it.
-    """
-
-    file: File
-    split: str | None
-    label: Label | None
-    kind: str
-    place: str
-    unsure: str = ""
-    masks: tuple[PurePosixPath, ...] = ()
-
-    @property
-    def stem(self) -> str:
-        return self.file.stem.casefold()
 
 
 @dataclass(frozen=True)
@@ -79,26 +51,6 @@ class Recognised:
     marked: tuple[str, ...] = ()
 
 
-@dataclass
-class _Sorting:
-    """The tree, and what is known of its images so far."""
-
-    tree: Tree
-    found: list[Found]
-    files: dict[PurePosixPath, File]
-    annotations: list[tuple[File, AnnotationFile]]
-    masks: dict[PurePosixPath, File]
-    asked: bool  # whether the user has named good folders
-
-    @property
-    def unlabelled(self) -> list[Found]:
-        return [one for one in self.found if one.label is None]
-
-    def marks(self, one: Found) -> bool:
-        """Whether a mask of the image marks anything."""
-        return any(marks_something(self.files[mask]) for mask in one.masks)
-
-
 def recognise(tree: Tree, good: Sequence[str] = ()) -> Recognised:
     """Sort the images of a tree; `good` names folders that are good whatever they are called, `.` the tree itself.
 
@@ -118,7 +70,7 @@ def recognise(tree: Tree, good: Sequence[str] = ()) -> Recognised:
     ]
     told = any(one.label or one.split for one in found)
     files = {file.name: file for file in views}
-    sorting = _Sorting(tree, found, files, _annotations(tree, all_of_them=told), masks, bool(good))
+    sorting = Sorting(tree, found, files, _annotations(tree, all_of_them=told), masks, bool(good))
     _by_lists(sorting)
     _by_masks(sorting)
     marked = _take_out_marked(sorting)
@@ -134,7 +86,7 @@ def recognise(tree: Tree, good: Sequence[str] = ()) -> Recognised:
 
 
 def _left_out(
-    sorting: _Sorting, used: set[PurePosixPath], views: Sequence[File], marked: Sequence[str]
+    sorting: Sorting, used: set[PurePosixPath], views: Sequence[File], marked: Sequence[str]
 ) -> dict[str, list[str]]:
     """The files that are neither learned nor judged, by their folder or kind."""
     left: dict[str, list[str]] = defaultdict(list)
@@ -164,7 +116,7 @@ def _annotations(tree: Tree, *, all_of_them: bool) -> list[tuple[File, Annotatio
     return known
 
 
-def _by_lists(sorting: _Sorting) -> None:
+def _by_lists(sorting: Sorting) -> None:
     """Verdicts of the lists that name every image, for the images beside the folder in which a list lies."""
     lists = {file.folders[:-1]: told for file, told in sorting.annotations if told.title == _TELLS_ALL}
     for number, one in enumerate(sorting.found):
@@ -173,7 +125,7 @@ def _by_lists(sorting: _Sorting) -> None:
             sorting.found[number] = _judged(one, bad=one.stem in told.marked, kind=DEFECT)
 
 
-def _by_masks(sorting: _Sorting) -> None:
+def _by_masks(sorting: Sorting) -> None:
     """Verdicts of masks: where every image of a split that has none yet has a mask, an empty one is a good part's.
 
     In a tree that knows good images already, the same holds for each folder by itself.
@@ -202,7 +154,7 @@ def _judged(one: Found, bad: bool, kind: str) -> Found:
     return replace(one, label="bad" if bad else "good", kind=kind if bad else GOOD)
 
 
-def _take_out_marked(sorting: _Sorting) -> list[str]:
+def _take_out_marked(sorting: Sorting) -> list[str]:
     """Images to learn from that are called good, but marked: what they are is unsure, so they are left out."""
     stems = {stem for _, told in sorting.annotations if told.tool for stem in told.marked}
     learned = (one for one in sorting.found if one.label == GOOD and one.split in (None, "train"))
@@ -211,7 +163,7 @@ def _take_out_marked(sorting: _Sorting) -> list[str]:
     return sorted(map(str, marked))
 
 
-def _refuse_several(sorting: _Sorting, roles: FolderRoles) -> None:
+def _refuse_several(sorting: Sorting, roles: FolderRoles) -> None:
     """`DatasetError` where the tree holds several products, each with folders of its own."""
     splits = any(one.split for one in sorting.found)
     telling = [one for one in sorting.found if (one.split if splits else one.label)]
@@ -229,7 +181,7 @@ def _refuse_several(sorting: _Sorting, roles: FolderRoles) -> None:
     )
 
 
-def _with_splits(sorting: _Sorting) -> Recognised:
+def _with_splits(sorting: Sorting) -> Recognised:
     """Training images are the good ones of `train`; test images those of `test`, or of `val` where there is no test."""
     by_split: dict[str | None, list[Found]] = defaultdict(list)
     for one in sorting.found:
@@ -241,7 +193,7 @@ def _with_splits(sorting: _Sorting) -> Recognised:
     return Recognised("mvtec", train, test, no_good="" if train else _no_good(learned), question=question)
 
 
-def _test(sorting: _Sorting, judged: Sequence[Found]) -> tuple[tuple[Found, ...], str]:
+def _test(sorting: Sorting, judged: Sequence[Found]) -> tuple[tuple[Found, ...], str]:
     """The test images, and what is not known of them: which folder holds the good ones."""
     unknown = sorted({one.place for one in judged if one.label is None})
     unsure = sorted({one.unsure for one in judged if one.label is None and one.unsure})
@@ -253,7 +205,7 @@ def _test(sorting: _Sorting, judged: Sequence[Found]) -> tuple[tuple[Found, ...]
     return test, (
         f"{sorting.tree.title}: nothing tells whether {some(places)} "
         f"{'holds' if len(places) == 1 else 'hold'} good parts or defects. Name the good ones: --good "
-        f"{_last(places[0])}" + ("" if has_good else ", or --good none if none of them is good")
+        f"{asked_name(places[0])}" + ("" if has_good else ", or --good none if none of them is good")
     )
 
 
@@ -262,15 +214,14 @@ def _no_good(learned: Sequence[Found]) -> str:
     places = sorted({one.place for one in learned})
     if any(one.label is None for one in learned):
         unknown = sorted({one.place for one in learned if one.label is None})
-        return f"nothing says that {some(unknown)} holds good parts; if it does: --good {_last(unknown[0])}"
+        return f"nothing says that {some(unknown)} holds good parts; if it does: --good {asked_name(unknown[0])}"
     return f"{some(places)} holds defects alone" if places else ""
 
 
-def _without_splits(sorting: _Sorting) -> Recognised:
+def _without_splits(sorting: Sorting) -> Recognised:
     """Good images are learned from; defects are for the test."""
-    unknown = sorting.unlabelled
-    if unknown and not sorting.asked:
-        raise DatasetError(_unknown_beside(sorting, unknown))
+    if sorting.unlabelled and not sorting.asked:
+        raise DatasetError(unknown_beside(sorting))
     train = tuple(one for one in sorting.found if one.label == GOOD)
     rest = (one for one in sorting.found if one.label != GOOD)
     test = tuple(one if one.label else replace(one, label="bad", kind=one.kind or DEFECT) for one in rest)
@@ -278,113 +229,9 @@ def _without_splits(sorting: _Sorting) -> Recognised:
     return Recognised("folders", train, test, no_good="" if train else f"{some(places)} holds defects alone")
 
 
-def _unknown_beside(sorting: _Sorting, unknown: Sequence[Found]) -> str:
-    """The refusal of images of which nothing tells what they are, beside others that are known."""
-    tree, tool = sorting.tree, _tool(sorting)
-    if tool:
-        return tool
-    good, bad = ({one.place: None for one in sorting.found if one.label == label} for label in (GOOD, "bad"))
-    places = list({one.place: None for one in unknown})
-    known = "; ".join(
-        f"{some(list(found))} {'holds' if len(found) == 1 else 'hold'} {what}"
-        for found, what in ((good, "good parts"), (bad, "defects"))
-        if found
-    )
-    alone = (
-        f"To learn from {next(iter(good))} alone: {tree.title}/{next(iter(good))}. "
-        if good and HERE not in good
-        else ""
-    )
-    return (
-        f"{tree.title}: {known}, and nothing tells what is in {some(places)}. {alone}To say which folders are good: "
-        f"--good {_last(next(iter(good), places[0]))}"
-    )
-
-
-def _plain(sorting: _Sorting) -> Recognised:
+def _plain(sorting: Sorting) -> Recognised:
     """All images are good, if nothing speaks against it."""
-    against = _against(sorting)
+    against = against_plain(sorting)
     if against:
         raise DatasetError(against)
     return Recognised("plain", tuple(replace(one, label="good", kind=GOOD) for one in sorting.found), ())
-
-
-def _against(sorting: _Sorting) -> str:
-    """What speaks against learning from all images alike; empty where nothing does."""
-    tree, found = sorting.tree, sorting.found
-    tool = _tool(sorting)
-    if tool:
-        return tool
-    lists = [file.name.parent.as_posix() for file in tree.texts if file.name.name in LISTS and file.folders]
-    if lists:
-        return (
-            f"{tree.title} holds data sets with lists ({some(sorted(set(lists)))}); name one: {tree.title}/{lists[0]}"
-        )
-    if sorting.masks and not found:
-        return (
-            f"{tree.title} holds masks alone, such as {next(iter(sorting.masks))}. Put the good parts into train/good"
-        )
-    if sorting.masks:
-        bare = [str(one.file.name) for one in found if not one.masks]
-        first = str(next(iter(sorting.masks)))
-        return (
-            f"{tree.title}: {len(sorting.masks)} pictures are masks, such as {first}, and {len(bare)} images have none, "
-            f"such as {bare[0]}, so nothing tells whether they are good. Put the good parts into train/good"
-        )
-    splits = sorted({one.split for one in found if one.split})
-    if splits:
-        return (
-            f"{tree.title} is split ({some(sorted({one.place for one in found if one.split}))}), but no folder says "
-            "which images are good. Expected train/good, test/good and test/<defect>; or name the good ones: --good "
-            f"{_last(found[0].place)}"
-        )
-    unsure = sorted({one.unsure for one in found if one.unsure})
-    if unsure:
-        return f"{tree.title}: {some(unsure)} may mean good or defective. Name the good ones: --good {_last(unsure[0])}"
-    return _against_names(sorting) or _against_looks(sorting)
-
-
-def _against_names(sorting: _Sorting) -> str:
-    tree = sorting.tree
-    called = [one.file.name for one in sorting.found if role(one.file.name.stem).bad]
-    if called:
-        return (
-            f"{tree.title}: {len(called)} of {len(sorting.found)} images are named as defects, such as {called[0]}. Put "
-            "the good ones into a folder called good, or say that all are good: --good ."
-        )
-    if names_defects_alone(tree.own_name):
-        return f"{tree.title} is named as a folder of defects or masks. If its images are good parts: --good ."
-    return ""
-
-
-def _against_looks(sorting: _Sorting) -> str:
-    looking = pictures_like_masks([one.file for one in sorting.found])
-    if not looking:
-        return ""
-    return (
-        f"{sorting.tree.title}: {len(looking)} of {len(sorting.found)} images look like masks, with two levels of grey, "
-        f"such as {looking[0].name}. Move them to a folder called ground_truth, or say that all are good: --good ."
-    )
-
-
-def _tool(sorting: _Sorting) -> str:
-    """The refusal of a folder as an annotation tool leaves it."""
-    known = sorted(sorting.annotations, key=lambda each: not each[1].tool)
-    if not known:
-        return ""
-    file, told = known[0]
-    said = f"{sorting.tree.title} holds annotations of {told.title} ({file.name}), which may mark defects"
-    if told.tool:
-        return f"{said}. Turn them into a data set: blemish convert {_quoted(sorting.tree.title)} --from {told.tool}"
-    return f"{said}. Put the good parts into a folder called good, the defects into one called defect"
-
-
-def _quoted(text: str) -> str:
-    from shlex import quote
-
-    return quote(text)
-
-
-def _last(place: str) -> str:
-    """What `--good` takes for a place."""
-    return "." if place == HERE else _quoted(place.rpartition("/")[2])

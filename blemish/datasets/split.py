@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,13 +37,16 @@ class SplitReport:
         return lines + [f"an older list is kept as {backup.name}" for backup in self.backups]
 
 
-def split(folder: Path, train_percent: float, val_percent: float, seed: int = 0) -> SplitReport:
+def split(
+    folder: Path, train_percent: float, val_percent: float, seed: int = 0, good: Sequence[str] = ()
+) -> SplitReport:
     """Write `train.txt` and `val.txt` into a data set of any layout.
 
     All good images, of the old training and test part alike, are dealt by the percentages; every image with a defect
     goes to `val.txt`. The deal depends on the seed and the names alone: an image's place in it is the SHA-256 of both,
     so that it is the same on every machine, and new images hardly move the old ones. Of two or more good images each
-    part gets one at least. Older lists that change are kept as `train.txt.bak`, `train.txt.bak2` and so on.
+    part gets one at least. Older lists that change are kept as `train.txt.bak`, `train.txt.bak2` and so on. `good`
+    names folders that are good whatever they are called.
 
     Raises `UsageError` for percentages that are not positive or do not sum to 100, and `DatasetError` for a folder
     that is no data set or has no good image.
@@ -50,19 +54,19 @@ def split(folder: Path, train_percent: float, val_percent: float, seed: int = 0)
     _check_percentages(train_percent, val_percent)
     if folder.is_dir():
         finish_lists(folder)
-    samples = _pool(folder)
-    good = sorted((sample for sample in samples if sample.is_good), key=lambda sample: _lot(seed, sample.name))
-    if not good:
+    samples = _pool(folder, good)
+    learned = sorted((sample for sample in samples if sample.is_good), key=lambda sample: _lot(seed, sample.name))
+    if not learned:
         raise DatasetError(f"{folder} has no good images, only defects; there is nothing to learn from")
     defects = [sample for sample in samples if not sample.is_good]
-    count = _share(len(good), train_percent)
+    count = _share(len(learned), train_percent)
     texts = {
-        LISTS["train"]: list_text(folder, good[:count]),
-        LISTS["test"]: list_text(folder, good[count:] + defects),
+        LISTS["train"]: list_text(folder, learned[:count]),
+        LISTS["test"]: list_text(folder, learned[count:] + defects),
     }
     backups = write_lists(folder, texts)
     moved = sum(sample.split == "train" for sample in defects)
-    return SplitReport(folder, count, len(good) - count, len(defects), moved, tuple(backups))
+    return SplitReport(folder, count, len(learned) - count, len(defects), moved, tuple(backups))
 
 
 def _check_percentages(train_percent: float, val_percent: float) -> None:
@@ -73,9 +77,9 @@ def _check_percentages(train_percent: float, val_percent: float) -> None:
         raise UsageError(f"train_percent and val_percent sum to {train_percent + val_percent:g}; they must sum to 100.")
 
 
-def _pool(folder: Path) -> list[Sample]:
+def _pool(folder: Path, good: Sequence[str]) -> list[Sample]:
     """Every image once; one that is listed as good and as a defect is a defect."""
-    dataset = load_dataset(folder)
+    dataset = load_dataset(folder, good=good)
     pool: dict[str, Sample] = {}
     for sample in (*dataset.train, *dataset.test):
         known = pool.get(sample.name)

@@ -13,7 +13,7 @@ from blemish.errors import DatasetError
 from blemish.evaluation.figures import alternatives, figures, kinds, pro, rate, roc
 from blemish.evaluation.files import clear, write
 from blemish.evaluation.remarks import Findings, remarks, unsure
-from blemish.evaluation.samples import samples_to_judge
+from blemish.evaluation.samples import samples_to_judge, without_learned
 from blemish.evaluation.tally import Tally
 from blemish.models import InputInfo, data_fingerprint, short_hash
 from blemish.pipeline import Predictor, open_model
@@ -36,21 +36,26 @@ def evaluate(
     false_alarm_rate: float | None = None,
     threshold: float | None = None,
     engine: str | HpiConfig | None = None,
+    good: Sequence[str] = (),
     say: Callable[[str], None] = log.info,
 ) -> EvaluationReport:
     """Judge every test image of a data set, or every image of a folder of good ones, and write what came of it.
 
     Writes `evaluate_result.json`, `per_image.csv` and `report.html` into `output`. Metrics see raw scores and masks of
     full size. The verdicts are those of the model's calibrated threshold; `false_alarm_rate` or `threshold` replace it.
+    `good` names folders of good parts, whatever they are called.
     Images and masks that cannot be read are named in the report and count nowhere.
 
     Raises `BlemishError` for a model, data set or device that is refused, and where no image at all can be read.
     """
     predictor = open_model(model_dir, device, batch_size, false_alarm_rate, threshold, engine=engine, say=say)
-    dataset, samples = samples_to_judge(data)
+    dataset, samples = samples_to_judge(data, good)
+    learned: list[str] = []
+    if dataset.layout == "folders":  # its good images are for training and test alike
+        samples, learned = without_learned(samples, predictor.model.info.data.hashes or ())
     clear(output)
     tally = _judge(predictor, samples, progress)
-    report = _report(predictor, dataset, tally, output)
+    report = _report(predictor, dataset, tally, output, learned)
     write(report, data)
     return report
 
@@ -69,7 +74,9 @@ def _judge(predictor: Predictor, samples: Sequence[Sample], progress: Progress |
     return tally
 
 
-def _report(predictor: Predictor, dataset: Dataset, tally: Tally, output: Path) -> EvaluationReport:
+def _report(
+    predictor: Predictor, dataset: Dataset, tally: Tally, output: Path, learned: Sequence[str]
+) -> EvaluationReport:
     limit, info = predictor.limit, predictor.model.info
     judged = [image for image in tally.images if image.score is not None]
     found = figures(tally, limit.score, limit.pixel)
@@ -84,6 +91,7 @@ def _report(predictor: Predictor, dataset: Dataset, tally: Tally, output: Path) 
         misses=rate(judged, False),
         image_auroc=auroc if isinstance(auroc, float) else None,
         seen=_seen(predictor, tally),
+        learned=learned,
         doubts=found.doubts,
         alternatives=alternatives(judged, predictor.calibration, limit.rate),
     )
@@ -164,7 +172,12 @@ def _data_identity(dataset: Dataset, tally: Tally) -> dict[str, str]:
     more = f" and {len(tally.sizes) - 3} more" if len(tally.sizes) > 3 else ""
     return {
         "Data set": dataset.root.resolve().name,
-        "Layout": {"mvtec": "MVTec folders", "list": "list files", "plain": "a folder of good images"}[dataset.layout],
+        "Layout": {
+            "mvtec": "MVTec folders",
+            "list": "list files",
+            "folders": "folders of good and defective images",
+            "plain": "a folder of good images",
+        }[dataset.layout],
         "Images": f"{good} good, {len(tally.images) - good} defective",
         "Masks": f"{tally.masked} of the defective images",
         "Sizes": f"{sizes}{more} pixels",

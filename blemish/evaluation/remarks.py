@@ -20,7 +20,8 @@ _MANY_MISSED, _SPARED = 0.1, 0.1
 
 @dataclass(frozen=True)
 class Findings:
-    """All that the remarks are made of; `seen` are the images that the model was trained on too."""
+    """All that the remarks are made of; `seen` are the images that the model was trained on too, `learned`
+    those of them that are not judged."""
 
     tally: Tally
     info: ModelInfo
@@ -31,6 +32,7 @@ class Findings:
     misses: Rate | None
     image_auroc: float | None
     seen: Sequence[str]
+    learned: Sequence[str]
     doubts: Sequence[str]
     alternatives: Sequence[Alternative]
 
@@ -68,6 +70,11 @@ def _alarms(found: Findings) -> Iterable[str | None]:
 def _notes(found: Findings) -> Iterable[str | None]:
     tally = found.tally
     failed = [image.name for image in tally.images if image.error is not None]
+    if found.learned:
+        yield (
+            f"The model was trained on {counted(len(found.learned), 'good image')} of this folder "
+            f"({_some(found.learned)}); they are left out. To measure false alarms, keep good images back: blemish split."
+        )
     if failed:
         count = counted(len(failed), "image")
         yield f"{count} could not be read and {_count_as(len(failed))} nowhere: {_some(failed)}."

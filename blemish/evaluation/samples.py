@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from blemish.datasets import Dataset, Sample, find_categories, load_dataset
 from blemish.errors import DatasetError
+from blemish.models import short_hash
 
 
-def samples_to_judge(data: Path) -> tuple[Dataset, tuple[Sample, ...]]:
-    """The data set in a folder and its test images; of a plain folder of good images, all of them.
+def samples_to_judge(data: Path, good: Sequence[str] = ()) -> tuple[Dataset, tuple[Sample, ...]]:
+    """The data set in a folder and its test images; all of them where there is no split.
 
-    Raises `DatasetError` for a folder without test images, and for one of several products.
+    `good` names folders of good parts. Raises `DatasetError` for a folder without test images, for one of several
+    products, and where nothing tells which test images are good.
     """
     if data.is_dir() and not (data / "train").is_dir():
         _refuse_categories(data)
-    dataset = load_dataset(data)
-    if dataset.layout != "plain":
-        if not dataset.test:
-            raise DatasetError(
-                f"{data} has training images only, and a model knows those; evaluation needs test/good, "
-                "test/<defect> or val.txt, or a folder of new good images"
-            )
-        return dataset, dataset.test
-    return dataset, dataset.train
+    dataset = load_dataset(data, good=good)
+    if dataset.question:
+        raise DatasetError(dataset.question)
+    if dataset.layout in ("plain", "folders"):
+        return dataset, (*dataset.train, *dataset.test)
+    if not dataset.test:
+        raise DatasetError(
+            f"{data} has training images only, and a model knows those; evaluation needs test/good, test/<defect> or "
+            "val.txt, or a folder of new good images"
+        )
+    return dataset, dataset.test
+
+
+def without_learned(samples: Sequence[Sample], known: Sequence[str]) -> tuple[tuple[Sample, ...], list[str]]:
+    """The samples that a model has not learned from, and the names of the others; `known` are its short hashes.
+
+    Where it has learned from all of them, nothing is left out.
+    """
+    hashes = set(known)
+    learned = {sample.name for sample in samples if sample.is_good and _hash(sample) in hashes}
+    if len(learned) == len(samples):
+        return tuple(samples), []
+    return tuple(sample for sample in samples if sample.name not in learned), sorted(learned)
+
+
+def _hash(sample: Sample) -> str | None:
+    try:
+        return short_hash(hashlib.sha256(sample.path.read_bytes()).hexdigest())
+    except OSError:
+        return None  # whoever judges it says so
 
 
 def _refuse_categories(data: Path) -> None:

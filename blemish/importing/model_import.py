@@ -100,7 +100,7 @@ def import_model(
     source = _origin(origin)
     rate = check_rate(DEFAULT_RATE if false_alarm_rate is None else false_alarm_rate)
     if good is None and false_alarm_rate is not None:
-        raise UsageError("a false-alarm rate needs good images: give them with --good DIR")
+        raise UsageError("a false-alarm rate needs good images: give them with --good-images DIR")
     check_place(output)
     weights = read_weights(file)
     backbone = None if backbone_weights is None else read_weights(backbone_weights)

@@ -112,7 +112,7 @@ def set_false_alarm_rate(path: str | Path, rate: float) -> ModelInfo:
     """Change the stated false-alarm rate, a share in (0, 1), of a model on disk; needs no retraining, and is atomic."""
     loaded = load_model(path)
     if loaded.info.calibration.fixed_threshold is not None:
-        raise UsageError(f"{path} is not calibrated, so it has no false-alarm rate: import it with --good DIR")
+        raise UsageError(f"{path} is not calibrated, so it has no false-alarm rate: import it with --good-images DIR")
     calibration = loaded.info.calibration.model_dump() | {"false_alarm_rate": rate}
     try:
         update = {"calibration": CalibrationInfo.model_validate(calibration)}

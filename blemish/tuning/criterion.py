@@ -59,7 +59,7 @@ class Yardstick:
     """
 
     def __init__(self, data: Path, tuning_split: Path | None, config: RunConfig, progress: Progress) -> None:
-        everything = find_good_images(data)
+        everything = find_good_images(data, config.Global.good)
         images = _read(everything, config, progress)
         held = _held_out(images, config)  # (n,)
         self._images, self._held = images, np.flatnonzero(held)
@@ -69,7 +69,9 @@ class Yardstick:
             data, tuple(everything.paths[place] for place in kept), tuple(everything.names[place] for place in kept)
         )
         self.held_out, self.hashes, self.failed = len(self._held), images.hashes, images.failed
-        self._split = () if tuning_split is None else _tuning_split(tuning_split, load_dataset(data))
+        self._split = (
+            () if tuning_split is None else _tuning_split(tuning_split, load_dataset(data, good=config.Global.good))
+        )
         self.split_hashes = {sample.name: _sha256(sample) for sample in self._split}
 
     def measure(self, predictor: Predictor) -> Figures:

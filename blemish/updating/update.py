@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def update(
     false_alarm_rate: float | None = None,
     device: str = "auto",
     progress: Progress | None = None,
+    good_folders: Sequence[str] = (),
 ) -> UpdateReport:
     """Take the good images of a folder into the model at `path`, or into a copy of it in the model folder `output`.
 
@@ -80,6 +82,7 @@ def update(
         max_score: images that the old model gives a higher score are left out.
         group_by: pattern that finds the part in an image's name; without it, parts are found by near-duplicates.
         false_alarm_rate: the rate in force from now on.
+        good_folders: folders of good parts in `new_good`, whatever they are called.
 
     Raises `UsageError` for a model that cannot be updated, `DatasetError` for a folder without usable images, and
     `ModelError` if the new version does not pass its checks; the model is as it was then.
@@ -90,7 +93,7 @@ def update(
     if output is not None and os.path.realpath(output) == os.path.realpath(old.folder):
         output = None
     _check_writable(output or old.folder)
-    good, lines = without_known(find_good_images(new_good), old.info)
+    good, lines = without_known(find_good_images(new_good, good_folders), old.info)
     if not good.paths:
         return UpdateReport(old.folder, None, [*lines, "Nothing is new; the model is as it was."])
     progress = progress or _quietly

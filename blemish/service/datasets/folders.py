@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from blemish.datasets.files import inside
+from blemish.datasets.words import role
 from blemish.errors import DatasetError
 from blemish.images import is_image_name
 from blemish.service.datasets.uploaded import FOLDER, Uploaded
@@ -16,7 +17,6 @@ from blemish.service.errors import ServiceError
 UPLOADED = "uploaded"
 _DEEPEST, _MOST_FOLDERS, _MOST_FOUND = 3, 2000, 200
 _LISTS = ("train.txt", "val.txt")
-_OF_DEFECTS = {"anomalies", "anomalous", "anomaly", "bad", "defect", "defective", "defects", "ng", "reject", "rejects"}
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,10 @@ def _data_sets(root: Path) -> Iterator[Path]:
         depth = len(folder.relative_to(root).parts)
         if number >= _MOST_FOLDERS or found >= _MOST_FOUND:
             return
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _OF_DEFECTS)
-        if _is_data_set(folders, files, folder):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not (role(name).bad or role(name).mask)
+        )
+        if _is_data_set(folders, files):
             found += 1
             folders.clear()
             yield folder
@@ -105,9 +107,9 @@ def _data_sets(root: Path) -> Iterator[Path]:
             folders.clear()
 
 
-def _is_data_set(folders: Sequence[str], files: Sequence[str], folder: Path) -> bool:
+def _is_data_set(folders: Sequence[str], files: Sequence[str]) -> bool:
     has_images = any(is_image_name(name) and not name.startswith(".") for name in files)
-    return has_images or not set(_LISTS).isdisjoint(files) or ("train" in folders and (folder / "train/good").is_dir())
+    return has_images or not set(_LISTS).isdisjoint(files) or any(role(name).split == "train" for name in folders)
 
 
 def _no_file() -> ServiceError:

@@ -5,30 +5,54 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 
-from blemish.errors import ImageError, ModelError
-from blemish.images import is_image_name
+from blemish.datasets.learned import learned_of
+from blemish.datasets.recogniser import recognise
+from blemish.datasets.tree import File, tree_of
+from blemish.errors import DatasetError, ImageError, ModelError
 from blemish.service.uploads import check_member, member_content
 
 SIGNATURE = b"PK\x03\x04"
 _MOST_MEMBERS, _MOST_BYTES = 20_000, 8 << 30
-_GOOD = "train/good/"
-_NOT_GOOD = {"test", "val", "ground_truth", "annotations", "masks"}
+_TITLE = "the upload"
 
 
-def read_image_zip(data: bytes, most: int) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of the image files in a zip file, one at a time, of at most `most` bytes each.
+def read_image_zip(data: bytes, most: int) -> tuple[str, Iterator[tuple[str, bytes]]]:
+    """What is taken of a zip file, for a person, and names and bytes of its good images, each of at most `most` bytes.
 
-    Of a data set with `train/good`, these are its images. Other files are passed over. Raises `ImageError` before the
-    first one for names that lead out of the folder, links, encryption, a ratio that no image has, too many or too large
-    members, and folders of which some are not of good images; at a member that is damaged.
+    The zip file is recognised as a folder of the same files is. Raises `ImageError` for names that lead out of the
+    folder, links, encryption, a ratio that no image has, too many or too large members, and where not all images are
+    surely good or surely not; the iterator raises it at a member that is damaged.
     """
+    with _refusing():
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        members = _checked(archive.infolist())
+        tree = tree_of(_TITLE, "", (_file(archive, member) for member in members))
+        try:
+            found = recognise(tree)
+        except DatasetError as error:
+            raise ImageError(f"{error}. Or put the good images alone into the zip file") from None
+        if not found.train:
+            raise ImageError(f"{_TITLE} holds no good image{f': {found.no_good}' if found.no_good else ''}")
+        if large := next((one.file for one in found.train if one.file.size > most), None):
+            raise ImageError(f"{large.name.name} is larger than the limit of {most} bytes")
+    return learned_of(found), _contents(archive, [one.file for one in found.train], most)
+
+
+def _contents(archive: zipfile.ZipFile, files: Sequence[File], most: int) -> Iterator[tuple[str, bytes]]:
+    with _refusing(), archive:
+        for file in files:
+            yield file.name.as_posix(), file.read(most)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What a hostile or damaged zip file raises, as one line."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for member in _images(archive.infolist(), most):
-                yield member.filename, member_content(archive, member, most)
-    except ModelError as error:
+        yield
+    except (ModelError, DatasetError) as error:
         raise ImageError(str(error)) from None
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise ImageError("the upload is no zip file that can be read") from error
@@ -36,25 +60,18 @@ def read_image_zip(data: bytes, most: int) -> Iterator[tuple[str, bytes]]:
         raise ImageError("the upload is a damaged zip file") from error
 
 
-def _images(members: Sequence[zipfile.ZipInfo], most: int) -> list[zipfile.ZipInfo]:
-    """The members that are good images by their names."""
+def _checked(members: Sequence[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    """The files among the members, within all bounds."""
     if len(members) > _MOST_MEMBERS or sum(member.file_size for member in members) > _MOST_BYTES:
         raise ImageError(f"the upload holds more than {_MOST_MEMBERS} files or {_MOST_BYTES >> 30} GB")
     for member in members:
         check_member(member)
-    images = [member for member in members if not member.is_dir() and _is_image(member.filename)]
-    good = [member for member in images if _GOOD in f"/{member.filename}".replace("\\", "/")]
-    folders = {part.lower() for member in images for part in PurePosixPath(member.filename).parts[:-1]}
-    if not good and folders & _NOT_GOOD:
-        raise ImageError("the upload holds images that are not good ones; put the good ones alone into the zip file")
-    if not images:
+    files = [member for member in members if not member.is_dir()]
+    if not files:
         raise ImageError("the upload holds no image")
-    if large := next((member for member in good or images if member.file_size > most), None):
-        raise ImageError(f"{PurePosixPath(large.filename).name} is larger than the limit of {most} bytes")
-    return good or images
+    return files
 
 
-def _is_image(name: str) -> bool:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-    return bool(parts) and not hidden and is_image_name(parts[-1])
+def _file(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> File:
+    name = PurePosixPath(member.filename.replace("\\", "/"))
+    return File(name, member.file_size, lambda most: member_content(archive, member, most))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ def described(source: Source) -> dict[str, str]:
     return {"key": source.key, "data": source.name, "folder": str(source.folder), "root": str(source.root)}
 
 
-def check_inside(parameters: Mapping[str, str]) -> None:
+def check_inside(parameters: Mapping[str, str], good: Sequence[str] = ()) -> None:
     """Raise `UsageError` for a data set with a list or a link that leads out of its root."""
     root = Path(parameters["root"])
-    dataset = load_dataset(Path(parameters["folder"]), lambda _source, _line, _problem: None)
+    dataset = load_dataset(Path(parameters["folder"]), lambda _source, _line, _problem: None, good)
     for sample in (*dataset.train, *dataset.test):
         for path in (sample.path, *sample.masks):
             if not path.resolve().is_relative_to(root):
@@ -50,7 +51,7 @@ def without_paths(text: str, parameters: Mapping[str, str]) -> str:
         path = parameters.get(key)
         if path:
             text = text.replace(f"{path}/", "").replace(path, shown)
-    return text
+    return re.sub(r"--good (\S+)", r"the setting Global.good=\1", text)
 
 
 class Advance:

@@ -22,7 +22,7 @@ _LOSS = re.compile(r"loss (\d[\d.e+-]*)")
 _RESULT = "train_result.json"
 # what the overrides may say; the rest is decided by the page, or names files of the server
 _SECTIONS = ("Train", "Model", "Calibrate")
-_KEYS = ("Global.seed", "Global.device")
+_KEYS = ("Global.seed", "Global.device", "Global.good")
 _NOT_FILES = ("Train.resume_path", "Train.pretrain_weight_path")
 
 
@@ -53,7 +53,7 @@ def run(parameters: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     output = Path(parameters["output"])
     with told_without_paths(parameters):
         tell(0.0, "starting")
-        check_inside(parameters)
+        check_inside(parameters, configure(parameters).Global.good)
         if not (output / _RESULT).exists():  # else a process before this one was ended when all was done
             _fit(parameters, output, tell)
         return _summary(parameters, output)
@@ -113,6 +113,7 @@ def _summary(parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
         "left_out": len(record["failed"]),
         "threshold": record["threshold"],
         "rate": record["false_alarm_rate"],
+        "learned": record["learned"],
         "statement": record["statement"],
         "width": described["input"]["width"],
         "height": described["input"]["height"],

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from blemish.config import load_config
+from blemish.datasets.words import role
 from blemish.detectors import list_models
 from blemish.detectors.base import ModelCard
 from blemish.errors import BlemishError, ImageError
@@ -101,11 +102,12 @@ async def upload(request: Request, name: Name, source: Annotated[str, Query(max_
     service = service_of(request)
     await refuse_in_use(request, f"uploaded/{name}")
     body = await read_body(request)
-    count, told = _Count(), []
+    count, told, learned = _Count(), [], ""
     if not body.startswith(SIGNATURE):
+        _refuse_by_folder(source)
         await _keep(service, name, source, body, count)
     else:
-        images = read_image_zip(body, service.settings.limits.max_bytes)
+        learned, images = await asyncio.to_thread(read_image_zip, body, service.settings.limits.max_bytes)
         while (found := await asyncio.to_thread(next, images, None)) is not None:
             try:
                 await _keep(service, name, *found, count)
@@ -114,7 +116,8 @@ async def upload(request: Request, name: Name, source: Annotated[str, Query(max_
                 told.append(str(error))
         if told and not count.added + count.known:
             raise ImageError(told[0])
-    answer = {"added": count.added, "known": count.known, "refused": count.refused, "told": told[:_MOST_TOLD]}
+    told = [learned] * ("left out" in learned) + told[:_MOST_TOLD]
+    answer = {"added": count.added, "known": count.known, "refused": count.refused, "told": told}
     return JSONResponse(answer)
 
 
@@ -216,6 +219,13 @@ def _content(path: Folder, most: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ServiceError(404, "no_such_image", "there is no such image") from error
+
+
+def _refuse_by_folder(source: str) -> None:
+    """`ImageError` for an image that came with its path, where a folder calls it a defect or a mask."""
+    *folders, file = source.replace("\\", "/").split("/")
+    if folder := next((name for name in folders if role(name).bad or role(name).mask), None):
+        raise ImageError(f"{file}: lies in a folder called {folder}; only images of good parts are learned from")
 
 
 async def _keep(service: Service, name: str, file: str, data: bytes, count: _Count) -> None:

@@ -1,0 +1,58 @@
+"""The images of a tree while it is told what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from blemish.datasets.annotation_files import AnnotationFile
+from blemish.datasets.folder_roles import Label
+from blemish.datasets.mask_pictures import marks_something
+from blemish.datasets.tree import File, Tree
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image and what is known of it.
+
+    Attributes:
+        file: the image.
+        split: `train`, `val` or `test`; None where no name says one.
+        label: `good` or `bad`; None where nothing tells.
+        kind: `good`, the type of the defect, or the folder that may name one; empty where there is no such folder.
+        place: the folder that messages name it by.
+        unsure: the folder on the way whose word may mean either; empty where there is none.
+        masks: the files that mark it.
+    """
+
+    file: File
+    split: str | None
+    label: Label | None
+    kind: str
+    place: str
+    unsure: str = ""
+    masks: tuple[PurePosixPath, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        return self.file.stem.casefold()
+
+
+@dataclass
+class Sorting:
+    """The tree, and what is known of its images so far."""
+
+    tree: Tree
+    found: list[Found]
+    files: dict[PurePosixPath, File]
+    annotations: list[tuple[File, AnnotationFile]]
+    masks: dict[PurePosixPath, File]
+    asked: bool  # whether the user has named good folders
+
+    @property
+    def unlabelled(self) -> list[Found]:
+        return [one for one in self.found if one.label is None]
+
+    def marks(self, one: Found) -> bool:
+        """Whether a mask of the image marks anything."""
+        return any(marks_something(self.files[mask]) for mask in one.masks)
