@@ -102,7 +102,6 @@ def test_a_file_a_split_beside_the_images(source, tmp_path, run):
 
 
 BAD = {
-    "polygon of two points": [[1, 1, 2, 2]],
     "odd numbers": [[1, 1, 2, 2, 3, 3, 4]],
     "words": [["a", 1, 2, 2, 3, 3]],
     "nested": [[[1, 1], [2, 2], [3, 3]]],

@@ -202,7 +202,6 @@ class TestWhatFails:
         "bad",
         [
             3,
-            shape("x", [[1, 1], [2, 2]]),
             shape("x", [[1, 1]], "rectangle"),
             shape("x", [[1, 1], [5, 5]], "spiral"),
             shape("x", [[1, 1], [5, 5]], ["polygon"]),
@@ -224,7 +223,7 @@ class TestWhatFails:
     def test_one_bad_annotation_of_two(self, source, converted):
         write_image(source / "a.png")
         labelme(source / "a.json", "a.png")
-        labelme(source / "b.json", "a.png", shape("x", [[1, 1]]))
+        labelme(source / "b.json", "a.png", shape("x", [[1, 1]], "line"))
         assert converted().startswith("b.json: ")
 
     @pytest.mark.parametrize("name", ["../outside.png", "/etc/hostname", "..\\outside.png", "a\0.png", "link.png"])

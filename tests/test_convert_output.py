@@ -150,6 +150,8 @@ class TestCommand:
     def test_all_done(self, tmp_path):
         write_image(tmp_path / "in/ä b.png")
         labelme(tmp_path / "in/ä b.json", "ä b.png", square("x", 1, 1, 3))
+        write_image(tmp_path / "in/good.png", 1)
+        labelme(tmp_path / "in/good.json", "good.png")
         done = blemish("convert", tmp_path / "in", "--from", "LabelMe", cwd=tmp_path)
         assert done.code == 0, done.stderr
         assert done.stdout.splitlines() == ["output/converted", "blemish train output/converted"]
@@ -160,6 +162,20 @@ class TestCommand:
         done = blemish("convert", source, "--from", "labelme", "--output", tmp_path / "a b")
         assert done.code == 1 and "gone.png" in done.stderr and "8 in train/good" in done.stderr
         assert done.stdout.splitlines()[-1] == f"blemish train '{tmp_path / 'a b'}'"
+
+    def test_no_good_image(self, tmp_path):
+        write_image(tmp_path / "in/a.png")
+        labelme(tmp_path / "in/a.json", "a.png", square("x", 1, 1, 3))
+        done = blemish("convert", tmp_path / "in", "--from", "labelme", "--output", tmp_path / "out")
+        assert done.code == 0 and done.stdout.splitlines() == [str(tmp_path / "out")]
+        assert "no good images to learn from" in done.stderr
+
+    def test_nothing_that_can_be_converted(self, tmp_path):
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in/cvat.xml").write_text("<annotations><image name='a.png'/></annotations>")
+        done = blemish("convert", tmp_path / "in", "--from", "voc", "--output", tmp_path / "out")
+        assert done.code == 2 and done.stdout == "" and "--from cvat" in done.stderr
+        assert not (tmp_path / "out").exists()
 
     def test_nothing_there(self, tmp_path):
         done = blemish("convert", tmp_path, "--from", "coco", "--output", tmp_path / "out")

@@ -127,7 +127,7 @@ class TestLists:
             "test/hole/e.png empty.png\ntest/good/f.png mark.png",
         )
         assert dataset.layout == "list"
-        assert [sample.kind for sample in dataset.train] == ["good", "good", "defect", "good"]
+        assert [sample.kind for sample in dataset.train] == ["good", "good", "defect", "defect"]
         assert [sample.kind for sample in dataset.test] == ["good", "good", "defect", "defect", "hole", "good"]
         assert dataset.train[0].masks == ()
 

@@ -26,6 +26,7 @@ def convert(
     from blemish.cli.results import SOME_FAILED
     from blemish.datasets.convert import convert as make
     from blemish.datasets.convert import source_kind
+    from blemish.errors import DatasetError
 
     kind = source_kind(source_type)
     folder = output or (source if kind == "mvtec" else Path("output") / "converted")
@@ -33,8 +34,13 @@ def convert(
         report = make(source, kind, folder, progress)
     for line in [*report.warnings, *report.failed, *report.lines]:
         say(f"blemish: {line}")
+    if not report.has_images:
+        raise DatasetError(f"{source}: nothing could be converted; {report.output} was not made")
     typer.echo(str(report.output))
-    typer.echo(f"blemish train {quote(str(report.output))}")
+    if report.train_good:
+        typer.echo(f"blemish train {quote(str(report.output))}")
+    else:
+        say("blemish: there are no good images to learn from. Put images of good parts into train/good")
     if report.failed:
         raise typer.Exit(SOME_FAILED)
 

@@ -8,14 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from blemish.datasets import shapes
 from blemish.datasets.annotations import Annotation, Reading, Shape, leave_out
-from blemish.datasets.files import inside, read_json
+from blemish.datasets.files import read_json, visible_files
+from blemish.datasets.image_index import ImageIndex
 from blemish.datasets.shapes import Draw, is_number, read_points
 from blemish.errors import DatasetError, UsageError
-from blemish.images import list_images
 from blemish.images.rle import decode_mask
 
 MOST_BYTES = 1 << 30
@@ -29,11 +27,9 @@ def read_coco(source: Path) -> Reading:
     out; listed ones without annotations are good.
     """
     reading, foreign, count = Reading(), [], 0
-    index = _Images(source)
-    for path in sorted(source.resolve().rglob("*.json")):
+    index = ImageIndex(source)
+    for path in visible_files(source.resolve(), ".json"):
         name = path.relative_to(source.resolve()).as_posix()
-        if any(part.startswith(".") for part in Path(name).parts):
-            continue
         try:
             content = read_json(path, MOST_BYTES)
             if not _is_coco(content):
@@ -46,37 +42,10 @@ def read_coco(source: Path) -> Reading:
     if not count and not reading.failed:
         raise DatasetError(f"{source} holds no COCO file: JSON with `images`, `annotations` and `categories`")
     leave_out(reading, foreign, "files are JSON, but not COCO's,")
+    index.settle(reading)
     known = {annotation.name for annotation in reading.annotations}
     leave_out(reading, set(index.names) - known, "images are in no COCO file")
     return reading
-
-
-class _Images:
-    """Finds images by the names that COCO files give them."""
-
-    def __init__(self, source: Path) -> None:
-        self.source = source
-        self.root = source.resolve()
-        self.names = [path.relative_to(self.root).as_posix() for path in list_images(self.root)]
-        self.by_base: dict[str, list[str]] = defaultdict(list)
-        for name in self.names:
-            self.by_base[name.rpartition("/")[2]].append(name)
-
-    def find(self, file_name: object, beside: Path) -> Path:
-        """The image beside the COCO file, in the source folder, or the only one whose path ends so."""
-        if not isinstance(file_name, str) or not file_name.strip():
-            raise DatasetError("has an image without `file_name`")
-        for folder in (beside, self.root):
-            path = inside(self.source, folder, file_name)
-            if path.is_file():
-                return path
-        wanted = file_name.replace("\\", "/").lstrip("./")
-        matches = [
-            name for name in self.by_base[wanted.rpartition("/")[2]] if name == wanted or name.endswith("/" + wanted)
-        ]
-        if len(matches) > 1:
-            raise DatasetError(f"{file_name} is there several times: {', '.join(matches[:3])}")
-        return inside(self.source, self.root, matches[0] if matches else file_name)
 
 
 def _is_coco(content: Any) -> bool:
@@ -85,18 +54,22 @@ def _is_coco(content: Any) -> bool:
     )
 
 
-def _read_file(index: _Images, path: Path, name: str, content: dict[str, Any], reading: Reading) -> None:
+def _read_file(index: ImageIndex, path: Path, name: str, content: dict[str, Any], reading: Reading) -> None:
     categories = {_key(item, "id"): str(item.get("name", "")) for item in _objects(content["categories"])}
-    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    by_image: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for item in _objects(content["annotations"]):
         by_image[_key(item, "image_id")].append(item)
     images = {_key(item, "id"): item for item in _objects(content["images"])}
     if len(images) < len(content["images"]):
         raise DatasetError("gives several images the same `id`")
+    dangling = bool(by_image.keys() - images.keys())
+    if dangling:
+        reading.fail(f"{name}: has annotations of images that it does not list")
+    unsure = "images have no annotation, but their file has some of images that it does not list," if dangling else ""
     for key, image in images.items():
         file_name = image.get("file_name")
         try:
-            found = index.find(file_name, path.parent)
+            found = index.locate(file_name, path.parent)
         except DatasetError as error:
             reading.fail(f"{name}: {error}")
             continue
@@ -105,10 +78,9 @@ def _read_file(index: _Images, path: Path, name: str, content: dict[str, Any], r
         except DatasetError as error:
             reading.fail(f"{name}: {file_name}: {error}", found)
             continue
-        image_name = found.relative_to(index.root).as_posix()
-        reading.annotations.append(Annotation(image_name, found, name, shapes_found, _size(image), _split(name)))
-    if by_image.keys() - images.keys():
-        reading.fail(f"{name}: has annotations of images that it does not list")
+        reading.annotations.append(
+            Annotation(index.relative(found), found, name, shapes_found, _size(image), split_of(name), unsure=unsure)
+        )
 
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:
@@ -116,32 +88,34 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
 
-def _shape(mark: dict[str, Any], categories: dict[Any, str]) -> Shape:
+def _shape(mark: dict[str, Any], categories: dict[str, str]) -> Shape:
     category = _key(mark, "category_id")
     if category not in categories:
         raise DatasetError(f"has category {category}, which is not among the `categories`")
     return Shape(categories[category], _draw(mark))
 
 
-def _draw(mark: dict[str, Any]) -> Draw:
+def _draw(mark: dict[str, Any]) -> Draw | None:
+    """None where there is no polygon of three points or more."""
     segmentation = mark.get("segmentation")
     if isinstance(segmentation, dict):
         return partial(_paint_rle, rle=segmentation)
-    if isinstance(segmentation, list) and segmentation:
-        return partial(_fill_all, outlines=[_outline(part) for part in segmentation])
+    if isinstance(segmentation, list) and any(part != [] for part in segmentation):
+        # VGG Image Annotator writes one polygon as a flat list
+        parts = [segmentation] if all(is_number(part) for part in segmentation) else segmentation
+        outlines = [outline for part in parts if len(outline := _outline(part)) >= 3]
+        return partial(_fill_all, outlines=outlines) if outlines else None
     box = mark.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(is_number(number) for number in box):
         raise DatasetError("has an annotation with neither `segmentation` nor `bbox`")
-    x, y, width, height = box
-    corners = [[x, y], [x + width, y], [x + width, y + height], [x, y + height]]
-    return partial(_fill_all, outlines=[np.array(corners, np.float64)])
+    return shapes.box_of(*box)
 
 
 def _outline(flat: Any) -> shapes.Points:
     """[x0, y0, x1, y1, ...] as (n, 2)."""
     if not isinstance(flat, list) or len(flat) % 2:
         raise DatasetError("has a polygon that is not a list of x, y, x, y, ...")
-    return read_points([list(pair) for pair in zip(flat[::2], flat[1::2], strict=True)], 3, "polygon")
+    return read_points([list(pair) for pair in zip(flat[::2], flat[1::2], strict=True)], 0, "polygon")
 
 
 def _fill_all(mask: shapes.Mask, outlines: list[shapes.Points]) -> None:
@@ -164,14 +138,17 @@ def _objects(items: list[Any]) -> list[dict[str, Any]]:
     return items
 
 
-def _key(item: dict[str, Any], key: str) -> int | str:
+def _key(item: dict[str, Any], key: str) -> str:
+    """An id as text: some tools write 7 in one place and "7" in another."""
     value = item.get(key)
-    if not isinstance(value, int | str):
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int | str) or isinstance(value, bool):
         raise DatasetError(f"has an entry without `{key}`")
-    return value
+    return str(value).strip()
 
 
-def _split(name: str) -> str | None:
-    """The split that a COCO file's name or folder tells: `instances_val2017.json`, `valid/_annotations.coco.json`."""
+def split_of(name: str) -> str | None:
+    """The split that a file's name or folder tells: `instances_val2017.json`, `valid/_annotations.coco.json`."""
     words = re.findall(r"[a-z]+", "/".join(Path(name).parts[-2:]).lower())
     return next((_SPLITS[word] for word in reversed(words) if word in _SPLITS), None)

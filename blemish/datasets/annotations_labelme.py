@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 
 from blemish.datasets import shapes
-from blemish.datasets.annotations import Annotation, Reading, Shape, add_unannotated, leave_out
-from blemish.datasets.files import inside, naming, read_file, read_json, safe_name
+from blemish.datasets.annotations import Annotation, Reading, Shape, leave_out
+from blemish.datasets.files import decode_text, fold, inside, naming, read_file, read_json, safe_name, visible_files
+from blemish.datasets.image_index import ImageIndex
 from blemish.datasets.shapes import Draw, Mask, Points, read_points
+from blemish.datasets.unannotated import add_unannotated
+from blemish.datasets.verdicts import of_flags
 from blemish.errors import DatasetError
-from blemish.images import decode_image
+from blemish.images import decode_image, is_image_name
 
 LISTS = {"train_anno_list.txt": "train", "val_anno_list.txt": "test", "test_anno_list.txt": "test"}  # PaddleX's
 MOST_BYTES = 1 << 28
@@ -30,30 +33,31 @@ def read_labelme(source: Path) -> Reading:
     if they are there. Without them, images that no file describes count as good.
     """
     reading, foreign = Reading(), []
+    index = ImageIndex(source)
     listed = any((source / name).is_file() for name in LISTS)
     for path, split in _listed(source, reading) if listed else _found(source):
         name = path.relative_to(source.resolve()).as_posix()
         try:
-            if not _read_one(source, path, split, reading):
+            if not _read_one(index, path, split, reading):
                 foreign.append(name)
         except DatasetError as error:
             reading.fail(f"{name}: {error}", path.stem)
     leave_out(reading, foreign, "files are JSON, but not LabelMe's,")
     if not reading.annotations and not reading.failed:
         raise DatasetError(f"{source} holds no LabelMe annotation: JSON files with `imagePath` and `shapes`")
+    index.settle(reading)
     if listed:
         known = {annotation.origin for annotation in reading.annotations}
         others = [path.relative_to(source.resolve()).as_posix() for path, _ in _found(source)]
         leave_out(reading, set(others) - known - set(foreign), "JSON files are in no list")
     else:
-        add_unannotated(source, reading)
+        add_unannotated(index, reading)
     return reading
 
 
 def _found(source: Path) -> Iterator[tuple[Path, None]]:
-    for path in sorted(source.resolve().rglob("*.json")):
-        if not any(part.startswith(".") for part in path.relative_to(source.resolve()).parts):
-            yield path, None
+    for path in visible_files(source.resolve(), ".json"):
+        yield path, None
 
 
 def _listed(source: Path, reading: Reading) -> Iterator[tuple[Path, str]]:
@@ -61,7 +65,7 @@ def _listed(source: Path, reading: Reading) -> Iterator[tuple[Path, str]]:
         if not (source / list_name).is_file():
             continue
         with naming(source / list_name):
-            lines = read_file(source / list_name, MOST_BYTES).decode("utf-8-sig", "replace").splitlines()
+            lines = decode_text(read_file(source / list_name, MOST_BYTES)).splitlines()
         for line in filter(None, map(str.strip, lines)):
             try:
                 yield inside(source, source, line), split
@@ -69,12 +73,12 @@ def _listed(source: Path, reading: Reading) -> Iterator[tuple[Path, str]]:
                 reading.fail(f"{list_name}: {error}")
 
 
-def _read_one(source: Path, path: Path, split: str | None, reading: Reading) -> bool:
+def _read_one(index: ImageIndex, path: Path, split: str | None, reading: Reading) -> bool:
     """Add the annotation in a JSON file; False if it is not LabelMe's."""
     content = read_json(path, MOST_BYTES)
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         return False
-    image = _image(source, path, content)
+    image, unsure = _image(index, path, content)
     try:
         found = tuple(_shape(shape) for shape in content["shapes"])
     except DatasetError:
@@ -83,24 +87,37 @@ def _read_one(source: Path, path: Path, split: str | None, reading: Reading) -> 
     embedded = partial(_embedded, path) if content.get("imageData") else None
     width, height = content.get("imageWidth"), content.get("imageHeight")
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
-    if image.stem != path.stem:
-        reading.elsewhere.add(path.stem)
-    name, origin = _relative(source, image), _relative(source, path)
-    reading.annotations.append(Annotation(name, image, origin, found, size, split, embedded))
+    if fold(image.stem) != fold(path.stem):
+        reading.elsewhere.add(fold(path.stem))
+    verdicts, undecided = of_flags(content.get("flags"))
+    name, origin = _relative(index.source, image), _relative(index.source, path)
+    reading.annotations.append(
+        Annotation(name, image, origin, found, size, split, embedded, verdicts, undecided or unsure)
+    )
     return True
 
 
-def _image(source: Path, path: Path, content: dict[str, Any]) -> Path:
-    """The image file that a JSON file names; one beside it where the name leads elsewhere but the image is embedded."""
+def _image(index: ImageIndex, path: Path, content: dict[str, Any]) -> tuple[Path, str]:
+    """The image file that a JSON file describes, and why that is not certain.
+
+    It is the one that `imagePath` names; else one beside the JSON file that has its name; else where the image within
+    the JSON file belongs.
+    """
     name = content.get("imagePath")
     if not isinstance(name, str) or not name.strip():
         raise DatasetError("has no `imagePath`")
-    try:
-        return inside(source, path.parent, name)
-    except DatasetError:
-        if not content.get("imageData"):
-            raise
-        return path.parent / safe_name(PureWindowsPath(name).name, path.stem)  # takes either kind of slash
+    if is_image_name(PureWindowsPath(name).name):  # takes either kind of slash
+        found = index.find(name, path.parent)
+        if found is not None:
+            return found, ""
+    if content.get("imageData"):
+        own = path.stem if not is_image_name(PureWindowsPath(name).name) else ""
+        found = index.by_stem(own, path.parent) if own else None
+        return found or path.parent / safe_name(own or PureWindowsPath(name).name, path.stem), ""
+    beside = index.by_stem(path.stem, path.parent)
+    if beside is not None:
+        return beside, "images are called otherwise by the JSON file of their name, which marks nothing,"
+    return inside(index.source, path.parent, name), ""
 
 
 def _relative(source: Path, image: Path) -> str:
@@ -128,8 +145,12 @@ def _shape(shape: Any) -> Shape:
     return Shape("" if label is None else str(label), _draw(kind, shape))
 
 
-def _draw(kind: str, shape: dict[str, Any]) -> Draw:
+def _draw(kind: str, shape: dict[str, Any]) -> Draw | None:
+    """None for outlines of fewer than three points, which tools leave behind after a click too many."""
     least, fill = _TYPES[kind]
+    if fill is shapes.fill_polygon:
+        points = read_points(shape.get("points"), 0, kind)
+        return partial(shapes.fill_polygon, points=points) if len(points) >= least else None
     points = read_points(shape.get("points"), least, kind)
     if fill is None:
         return partial(_paste, points=points, data=_base64(shape.get("mask"), "a `mask`"))
@@ -138,11 +159,6 @@ def _draw(kind: str, shape: dict[str, Any]) -> Draw:
 
 def _fill_circle(mask: Mask, points: Points) -> None:
     shapes.fill_disc(mask, points[0], float(np.hypot(*(points[1] - points[0]))))
-
-
-def _fill_points(mask: Mask, points: Points) -> None:
-    for point in points:
-        shapes.fill_disc(mask, point, shapes.POINT_RADIUS)
 
 
 def _paste(mask: Mask, points: Points, data: bytes) -> None:
@@ -154,11 +170,13 @@ def _paste(mask: Mask, points: Points, data: bytes) -> None:
 _TYPES: dict[str, tuple[int, Callable[[Mask, Points], None] | None]] = {
     "polygon": (3, shapes.fill_polygon),
     "oriented_rectangle": (3, shapes.fill_polygon),
+    "rotation": (3, shapes.fill_polygon),  # X-AnyLabeling's
+    "quadrilateral": (3, shapes.fill_polygon),  # likewise
     "rectangle": (2, shapes.fill_box),
     "circle": (2, _fill_circle),
     "line": (2, shapes.fill_line),
     "linestrip": (2, shapes.fill_line),
-    "point": (1, _fill_points),
-    "points": (1, _fill_points),
+    "point": (1, shapes.fill_discs),
+    "points": (1, shapes.fill_discs),
     "mask": (2, None),
 }

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from blemish.datasets import shapes
-from blemish.datasets.annotations import NOT_LISTED, Annotation, Reading, Shape, add_unannotated, leave_out
-from blemish.datasets.files import inside, naming, read_file
+from blemish.datasets.annotations import Annotation, Reading, Shape, leave_out
+from blemish.datasets.files import decode_text, fold, naming, read_file, visible_files
+from blemish.datasets.image_index import ImageIndex, plain_path
+from blemish.datasets.unannotated import NOT_LISTED, add_unannotated
 from blemish.datasets.voc_masks import ClassName, read_class_names, read_classes
+from blemish.datasets.xml_files import parse_xml
 from blemish.errors import DatasetError
-from blemish.images import list_images
 
 MOST_BYTES = 1 << 24
 MASKS = ("SegmentationClass", "SegmentationObject", "SegmentationClassVisualization")
 _IMAGE_FOLDERS = ("JPEGImages", "images")
 _SETS = {"train": "train", "trainval": None, "val": "test", "test": "test"}  # the last one that names an image counts
-
-
-_Images = dict[tuple[Path, str], Path]  # by folder and stem
 
 
 class _Entry(NamedTuple):
@@ -43,22 +41,23 @@ def read_voc(source: Path) -> Reading:
     read and for which split, if they are there. Without them, images that nothing describes count as good.
     """
     reading, unlisted = Reading(), []
-    images = {(path.parent, path.stem): path for path in list_images(source.resolve())}
+    index = ImageIndex(source)
     sets: dict[Path, dict[str, str | None]] = {}
     for entry in _entries(source.resolve()):
         listed = sets.setdefault(entry.base, _image_sets(entry.base))
         if listed and entry.stem not in listed:
             unlisted.append(_origin(source, entry))
-            reading.unknown.add(entry.stem)
+            reading.skipped.add(fold(entry.stem))
             continue
         try:
-            reading.annotations.append(_annotation(source, entry, images, listed.get(entry.stem)))
+            reading.annotations.append(_annotation(index, entry, listed.get(entry.stem)))
         except DatasetError as error:
             reading.fail(f"{_origin(source, entry)}: {error}", entry.stem)
     if not reading.annotations and not reading.failed:
         raise DatasetError(f"{source} holds no Pascal VOC annotation: XML files or SegmentationClass/*.png")
     leave_out(reading, unlisted, "annotations are in no list of ImageSets")
-    add_unannotated(source, reading, partial(_split_of, sets=sets))
+    index.settle(reading)
+    add_unannotated(index, reading, partial(_split_of, sets=sets))
     return reading
 
 
@@ -73,19 +72,14 @@ def _split_of(image: Path, sets: dict[Path, dict[str, str | None]]) -> str | Non
 def _entries(root: Path) -> Iterator[_Entry]:
     """All XML files with their masks, then the masks without an XML file."""
     found: set[tuple[Path, str]] = set()
-    for xml in _visible(root, "*.xml"):
-        base = xml.parent.parent if xml.parent.name == "Annotations" else xml.parent
+    for xml in visible_files(root, ".xml"):
+        base = xml.parent.parent if xml.parent.name.lower() == "annotations" else xml.parent
         mask = base / MASKS[0] / f"{xml.stem}.png"
         found.add((base, xml.stem))
         yield _Entry(base, xml.stem, xml, mask if mask.is_file() else None)
-    for mask in _visible(root, "*.png"):
+    for mask in visible_files(root, ".png"):
         if mask.parent.name == MASKS[0] and (mask.parent.parent, mask.stem) not in found:
             yield _Entry(mask.parent.parent, mask.stem, None, mask)
-
-
-def _visible(root: Path, pattern: str) -> list[Path]:
-    hidden = (path for path in root.rglob(pattern))
-    return sorted(path for path in hidden if not any(part.startswith(".") for part in path.relative_to(root).parts))
 
 
 def _image_sets(base: Path) -> dict[str, str | None]:
@@ -96,55 +90,49 @@ def _image_sets(base: Path) -> dict[str, str | None]:
             path = base / "ImageSets" / folder / f"{name}.txt"
             if path.is_file():
                 with naming(path):
-                    lines = read_file(path, MOST_BYTES).decode("utf-8-sig", "replace").splitlines()
+                    lines = decode_text(read_file(path, MOST_BYTES)).splitlines()
                 listed |= {line.strip(): split or listed.get(line.strip()) for line in lines if line.strip()}
     return listed
 
 
-def _annotation(source: Path, entry: _Entry, images: _Images, split: str | None) -> Annotation:
+def _annotation(index: ImageIndex, entry: _Entry, split: str | None) -> Annotation:
     root = Element("annotation") if entry.xml is None else parse_xml(read_file(entry.xml, MOST_BYTES))
     if root.tag != "annotation":
-        raise DatasetError(f"is XML of another kind: <{root.tag}> instead of <annotation>")
-    image = _find_image(source, entry, images, (root.findtext("filename") or "").strip())
-    found = () if entry.mask is None else tuple(_classes(entry.base, entry.mask, root))
-    return Annotation(
-        _name(source, image), image, _origin(source, entry), found or tuple(_boxes(root)), _size(root), split
-    )
+        raise DatasetError(f"is XML of another kind: <{root.tag}> instead of <annotation>{_hint(root.tag)}")
+    file_name = (root.findtext("filename") or "").strip()
+    image = _find_image(index, entry, file_name)
+    found = (() if entry.mask is None else tuple(_classes(entry.base, entry.mask, root))) or tuple(_boxes(root))
+    unsure = "" if _is_of(image, file_name) else "images are called otherwise by their XML file, which marks nothing,"
+    origin = _origin(index.source, entry)
+    return Annotation(index.relative(image), image, origin, found, _size(root), split, unsure=unsure)
 
 
-def parse_xml(content: bytes) -> Element:
-    """The root element; `DatasetError` for damaged XML, and for any DOCTYPE: entities in it can name other files."""
-    builder, parser = TreeBuilder(), expat.ParserCreate()
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    try:
-        parser.Parse(content, True)
-        return builder.close()
-    except (expat.ExpatError, ValueError, LookupError) as error:
-        raise DatasetError(f"is not readable XML: {error}") from None
+def _is_of(image: Path, file_name: str) -> bool:
+    """Whether the name in the XML, if any, is the image's, whatever its suffix and folder."""
+    named = fold(PurePosixPath(plain_path(file_name)).name)
+    return not named or fold(image.name) == named or fold(image.stem) in (named, fold(PurePosixPath(named).stem))
 
 
-def _refuse_doctype(*_: object) -> None:
-    raise DatasetError("declares a DOCTYPE, which no annotation needs; remove it")
+def _hint(tag: str) -> str:
+    return "; CVAT's is read with --from cvat" if tag == "annotations" else ""
 
 
-def _find_image(source: Path, entry: _Entry, images: _Images, file_name: str) -> Path:
-    """By the stem of the annotation, else by the name in the XML, in the folders where VOC keeps images.
+def _find_image(index: ImageIndex, entry: _Entry, file_name: str) -> Path:
+    """By the stem of the annotation, else by the name in the XML, in the folders where VOC keeps images; else the only
+    image of that stem or name in the source.
 
     The stem comes first: names in the XML stay behind when files are renamed or copied.
     """
-    beside = [] if entry.xml is None else [entry.xml.parent]
-    folders = [*beside, *(entry.base / name for name in _IMAGE_FOLDERS), entry.base]
-    named = [inside(source, folder, file_name) for folder in folders if file_name]
-    for folder in folders:
-        if (folder, entry.stem) in images:
-            return inside(source, folder, images[folder, entry.stem].name)
-    for path in named:
-        if path.is_file():
-            return path
-    raise DatasetError(f"its image {file_name or entry.stem} is not there")
+    beside = entry.base if entry.xml is None else entry.xml.parent
+    folders = [beside, *(entry.base / name for name in _IMAGE_FOLDERS), entry.base]
+    found = next((path for folder in folders if (path := index.by_stem(entry.stem, folder))), None)
+    if found is None and file_name:
+        found = next((path for folder in folders if (path := index.exact(folder, file_name))), None)
+    found = found or index.by_stem_anywhere(entry.stem, beside)
+    found = found or (index.find(file_name, beside) if file_name else None)
+    if found is None:
+        raise DatasetError(f"its image {file_name or entry.stem} is not there")
+    return found
 
 
 def _size(root: Element) -> tuple[int, int] | None:

@@ -45,6 +45,11 @@ class ConvertReport:
             self.test_good += 1
 
     @property
+    def has_images(self) -> bool:
+        """Whether any image was converted."""
+        return bool(self.train_good or self.test_good or self.defects)
+
+    @property
     def lines(self) -> list[str]:
         """The counts, for a person."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.defects.items())) or "none"
@@ -81,6 +86,12 @@ class Conversion:
         """Mark the folder as this conversion's, before anything else is written."""
         write_whole(self.output / RECORD, _text({**self._identity, "finished": False}))
         remove_partials(self.output)
+
+    def abandon(self) -> None:
+        """Take back what `begin` has made, as long as nothing else is there."""
+        if self.output.is_dir() and [child.name for child in self.output.iterdir()] == [RECORD]:
+            (self.output / RECORD).unlink()
+            self.output.rmdir()
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file unless it is there already; a different one in its place is never overwritten."""

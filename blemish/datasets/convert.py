@@ -8,11 +8,17 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from blemish.datasets.annotations import Annotation, Reading, defect_type, one_per_image
+from blemish.datasets.annotations import Annotation, Reading, one_per_image
 from blemish.datasets.annotations_coco import read_coco
+from blemish.datasets.annotations_cvat import read_cvat
 from blemish.datasets.annotations_labelme import read_labelme
+from blemish.datasets.annotations_labelstudio import read_labelstudio
 from blemish.datasets.annotations_list import read_lists
+from blemish.datasets.annotations_lookout import read_lookout
+from blemish.datasets.annotations_supervisely import read_supervisely
+from blemish.datasets.annotations_via import read_via
 from blemish.datasets.annotations_voc import read_voc
+from blemish.datasets.annotations_yolo import read_yolo
 from blemish.datasets.conversion import Conversion, ConvertReport
 from blemish.datasets.files import read_file, safe_name, some
 from blemish.datasets.mvtec_lists import mvtec_to_lists
@@ -29,10 +35,24 @@ _READERS: dict[str, Callable[[Path], Reading]] = {
     "labelme": read_labelme,
     "voc": read_voc,
     "coco": read_coco,
+    "yolo": read_yolo,
+    "cvat": read_cvat,
+    "via": read_via,
+    "labelstudio": read_labelstudio,
+    "supervisely": read_supervisely,
+    "lookout": read_lookout,
     "list": read_lists,
 }
 KINDS = (*_READERS, "mvtec")
-_ALIASES = {"mvtec_ad": "mvtec"}  # PaddleX's name for it
+_ALIASES = {
+    "mvtec_ad": "mvtec",  # PaddleX's name for it
+    **dict.fromkeys(("pascal", "pascal-voc", "pascal_voc", "pascalvoc"), "voc"),
+    **dict.fromkeys(("yolo-seg", "yolo-obb", "yolov5", "yolov8", "yolo11", "ultralytics", "darknet"), "yolo"),
+    **dict.fromkeys(("label-studio", "label_studio", "labelstudio-min"), "labelstudio"),
+    **dict.fromkeys(("vgg", "vgg-image-annotator"), "via"),
+    **dict.fromkeys(("manifest", "lookout-for-vision", "lookoutvision", "groundtruth", "sagemaker"), "lookout"),
+    **dict.fromkeys(("x-anylabeling", "xanylabeling", "anylabeling"), "labelme"),
+}
 _ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp", "PNM": ".ppm"}
 
 
@@ -47,13 +67,15 @@ def source_kind(name: str) -> str:
 def convert(source: Path, kind: str, output: Path, progress: Progress | None = None) -> ConvertReport:
     """Convert a folder of annotated images into a data set in `output`; the source is only read.
 
-    `kind` is `labelme`, `voc`, `coco` or `list`: these become the MVTec layout, with the images copied and masks of
+    `kind` is one of `KINDS`. All but `mvtec` become the MVTec layout, with the images copied and masks of
     {0, 255} drawn. An image without a marked defect goes to `train/good`, or to `test/good` if the source's own lists
     keep it from training; an image with defects to `test/<defect>`, the label with the largest area. `mvtec` becomes
     `train.txt` and `val.txt`: beside the images if `output` is the source, else together with copies of them.
 
-    An image that fails is reported and the others are done. A killed conversion is completed by the same call.
-    Raises `DatasetError` if there is nothing to convert, or `output` holds anything else.
+    An image that fails is reported and the others are done; an image of which the annotations leave unsure whether it
+    is good is in no folder. A killed conversion is completed by the same call.
+    Where all of them fail, the report says so and there is no output folder. Raises `DatasetError` if there is nothing
+    to convert, or `output` holds anything else.
     """
     kind = source_kind(kind)
     if not source.is_dir():
@@ -64,15 +86,19 @@ def convert(source: Path, kind: str, output: Path, progress: Progress | None = N
     done = conversion.finished()
     if done is not None:
         return done
-    reading = _READERS[kind](source)
-    conversion.begin()
-    return conversion.finish(_write_all(conversion, reading, progress))
+    report = _write_all(conversion, _READERS[kind](source), progress)
+    if not report.has_images:
+        conversion.abandon()
+        return report
+    return conversion.finish(report)
 
 
 def _write_all(conversion: Conversion, reading: Reading, progress: Progress | None) -> ConvertReport:
     images = one_per_image(reading)
     report = ConvertReport(conversion.output, warnings=reading.warnings, failed=reading.failed)
     namer, from_train = _Namer(), []
+    if images:
+        conversion.begin()
     for number, annotation in enumerate(images, 1):
         try:
             split, kind = _write_one(conversion, annotation, namer, report)
@@ -120,7 +146,7 @@ def _image_data(annotation: Annotation) -> bytes:
 
 def _paint(annotation: Annotation, size: tuple[int, int], report: ConvertReport) -> tuple[str, Mask | None]:
     """The type with the largest area, and the mask (H, W) of all defects; no mask where nobody outlined one."""
-    labelled = [(kind, shape.draw) for shape in annotation.shapes if (kind := defect_type(shape.label)) is not None]
+    labelled = [(shape.label, shape.draw) for shape in annotation.defects]
     if not labelled:
         return GOOD, None
     areas: dict[str, int] = {}
@@ -132,15 +158,21 @@ def _paint(annotation: Annotation, size: tuple[int, int], report: ConvertReport)
         areas[kind] = int(np.count_nonzero(part))
         mask |= part
     largest = max(areas, key=lambda kind: areas[kind])
-    if all(draw is None for _, draw in labelled):
-        report.warnings.append(f"{annotation.name}: the defect is not outlined; there is no mask of it")
-        return largest, None
     if not areas[largest]:
-        raise DatasetError("no marked defect covers a pixel of the image")
+        return _without_mask(annotation, report)
     if len(areas) > 1:
         kinds = ", ".join(f"{kind} {area}" for kind, area in areas.items())
         report.warnings.append(f"{annotation.name}: several types of defects ({kinds} pixels) count as {largest}")
     return largest, mask
+
+
+def _without_mask(annotation: Annotation, report: ConvertReport) -> tuple[str, None]:
+    """The type of a defect that nobody outlined; outlines that cover nothing are a mistake, and no defect."""
+    bare = [shape.label for shape in annotation.defects if shape.draw is None]
+    if not bare:
+        raise DatasetError("no marked defect covers a pixel of the image")
+    report.warnings.append(f"{annotation.name}: the defect is not outlined; there is no mask of it")
+    return bare[0], None
 
 
 def _png(mask: Mask) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,14 @@ from blemish.errors import DatasetError
 
 PARTIAL = ".partial"
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and an ending still has to fit
+# What files may declare, and how it is read: Chinese encodings by the one that holds the others.
+_TEXTS = {
+    **dict.fromkeys(("gbk", "gb2312", "gb18030", "cp936", "hz-gb-2312"), "gb18030"),
+    **{name: name for name in ("big5", "shift_jis", "euc-jp", "euc-kr", "cp949", "cp932", "latin-1")},
+    **dict.fromkeys(("utf-8", "utf8", "utf-16", "unicode", "ascii", "us-ascii"), "utf-8"),  # UTF-16 shows itself
+    **{f"iso-8859-{number}": f"iso-8859-{number}" for number in (1, 2, 5, 7, 9, 15)},
+    **{f"windows-{number}": f"cp{number}" for number in range(1250, 1259)},
+}
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
@@ -55,13 +64,48 @@ def read_file(path: Path, limit: int) -> bytes:
         raise DatasetError(f"cannot be read: {error.strerror}") from None
 
 
-def read_json(path: Path, limit: int) -> Any:
-    """The content of a JSON file; `DatasetError` for one that is damaged, too large or nested too deeply."""
+def decode_text(data: bytes, declared: str = "") -> str:
+    """Text by its byte order mark, else as declared, else UTF-8, else as Chinese Windows writes it (GBK).
+
+    `DatasetError` if it is none of these.
+    """
+    if declared and declared not in _TEXTS:
+        raise DatasetError(f"declares the encoding {declared}, which is not known")
+    marked = json.detect_encoding(data)
+    chosen = (
+        [marked] if marked != "utf-8" else [*([_TEXTS[declared]] if declared in _TEXTS else []), "utf-8", "gb18030"]
+    )
+    for encoding in chosen:
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise DatasetError(f"is not text in {' or '.join(chosen)}")
+
+
+def parse_json(data: bytes) -> Any:
+    """The content of JSON in any encoding that `decode_text` knows; `DatasetError` for what is damaged or too deep."""
     try:
-        return json.loads(read_file(path, limit))
+        return json.loads(decode_text(data))
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise DatasetError(f"is not readable JSON: {reason}") from None
+
+
+def read_json(path: Path, limit: int) -> Any:
+    """The content of a JSON file; `DatasetError` for one that is damaged, too large or nested too deeply."""
+    return parse_json(read_file(path, limit))
+
+
+def visible_files(folder: Path, *suffixes: str) -> list[Path]:
+    """All files of these suffixes below a folder, in any case, sorted; hidden ones and their folders are left out."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(parent, name) for name in files if not name.startswith(".") and Path(name).suffix.lower() in suffixes
+        ]
+    return sorted(found)
 
 
 @contextmanager
@@ -91,6 +135,11 @@ def safe_name(text: str, otherwise: str) -> str:
     """`text` as the name of one file or folder on any system; `otherwise` if nothing is left of it."""
     name = _UNSAFE.sub("_", text).strip().lstrip(".")
     return os.fsencode(name)[:_LONGEST_NAME].decode(errors="ignore").rstrip(". ") or otherwise
+
+
+def fold(text: str) -> str:
+    """A name without regard to case and to how its accents are composed."""
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 def some(names: list[str]) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from blemish.datasets.files import some
 from blemish.datasets.learned import learned
-from blemish.datasets.lists import read_list
-from blemish.datasets.masks import read_mask
+from blemish.datasets.listed import LISTS, Refuse, read_listed
 from blemish.datasets.recogniser import recognise
-from blemish.datasets.samples import GOOD, Dataset, GoodImages, Sample, relative_name
+from blemish.datasets.samples import Dataset, GoodImages, Sample
 from blemish.datasets.sorting import Found
 from blemish.datasets.tree import folder_tree
 from blemish.datasets.words import role
@@ -24,9 +22,6 @@ def unread_kind(name):
 
 
 log = logging.getLogger("blemish")
-
-LISTS = {"train": "train.txt", "test": "val.txt"}
-Refuse = Callable[[Path, int, str], None]  # a list file, the line's number, what is wrong with it
 
 
 def load_dataset(folder: Path, refuse: Refuse | None = None, good: Sequence[str] = ()) -> Dataset:
@@ -48,8 +43,8 @@ def load_dataset(folder: Path, refuse: Refuse | None = None, good: Sequence[str]
     if not folder.is_dir():
         raise DatasetError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
     if any((folder / name).is_file() for name in LISTS.values()):
-        train, test = (tuple(_listed(folder, split, refuse or _raise)) for split in LISTS)
-        found = Dataset(folder, "list", train, test)
+        lists = read_listed(folder, refuse or _raise)
+        found = Dataset(folder, "list", lists["train"], lists["test"])
     else:
         found = _recognised(folder, good)
     if not found.train and not found.test:
@@ -105,39 +100,6 @@ def _is_category(folder: Path) -> bool:
     except DatasetError:
         return False
     return found.layout != "plain" and bool(found.train)
-
-
-def _listed(folder: Path, split: str, refuse: Refuse) -> Iterator[Sample]:
-    """The samples of `train.txt` or `val.txt`; none if there is no such file."""
-    source = folder / LISTS[split]
-    for line in read_list(source) if source.is_file() else ():
-        if line.problem:
-            refuse(source, line.number, line.problem)
-            continue
-        path = folder / line.columns[0]
-        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir() raises on names that are too long
-            refuse(source, line.number, f"{line.columns[0]} is a folder; list its images one by one")
-            continue
-        mask = folder / line.columns[1] if len(line.columns) == 2 else None
-        if mask == path:  # PaddleX's way to say that there is none
-            mask = None
-        name = relative_name(path, folder)
-        yield Sample(path, name, split, _kind(name, mask, split), () if mask is None else (mask,))
-
-
-def _kind(name: str, mask: Path | None, split: str) -> str:
-    """The type of the defect by the folder below `test`, else by what the mask holds."""
-    folders = PurePosixPath(name).parts[:-1]
-    if (
-        "test" in folders[:-1] and not PurePosixPath(name).is_absolute()
-    ):  # above the data set, a folder may have any name
-        return folders[folders.index("test") + 1]
-    if mask is None:
-        return GOOD
-    try:
-        return "defect" if read_mask(mask).any() else GOOD
-    except DatasetError:
-        return GOOD if split == "train" else "defect"
 
 
 def _raise(source: Path, number: int, problem: str) -> None:

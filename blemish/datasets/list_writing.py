@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from blemish.datasets.files import PARTIAL, naming, read_json, write_whole
-from blemish.datasets.layouts import LISTS
+from blemish.datasets.listed import LISTS
 from blemish.datasets.samples import Sample, relative_name
 from blemish.errors import DatasetError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,8 @@ class Line:
 def read_list(source: Path) -> list[Line]:
     """The lines of a list file without the blank ones; those that cannot be read say why.
 
-    UTF-8 with or without a byte order mark. Two columns are parted by a tab, or by blanks; then a path with blanks
-    stands in quotes. Raises `DatasetError` if the file itself cannot be read.
+    UTF-8 with or without a byte order mark, or UTF-16 with one. Two columns are parted by a tab, or by blanks; then a
+    path with blanks stands in quotes. Raises `DatasetError` if the file itself cannot be read.
     """
     try:
         if source.stat().st_size > MOST_BYTES:
@@ -32,8 +33,18 @@ def read_list(source: Path) -> list[Line]:
         content = source.read_bytes()
     except OSError as error:
         raise DatasetError(f"{source} cannot be read: {error.strerror}") from None
-    lines = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").split(b"\n")
+    lines = _utf8(content).replace(b"\r\n", b"\n").split(b"\n")
     return [_line(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _utf8(content: bytes) -> bytes:
+    """The content as UTF-8 without a byte order mark: Notepad and PowerShell may write UTF-16."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return content.decode("utf-16").encode()
+        except UnicodeError:
+            return content  # its lines say what is wrong
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
 def _line(number: int, content: bytes) -> Line:

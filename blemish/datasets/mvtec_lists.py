@@ -7,8 +7,9 @@ from pathlib import Path
 
 from blemish.datasets.conversion import Conversion, ConvertReport
 from blemish.datasets.files import naming, read_file, some
-from blemish.datasets.layouts import LISTS, load_folders
+from blemish.datasets.layouts import load_folders
 from blemish.datasets.list_writing import finish_lists, list_text, write_lists
+from blemish.datasets.listed import LISTS
 from blemish.datasets.samples import Dataset, Sample, relative_name
 from blemish.errors import DatasetError
 from blemish.images.limits import DEFAULT_LIMITS

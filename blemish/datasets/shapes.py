@@ -10,6 +10,7 @@ Points are float (n, 2), x before y, and may lie outside the mask (H, W), where 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -84,6 +85,70 @@ def fill_outline(mask: Mask, points: Points) -> None:
             crossings = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
             flips[rows - top, np.clip(np.ceil(crossings - 0.5), left, right).astype(int) - left] ^= True
     mask[top:bottom, left:right][np.logical_xor.accumulate(flips, axis=1)[:, :-1]] = 255
+
+
+def outline_of(value: object, what: str = "polygon") -> Draw | None:
+    """Fills the polygon of a list of [x, y], measured from the image's corner; None for fewer than three points."""
+    points = read_points(value, 0, what)
+    return partial(fill_outline, points=points) if len(points) >= 3 else None
+
+
+def box_of(x: float, y: float, width: float, height: float) -> Draw:
+    """Fills a box measured from the image's corner; `DatasetError` for numbers that are no place in an image."""
+    return turned_box_of((x, y), (width, height), 0.0, (0.0, 0.0))
+
+
+def turned_box_of(
+    corner: tuple[float, float], size: tuple[float, float], turn: float, about: tuple[float, float]
+) -> Draw:
+    """Fills a box measured from the image's corner, turned clockwise by degrees.
+
+    `about` is the point that stays, from the box's first corner. Raises `DatasetError` for numbers that are no place
+    in an image.
+    """
+    read_points([list(corner), list(size), list(about)], 3, "box")
+    (width, height), pivot = size, np.array(about)
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+    return partial(fill_outline, points=_placed(corners - pivot, turn, np.array(corner) + pivot))
+
+
+def ellipse_of(centre: tuple[float, float], radii: tuple[float, float], turn: float = 0.0) -> Draw:
+    """Fills an ellipse measured from the image's corner, turned clockwise by degrees.
+
+    Raises `DatasetError` for numbers that are no place in an image.
+    """
+    read_points([list(centre), list(radii)], 2, "ellipse")
+    corners = int(np.clip(4 * max(abs(radius) for radius in radii), 64, 2048))
+    angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    points = np.column_stack([np.cos(angles), np.sin(angles)]) * np.array(radii)  # (corners, 2)
+    return partial(fill_outline, points=_placed(points, turn, np.array(centre)))
+
+
+def line_of(value: object) -> Draw:
+    """Paints a line through a list of [x, y], as wide as LabelMe takes lines."""
+    return partial(fill_line, points=read_points(value, 2, "line"))
+
+
+def points_of(value: object) -> Draw:
+    """Paints a disc about every [x, y] of a list, as large as LabelMe takes points."""
+    return partial(fill_discs, points=read_points(value, 1, "point"))
+
+
+def fill_discs(mask: Mask, points: Points) -> None:
+    """All pixels at most `POINT_RADIUS` away from one of the points."""
+    for point in points:
+        fill_disc(mask, point, POINT_RADIUS)
+
+
+def _placed(points: Points, turn: float, at: Points) -> Points:
+    """Points (n, 2) about the origin, turned clockwise by degrees and moved."""
+    if not is_number(turn):
+        raise DatasetError("a shape is turned by what is no number")
+    cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+    placed = points @ np.array([[cos, sin], [-sin, cos]]) + at
+    if not (np.abs(placed) <= 4 * FARTHEST).all():
+        raise DatasetError("a shape has a point that is no place in an image")
+    return np.asarray(placed, np.float64)
 
 
 def paste(mask: Mask, left: int, top: int, marked: npt.NDArray[np.bool_]) -> None:

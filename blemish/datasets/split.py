@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from blemish.datasets.layouts import LISTS, load_dataset
+from blemish.datasets.layouts import load_dataset
 from blemish.datasets.list_writing import finish_lists, list_text, write_lists
+from blemish.datasets.listed import LISTS
 from blemish.datasets.samples import Sample
 from blemish.errors import DatasetError, UsageError
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,9 @@ from blemish.datasets.files import naming, read_file
 from blemish.errors import DatasetError, ImageError
 from blemish.images.headers import image_format, image_size
 from blemish.images.limits import DEFAULT_LIMITS, check_pixels
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 BORDER = 255  # pixels that belong neither to an object nor to the background
 _BORDER_COLOUR = 224, 224, 192
@@ -46,25 +52,32 @@ def read_classes(path: Path, names: list[ClassName]) -> npt.NDArray[np.uint8]:
     A grey mask of 0 and 255 alone has no border: 255 is class 1 there. In a mask with colours instead of a palette,
     the class is the one with that colour in `names`, or in VOC's own colour table.
     """
+    with open_png(path.name, partial(read_file, path, _MOST_BYTES)) as image:
+        if image.mode in ("P", "L", "1"):
+            return _numbers(np.array(image, np.uint8), image.mode)
+        return _by_colour(np.array(image.convert("RGB")), names)
+
+
+@contextmanager
+def open_png(name: str, read: Callable[[], bytes]) -> Iterator[Image.Image]:
+    """The PNG of a mask; `DatasetError` names it if it is damaged, too large or no PNG, now or while it is decoded."""
     from PIL import Image
 
     try:
-        data = read_file(path, _MOST_BYTES)
+        data = read()
         if image_format(data) != "PNG":
             raise DatasetError("is not a PNG file")
-        check_pixels(path.name, *image_size(data, "PNG"), DEFAULT_LIMITS)
+        check_pixels(name, *image_size(data, "PNG"), DEFAULT_LIMITS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's limit is lower than ours
             with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                if image.mode in ("P", "L", "1"):
-                    return _numbers(np.array(image, np.uint8), image.mode)
-                return _by_colour(np.array(image.convert("RGB")), names)
+                yield image
     except ImageError as error:
         raise DatasetError(str(error)) from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise DatasetError(f"{path.name} is damaged: {error}") from None
+        raise DatasetError(f"{name} is damaged: {error}") from None
     except DatasetError as error:
-        raise DatasetError(f"{path.name} {error}") from None
+        raise DatasetError(f"{name} {error}") from None
 
 
 def _class_name(line: str) -> ClassName:

@@ -73,7 +73,7 @@ def _notes(found: Findings) -> Iterable[str | None]:
     if found.learned:
         yield (
             f"The model was trained on {counted(len(found.learned), 'good image')} of this folder "
-            f"({_some(found.learned)}); they are left out. To measure false alarms, keep good images back: blemish split."
+            f"({_some(found.learned)}); they are left out. To measure false alarms, keep some back: blemish split."
         )
     if failed:
         count = counted(len(failed), "image")
