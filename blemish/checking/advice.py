@@ -29,7 +29,16 @@ ADVICE = {
     "inverted_mask": Advice("A mask looks inverted", "Swap black and white."),
     "swapped_masks": Advice("Two masks look swapped", "Look at both, and swap the masks."),
     "repeated_mask": Advice("Different images have the same mask", "Look whether one was copied by mistake."),
-    "mask_not_binary": Advice("A mask has more than two values", "Save masks of 0 and 255 as PNG."),
+    "mask_not_binary": Advice("A mask has soft edges", "Save masks of 0 and 255 as PNG."),
+    "mask_background": Advice("The background of a mask is not black", "Save masks with 0 as background."),
+    "turned_mask": Advice(
+        "A mask is drawn on the image before it is turned",
+        "Nothing to do: it is turned too. To be sure, save images turned, without the EXIF orientation.",
+    ),
+    "oriented_image": Advice(
+        "A mask fits its image both before and after it is turned",
+        "Save the image turned, without the EXIF orientation, and draw the mask on that.",
+    ),
     "missing_mask": Advice("A defect has no mask", "Nothing to do for a training."),
     "duplicate_images": Advice(
         "The same picture is there several times", "Keep one: copies promise more than there is."

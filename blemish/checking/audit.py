@@ -12,11 +12,9 @@ from blemish.calibration import Calibration
 from blemish.calibration.conformal import DEFAULT_RATE
 from blemish.checking.duplicates import is_learnt
 from blemish.checking.findings import Finding
-from blemish.checking.survey import ImageFacts, MaskFacts
+from blemish.checking.survey import ImageFacts
 from blemish.datasets import Dataset, relative_name
 from blemish.images import list_images
-
-MOST_MARKED = 0.5  # a mask that marks more, and all four corners, is taken to be inverted
 
 
 def file_findings(images: list[ImageFacts]) -> Iterator[Finding]:
@@ -52,36 +50,15 @@ def count_finding(different: int) -> Finding | None:
 
 
 def mask_findings(root: Path, images: list[ImageFacts]) -> Iterator[Finding]:
-    """Masks that are missing, unreadable, of another size, empty or too full, and those that good images have."""
+    """What is odd about masks, and defects without one."""
     for facts in images:
-        mask, name = facts.mask, facts.sample.name
-        if mask is None:
-            continue
-        names = (name, *(relative_name(path, root) for path in mask.paths))
-        if mask.missing:
-            yield Finding("missing_file", "the mask is listed, but not there", names)
-        elif mask.problem:
-            yield Finding("unreadable_mask", mask.problem, names)
-        elif facts.is_readable and mask.size != facts.size:
-            yield Finding("mask_size", f"the mask has {_size(mask)} pixels, the image {_size(facts)}", names)
-        else:
-            yield from _content_findings(facts, mask, names)
+        for remark in facts.mask.remarks if facts.mask else ():
+            masks = (relative_name(path, root) for path in remark.paths)
+            yield Finding(remark.code, remark.message, (facts.sample.name, *masks))
     unmarked = [facts.sample.name for facts in images if facts.mask is None and not facts.sample.is_good]
     if unmarked:
         message = "defects without a mask; they count for the image metrics only"
         yield Finding("missing_mask", message, tuple(unmarked))
-
-
-def _content_findings(facts: ImageFacts, mask: MaskFacts, names: tuple[str, ...]) -> Iterator[Finding]:
-    """What a mask of the right size marks."""
-    if facts.sample.is_good and mask.share:
-        yield Finding("good_image_with_mask", "a good image has a mask that marks a defect", names)
-    if not facts.sample.is_good and not mask.share:
-        yield Finding("empty_mask", "the mask of a defect marks nothing", names)
-    if not mask.is_binary:
-        yield Finding("mask_not_binary", "the mask has more than two values; what is above half of 255 counts", names)
-    if mask.share > MOST_MARKED and mask.marks_corners:
-        yield Finding("inverted_mask", f"the mask marks {mask.share:.0%} of the image; black and white swapped?", names)
 
 
 def repeated_masks(images: list[ImageFacts]) -> Iterator[Finding]:
@@ -145,7 +122,7 @@ def unused_files(dataset: Dataset) -> Iterator[Finding]:
             yield Finding("unused_files", message, unused)
 
 
-def _size(facts: ImageFacts | MaskFacts) -> str:
+def _size(facts: ImageFacts) -> str:
     return f"{facts.size[0]}x{facts.size[1]}"
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from blemish.calibration import find_parts
 from blemish.datasets import GoodImages, Sample
-from blemish.datasets.masks import read_masks
+from blemish.datasets.masks import mask_of
 from blemish.detectors import Progress, Setting
 from blemish.detectors.patchcore import PatchCore
 from blemish.engines import open_engine
@@ -111,7 +111,7 @@ class Look:
         import cv2
 
         try:
-            mask = read_masks(sample.masks, (size[0], size[1]))
+            mask = mask_of(sample, (size[0], size[1]))
         except DatasetError:
             return None
         fitted = self.geometry.fit(mask[..., None].repeat(3, axis=2).astype(np.uint8) * np.uint8(255))[..., 0]

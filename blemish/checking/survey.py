@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from blemish.checking.duplicates import detail
 from blemish.datasets import Dataset, Sample
-from blemish.datasets.masks import is_binary, read_levels, read_masks
-from blemish.errors import DatasetError, ImageError
+from blemish.datasets.masks import MaskRemark, read_masks_of
+from blemish.errors import ImageError
 from blemish.images import ImageRef, decode_samples, expand
 from blemish.images.headers import depth_and_alpha, image_format
 
@@ -24,15 +24,10 @@ HEADER_BYTES = 4096
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What is known of a mask; `share` is the marked part of its area, `digest` stands for its pixels."""
+    """What is known of an image's masks together; `share` is the marked part, `digest` stands for the pixels."""
 
-    paths: tuple[Path, ...]
-    missing: bool = False
-    problem: str = ""
-    size: tuple[int, int] = (0, 0)  # width, height
+    remarks: tuple[MaskRemark, ...]
     share: float = 0.0
-    is_binary: bool = True
-    marks_corners: bool = False
     digest: bytes = b""
 
 
@@ -68,18 +63,17 @@ def survey(dataset: Dataset, bit_depth: int, advance: Callable[[int, int], None]
 
 
 def _image_facts(sample: Sample, bit_depth: int) -> ImageFacts:
-    mask = _mask_facts(sample.masks) if sample.masks else None
     if not sample.path.exists():
-        return ImageFacts(sample, mask, missing=True)
+        return ImageFacts(sample, _mask_facts(sample, None), missing=True)
     try:
         image = next(_refs(sample.path)).read(bit_depth)  # (H, W, 3), read as the training reads it
         bits, has_alpha = _stored(sample.path)
     except (ImageError, OSError) as error:
-        return ImageFacts(sample, mask, problem=str(error).removeprefix(f"{sample.path}: "))
+        return ImageFacts(sample, _mask_facts(sample, None), problem=str(error).removeprefix(f"{sample.path}: "))
     red, green, blue = np.moveaxis(image, 2, 0)
     return ImageFacts(
         sample,
-        mask,
+        _mask_facts(sample, (image.shape[0], image.shape[1])),
         size=(image.shape[1], image.shape[0]),
         is_grey=np.array_equal(red, green) and np.array_equal(green, blue),
         bits=bits,
@@ -105,22 +99,13 @@ def _stored(path: Path) -> tuple[int, bool]:
     return bits, depth_and_alpha(data, kind)[1]
 
 
-def _mask_facts(paths: tuple[Path, ...]) -> MaskFacts:
-    if not all(path.is_file() for path in paths):
-        return MaskFacts(paths, missing=True)
-    try:
-        read = [read_levels(path) for path in paths]  # (H, W) each
-        marked = read_masks(paths)
-    except DatasetError as error:
-        return MaskFacts(paths, problem=str(error).removeprefix(f"{paths[0]}: the mask cannot be read: "))
-    return MaskFacts(
-        paths,
-        size=(marked.shape[1], marked.shape[0]),
-        share=float(marked.mean()),
-        is_binary=all(is_colour or is_binary(levels) for levels, is_colour in read),
-        marks_corners=bool(marked[:: max(1, len(marked) - 1), :: max(1, marked.shape[1] - 1)].all()),
-        digest=_digest(marked),
-    )
+def _mask_facts(sample: Sample, size: tuple[int, int] | None) -> MaskFacts | None:
+    """What the masks of an image of (height, width) hold; None if it has none."""
+    if not sample.masks:
+        return None
+    reading = read_masks_of(sample, size)
+    digest = b"" if reading.marked is None else _digest(reading.marked)
+    return MaskFacts(reading.remarks, reading.share, digest)
 
 
 def _digest(pixels: npt.NDArray[np.generic]) -> bytes:
