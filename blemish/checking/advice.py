@@ -26,6 +26,10 @@ ADVICE = {
     "mask_size": Advice("A mask is of another size than its image", "Export it at the image's size."),
     "empty_mask": Advice("The mask of a defect marks nothing", "Draw it, or remove the mask."),
     "good_image_with_mask": Advice("A good image has a mask", "Move the image to its defect, or remove the mask."),
+    "odd_folder": Advice(
+        "A folder among the good ones is odd as a whole",
+        "Move it out if it holds defects: they would be learnt as good.",
+    ),
     "inverted_mask": Advice("A mask looks inverted", "Swap black and white."),
     "swapped_masks": Advice("Two masks look swapped", "Look at both, and swap the masks."),
     "repeated_mask": Advice("Different images have the same mask", "Look whether one was copied by mistake."),
@@ -60,4 +64,8 @@ ADVICE = {
         "All test images are defects", "Nothing to do for a training; add good ones to test."
     ),
     "suspicious_image": Advice("A good image looks odd", "Look at it, and remove it unless it is good."),
+    "unlike_folder": Advice(
+        "A folder looks different all over",
+        "If it is of another camera or product, train a model of its own, or add more images of it.",
+    ),
 }

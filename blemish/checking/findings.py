@@ -22,6 +22,7 @@ CODES: dict[str, Severity] = {
     "mask_size": "error",
     "empty_mask": "error",
     "good_image_with_mask": "error",
+    "odd_folder": "error",
     "inverted_mask": "warning",
     "swapped_masks": "warning",
     "repeated_mask": "warning",
@@ -41,6 +42,7 @@ CODES: dict[str, Severity] = {
     "few_images": "warning",
     "no_good_test_images": "warning",
     "suspicious_image": "warning",
+    "unlike_folder": "warning",
 }
 
 
