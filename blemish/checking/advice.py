@@ -54,6 +54,13 @@ ADVICE = {
     "near_duplicates_across_splits": Advice(
         "Training and test pictures are nearly the same", "Test with parts that were not trained on."
     ),
+    "mixed_compression": Advice(
+        "Groups of images are compressed differently",
+        "Save all alike: a detector finds the difference in compression instead of defects.",
+    ),
+    "mixed_format": Advice(
+        "Groups of images have different file formats", "Look whether they come from the same camera; save all alike."
+    ),
     "mixed_sizes": Advice("Images are of several sizes", "Fine if cameras differ; all are brought to one input size."),
     "mixed_colour": Advice("Grey and colour are mixed", "Use one camera mode: grey alone looks like a defect."),
     "mixed_bit_depth": Advice("Bit depths are mixed", "Use one; for a 12-bit camera set Model.bit_depth=12."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,13 @@ from blemish.calibration import Calibration
 from blemish.calibration.conformal import DEFAULT_RATE
 from blemish.checking.duplicates import is_learnt
 from blemish.checking.findings import Finding
+from blemish.checking.groups import Trait, group_findings, traits_of
 from blemish.checking.survey import ImageFacts
 from blemish.datasets import Dataset, relative_name
 from blemish.images import list_images
+
+# what is worth a word of a single image too; a file saved as JPEG among others is not
+_OF_SINGLE_IMAGES = ("mixed_sizes", "mixed_colour", "mixed_bit_depth", "mixed_transparency")
 
 
 def file_findings(images: list[ImageFacts]) -> Iterator[Finding]:
@@ -74,34 +78,25 @@ def repeated_masks(images: list[ImageFacts]) -> Iterator[Finding]:
 
 
 def mixture_findings(images: list[ImageFacts]) -> Iterator[Finding]:
-    """Images that are stored otherwise than the others."""
+    """Images that are stored otherwise than the others: whole groups, or else single ones."""
+    between = list(group_findings(images))
+    yield from between
     readable = [facts for facts in images if facts.is_readable]
-    traits: tuple[tuple[str, Callable[[ImageFacts], Hashable], Callable[[ImageFacts], str]], ...] = (
-        ("mixed_sizes", lambda facts: facts.size, lambda facts: f"of {_size(facts)} pixels"),
-        ("mixed_colour", lambda facts: facts.is_grey, lambda facts: "grey" if facts.is_grey else "in colour"),
-        ("mixed_bit_depth", lambda facts: facts.bits, lambda facts: f"of {facts.bits} bits"),
-        (
-            "mixed_transparency",
-            lambda facts: facts.has_alpha,
-            lambda facts: "with transparency" if facts.has_alpha else "without transparency",
-        ),
-    )
-    for code, trait, say in traits:
-        yield from _mixture(code, readable, trait, say)
+    for trait in traits_of(readable):
+        if trait.code in _OF_SINGLE_IMAGES and not any(finding.code == trait.code for finding in between):
+            yield from _mixture(trait, readable)
 
 
-def _mixture(
-    code: str, images: list[ImageFacts], trait: Callable[[ImageFacts], Hashable], say: Callable[[ImageFacts], str]
-) -> Iterator[Finding]:
-    counts = Counter(map(trait, images))
+def _mixture(trait: Trait, images: list[ImageFacts]) -> Iterator[Finding]:
+    counts = Counter(map(trait.value, images))
     if len(counts) < 2:
         return
     usual, count = counts.most_common(1)[0]
-    others = [facts for facts in images if trait(facts) != usual]
-    typical = say(next(facts for facts in images if trait(facts) == usual))
-    named = say(others[0]) if len(counts) == 2 else f"of {len(counts) - 1} other sizes"
+    others = [facts for facts in images if trait.value(facts) != usual]
+    typical = trait.say(next(facts for facts in images if trait.value(facts) == usual))
+    named = trait.say(others[0]) if len(counts) == 2 else f"of {len(counts) - 1} other sizes"
     files = tuple(facts.sample.name for facts in others)
-    yield Finding(code, f"{named}, while {count} of {len(images)} images are {typical}", files)
+    yield Finding(trait.code, f"{named}, while {count} of {len(images)} images are {typical}", files)
 
 
 def unused_files(dataset: Dataset) -> Iterator[Finding]:
@@ -120,10 +115,6 @@ def unused_files(dataset: Dataset) -> Iterator[Finding]:
         unused = tuple(relative_name(path, root) for path in files if path not in known)
         if unused:
             yield Finding("unused_files", message, unused)
-
-
-def _size(facts: ImageFacts) -> str:
-    return f"{facts.size[0]}x{facts.size[1]}"
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -34,6 +34,8 @@ CODES: dict[str, Severity] = {
     "duplicate_images": "warning",
     "near_duplicates": "warning",
     "near_duplicates_across_splits": "warning",
+    "mixed_compression": "warning",
+    "mixed_format": "warning",
     "mixed_sizes": "warning",
     "mixed_colour": "warning",
     "mixed_bit_depth": "warning",

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.checking.duplicates import detail
+from blemish.checking.stored import Stored, stored_as
 from blemish.datasets import Dataset, Sample
 from blemish.datasets.masks import MaskRemark, read_masks_of
 from blemish.errors import ImageError
@@ -43,6 +44,7 @@ class ImageFacts:
     is_grey: bool = False
     bits: int = 8
     has_alpha: bool = False
+    stored: Stored = field(default_factory=Stored)
     digest: bytes = b""
     detail: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False)
 
@@ -67,7 +69,7 @@ def _image_facts(sample: Sample, bit_depth: int) -> ImageFacts:
         return ImageFacts(sample, _mask_facts(sample, None), missing=True)
     try:
         image = next(_refs(sample.path)).read(bit_depth)  # (H, W, 3), read as the training reads it
-        bits, has_alpha = _stored(sample.path)
+        bits, has_alpha, stored = _stored(sample.path)
     except (ImageError, OSError) as error:
         return ImageFacts(sample, _mask_facts(sample, None), problem=str(error).removeprefix(f"{sample.path}: "))
     red, green, blue = np.moveaxis(image, 2, 0)
@@ -78,6 +80,7 @@ def _image_facts(sample: Sample, bit_depth: int) -> ImageFacts:
         is_grey=np.array_equal(red, green) and np.array_equal(green, blue),
         bits=bits,
         has_alpha=has_alpha,
+        stored=stored,
         digest=_digest(image),
         detail=detail(image),
     )
@@ -87,16 +90,17 @@ def _refs(path: Path) -> Iterator[ImageRef]:
     return expand(path)
 
 
-def _stored(path: Path) -> tuple[int, bool]:
-    """Bits per sample, and whether there is transparency."""
+def _stored(path: Path) -> tuple[int, bool, Stored]:
+    """Bits per sample, whether there is transparency, and how the file stores its pixels."""
     with path.open("rb") as file:
         data = file.read(HEADER_BYTES)
     kind = image_format(data) or ""
+    stored = stored_as(path, kind)
     if kind != "TIFF":
-        return depth_and_alpha(data, kind)
+        return *depth_and_alpha(data, kind), stored
     data = path.read_bytes()
     bits = 16 if decode_samples(data, str(path)).dtype == np.uint16 else 8
-    return bits, depth_and_alpha(data, kind)[1]
+    return bits, depth_and_alpha(data, kind)[1], stored
 
 
 def _mask_facts(sample: Sample, size: tuple[int, int] | None) -> MaskFacts | None:
