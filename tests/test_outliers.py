@@ -128,7 +128,11 @@ class TestOnImages:
     def test_the_check_fails_and_names_the_folder(self, unknown, tmp_path):
         report = check_dataset(unknown, tmp_path / "out")
         (error,) = report.errors
-        assert error.code == "odd_folder" and "images in romu are odd" in error.message and "in places" in error.message
+        assert (
+            error.code == "odd_folder"
+            and "images in romu stand apart" in error.message
+            and "in places" in error.message
+        )
         assert len(error.files) > 3 and all(name.startswith("romu/") for name in error.files)
 
     def test_train_names_the_folder(self, unknown, tmp_path):

@@ -117,13 +117,12 @@ def _look(
 
 def _folder_finding(folder: OddFolder, all_over: bool) -> Finding:
     """What a folder that is odd as a whole may be."""
-    count = (
-        f"{len(folder.odd)} of the {folder.images} images in {folder.name} are odd beside those of the other folders"
-    )
+    count = f"{len(folder.odd)} of the {folder.images} images in {folder.name} stand apart from those of other folders"
     if all_over:
-        message = f"{count}, all over the picture; another camera or product? Learn it apart, or with more images"
+        message = f"{count}, all over the picture; another camera or product? Train a model of its own, or add images"
         return Finding("unlike_folder", message, folder.odd)
-    return Finding("odd_folder", f"{count}, in places; defects? Move them out of what is learnt", folder.odd)
+    message = f"{count}, in places; the folder seems to hold defects, so move it out of the good images"
+    return Finding("odd_folder", message, folder.odd)
 
 
 def _record(dataset: Dataset, shown: dict[str, list[str]], findings: tuple[Finding, ...]) -> dict[str, Any]:

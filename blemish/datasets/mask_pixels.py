@@ -156,7 +156,8 @@ def _of_samples(samples: npt.NDArray[Any]) -> tuple[Levels, str]:
         if low in (0, high) or high - low < _CONTRAST <= high:
             return np.ascontiguousarray(first), ""
     background = _background(samples)
-    away = np.abs(samples.astype(np.int32) - background).max(axis=2).astype(samples.dtype)  # (H, W)
+    same_type = background.astype(samples.dtype)
+    away = (np.maximum(samples, same_type) - np.minimum(samples, same_type)).max(axis=2)  # (H, W)
     if not background.any():
         return away, ""
     shown = _named(background[::-1] if samples.dtype == np.uint8 else background[::-1] // 257)
