@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from blemish.backbones import Backbone
-from blemish.calibration import Calibration, cross_fitted, left_out
+from blemish.calibration import Calibration, cross_fitted, left_out, outlier_lines, outliers
 from blemish.config import RunConfig, dump_config, validate_section
 from blemish.datasets import GoodImages, find_good_images
 from blemish.detectors import Detector, Progress, Setting, detector_class
@@ -210,6 +210,7 @@ def _report(
             f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}. "
             "Look at them: a defect among the good images hides others like it."
         )
+    lines += outlier_lines(images.names, calibration)
     if images.failed:
         count = len(images.failed)
         lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")
@@ -225,6 +226,7 @@ def _report(
         "threshold": calibration.threshold(),
         "statement": calibration.statement(),
         "oddest": [{"name": name, "score": score} for name, score in oddest],
+        "outliers": outliers(images.names, calibration),
         "failed": images.failed,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         **record,

@@ -19,7 +19,7 @@ from plates import SIZE, plate, scratched, write, write_set
 
 from blemish.checking import CODES, CheckReport, check_dataset
 from blemish.checking.duplicates import detail, near_pairs
-from blemish.checking.oddities import outlier_limit, swapped_pairs
+from blemish.checking.oddities import swapped_pairs
 from blemish.datasets import generate_sample
 from blemish.errors import DatasetError, UsageError
 
@@ -428,14 +428,6 @@ class TestParts:
     def test_flat_images_have_no_likeness(self):
         flat = [np.full((20, 20, 3), level, np.uint8) for level in (0, 100, 200)]
         assert list(near_pairs(np.stack([detail(image) for image in flat]))) == []
-
-    def test_the_limit_ignores_outliers_and_scale(self):
-        scores = np.exp(np.random.default_rng(0).normal(0, 0.05, 200))
-        limit = outlier_limit(scores)
-        assert scores.max() < limit < 1.6
-        assert outlier_limit(np.append(scores, [9.0, 8.0])) == pytest.approx(limit, rel=0.02)
-        assert outlier_limit(scores * 7) == pytest.approx(7 * limit)
-        assert outlier_limit(np.ones(20)) == np.inf
 
     def test_swapped_pairs_by_the_area_under_the_curve(self):
         random = np.random.default_rng(0)

@@ -13,6 +13,7 @@ import pytest
 from command import blemish
 from tiny_model import tiny_info, tiny_network
 
+from blemish.checking import check_dataset
 from blemish.cli import main
 from blemish.config import load_config
 from blemish.errors import DatasetError, UsageError
@@ -266,6 +267,56 @@ class TestFaultyFiles:
             assert report.metrics[key] == whole.metrics[key], key
         assert any("2 defective images without a mask" in remark.text for remark in report.remarks)
 
+    def test_what_the_check_says_of_masks_is_said_too(self, model, data, tmp_path, capsys):
+        masks = data / "ground_truth"
+        for number in range(3):
+            write(masks / "crack" / f"{number:03}_mask.png", cv2.GaussianBlur(patch_mask(), (0, 0), 1))
+        write(masks / "hole" / "000_mask.png", 255 - patch_mask())
+        write(masks / "hole" / "001_mask.png", patch_mask()[:, :-1])
+        write(masks / "good" / "000_mask.png", patch_mask())
+        findings = check_dataset(data, tmp_path / "check").findings
+        said = {
+            found.code: found.message
+            for found in findings
+            if "the mask" in found.message or "has a mask" in found.message
+        }
+        assert set(said) == {"mask_not_binary", "inverted_mask", "mask_size", "good_image_with_mask"}
+        assert main(["evaluate", str(model), str(data), "--output", str(tmp_path / "out")]) == 1
+        console = capsys.readouterr().err
+        page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+        for message in said.values():
+            assert message in console and message in page
+        remarks = {remark["text"]: remark["level"] for remark in result(tmp_path / "out")["remarks"]}
+        soft = f"test/crack/000.png: {said['mask_not_binary']}. Likewise test/crack/001.png, test/crack/002.png."
+        assert remarks[soft] == "note"
+        assert remarks[f"test/hole/000.png: {said['inverted_mask']}"] == "alarm"
+        assert remarks[f"test/good/000.png: {said['good_image_with_mask']}."] == "alarm"
+
+    @pytest.mark.parametrize(
+        "store", [lambda mask: mask // 255, lambda mask: mask // 3, lambda mask: mask // 255 * 236]
+    )
+    def test_masks_of_class_numbers_give_the_same_figures(self, store, model, data, tmp_path):
+        usual = evaluate(model, data, tmp_path / "a").metrics
+        for number in range(4):
+            mask = store(patch_mask())
+            mask[20:40, 40:80] //= 2  # another class
+            write(data / "ground_truth" / "crack" / f"{number:03}_mask.png", np.maximum(mask, patch_mask() // 255))
+        assert evaluate(model, data, tmp_path / "b").metrics == usual
+
+    def test_masks_of_images_that_are_turned(self, model, tmp_path):
+        from PIL import Image
+
+        usual = evaluate(model, make_set(tmp_path / "usual"), tmp_path / "a").metrics
+        data = make_set(tmp_path / "turned")
+        exif = Image.Exif()
+        exif[274] = 6  # shown turned by a quarter to the right
+        for file in [*data.glob("test/*/*.png"), *data.glob("ground_truth/*/*.png")]:
+            stored = Image.open(file).transpose(Image.Transpose.ROTATE_90)
+            stored.save(file, **({} if "ground_truth" in str(file) else {"exif": exif}))
+        report = evaluate(model, data, tmp_path / "b")
+        assert report.metrics == usual and not report.problems
+        assert any("before its EXIF orientation 6" in remark.text for remark in report.remarks)
+
     def test_without_any_mask_the_pixel_figures_are_unknown(self, model, data, tmp_path):
         for path in data.glob("ground_truth/*/*"):
             path.unlink()
@@ -285,8 +336,12 @@ class TestFaultyFiles:
 
 class TestRefusals:
     def test_the_inside_of_a_test_folder_is_not_taken_for_good(self, model, data, tmp_path):
-        with pytest.raises(DatasetError, match="cannot all be good"):
-            evaluate(model, data / "test", tmp_path / "out")
+        report = evaluate(model, data / "test", tmp_path / "out")
+        assert {(image.kind, image.is_good) for image in report.images} == {
+            ("good", True),
+            ("crack", False),
+            ("hole", False),
+        }
 
     def test_a_set_without_test_images(self, model, tmp_path):
         write(tmp_path / "only" / "train" / "good" / "a.png", plate(50))

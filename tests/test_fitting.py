@@ -40,10 +40,11 @@ class TestWhatIsWritten:
         result = json.loads((usual.output / "train_result.json").read_text())
         assert result["done_flag"] is True and result["failed"] == []
         assert result["threshold"] == calibration(usual.folder).threshold()
-        assert result["statement"] == usual.lines[0] == calibration(usual.folder).statement()
+        assert result["statement"] == usual.lines[1] == calibration(usual.folder).statement()
         assert {"images", "features", "memory bank", "calibration"} <= set(result["seconds"])
         assert all(seconds >= 0 for seconds in result["seconds"].values())
-        assert usual.lines[0] in (usual.output / "train.log").read_text()
+        assert result["learned"] == usual.lines[0] == "learned: 24 images of the folder itself"
+        assert usual.lines[1] in (usual.output / "train.log").read_text()
 
     def test_the_written_configuration_gives_the_same_model(self, usual: FitReport, tmp_path: Path) -> None:
         again = fit(load_config(usual.output / "config.yaml", [f"Global.output={tmp_path}"]))
@@ -130,8 +131,8 @@ class TestLayouts:
     @pytest.mark.parametrize(
         ("folders", "message"),
         [
-            (["bottle/train/good", "screw/train/good"], "several products.*such as .*bottle"),
-            (["test/good"], "has test but neither train/good nor train.txt"),
+            (["bottle/train/good/a.png", "screw/train/good/a.png"], "several products.*such as .*bottle"),
+            (["test/crack/a.png"], "no good images to learn from"),
             ([], "there is nothing in it"),
             (["a", "b"], "there is a/, b/"),
         ],
@@ -139,7 +140,10 @@ class TestLayouts:
     def test_folders_that_are_no_training_set(self, folders: list[str], message: str, tmp_path: Path) -> None:
         (tmp_path / "in").mkdir()
         for folder in folders:
-            (tmp_path / "in" / folder).mkdir(parents=True)
+            if folder.endswith(".png"):
+                write(tmp_path / "in" / folder, plate(0))
+            else:
+                (tmp_path / "in" / folder).mkdir(parents=True)
         with pytest.raises(DatasetError, match=message):
             fitted(tmp_path / "in", tmp_path / "out")
         assert not (tmp_path / "out").exists()
@@ -184,7 +188,7 @@ class TestImages:
             (tmp_path / "in" / f"{number:02}.png").write_bytes(b"")
         write(tmp_path / "in" / "39.png", plate(0))
         report = fitted(tmp_path / "in", tmp_path / "out")
-        assert len(report.failed) == 39 and "too few for any" in report.lines[0]
+        assert len(report.failed) == 39 and "too few for any" in report.lines[1]
 
     def test_mixed_sizes(self, tmp_path: Path) -> None:
         shapes = [(96, 128)] * 5 + [(192, 256), (96, 96), (50, 200), (1, 1), (31, 7)]

@@ -37,7 +37,7 @@ class TestParts:
             found.parts[:, None] == found.parts, np.arange(80)[:, None] // 5 == np.arange(80) // 5
         )
         assert model_of(by_likeness).info.data.parts == 16
-        assert "80 good images of 16 parts" in by_likeness.lines[0]
+        assert "80 good images of 16 parts" in by_likeness.lines[1]
 
     def test_the_pattern_gives_the_same(self, exposures: Path, by_likeness: FitReport, tmp_path: Path) -> None:
         report = fitted(exposures, tmp_path, r"Calibrate.group_by=part(\d+)", "Calibrate.near_duplicates=false")

@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plates import plate, write, write_set
 
-from blemish.datasets import Sample, find_categories, find_good_images, load_dataset, read_mask
+from blemish.datasets import Sample, find_categories, find_good_images, load_dataset
 from blemish.datasets.lists import read_list
-from blemish.datasets.masks import binary
 from blemish.errors import DatasetError
 
 PICTURE = np.zeros((6, 8, 3), np.uint8)
@@ -225,50 +223,6 @@ class TestOthers:
             "file": ("is a file",),
         }
         assert all(part in text for part in expected[content])
-
-
-class TestMasks:
-    @pytest.mark.parametrize(
-        "stored",
-        [
-            MARK,
-            MARK // 255,
-            MARK // 255 * 7,
-            (MARK // 255).astype(np.uint16),
-            MARK.astype(np.uint16) * 257,
-            cv2.merge([MARK * 0, MARK * 0, MARK // 2]),
-            cv2.merge([MARK, MARK, MARK, MARK * 0 + 255]),
-        ],
-        ids=["255", "1", "class", "1 of 16 bits", "16 bits", "colour", "alpha"],
-    )
-    def test_whatever_a_tool_writes(self, stored, tmp_path):
-        found = read_mask(write(tmp_path / "mask.png", stored), (6, 8))
-        assert found.dtype == bool and np.array_equal(found, MARK > 0)
-
-    def test_palette_and_one_bit(self, tmp_path):
-        from PIL import Image
-
-        palette = Image.fromarray(MARK // 255 * 5).convert("P")
-        palette.putpalette([0, 0, 0] + [40, 0, 0] * 255)
-        palette.save(tmp_path / "p.png")
-        Image.fromarray(MARK).convert("1").save(tmp_path / "1.png")
-        for name in ("p.png", "1.png"):
-            assert np.array_equal(read_mask(tmp_path / name), MARK > 0)
-
-    def test_soft_edges_are_cut_at_half(self):
-        levels = np.array([[0, 60, 127, 128, 255]], np.uint8)
-        assert binary(levels).tolist() == [[False, False, False, True, True]]
-
-    def test_class_numbers_are_all_marked(self):
-        assert binary(np.array([[0, 1, 2, 3]], np.uint8)).tolist() == [[False, True, True, True]]
-
-    def test_refusals_name_the_file(self, tmp_path):
-        with pytest.raises(DatasetError, match="8x6 pixels, its image 5x4"):
-            read_mask(write(tmp_path / "mask.png", MARK), (4, 5))
-        (tmp_path / "text.png").write_text("no picture")
-        for name in ("text.png", "missing.png"):
-            with pytest.raises(DatasetError, match=name):
-                read_mask(tmp_path / name)
 
 
 def test_a_plate_is_no_grey_picture():

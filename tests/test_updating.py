@@ -145,13 +145,13 @@ class TestWhatIsLeftOut:
         assert content(run) == before
 
     def test_what_looks_like_a_defect_is_named_and_can_be_left_out(self, run: Path, new_good: Path) -> None:
-        write(new_good / "bad.png", plate(800, defect=True))
+        write(new_good / "odd.png", plate(800, defect=True))
         limit = calibration(run).scores.max()
         report = update(run, new_good, output=run / "taken", device="cpu")
-        assert any("bad.png" in line and "--max-score" in line for line in report.lines)
+        assert any("odd.png" in line and "--max-score" in line for line in report.lines)
         assert report.record is not None and report.record.images == 13
         report = update(run, new_good, max_score=2 * limit, device="cpu")
-        assert any(line.startswith("Left out, with a score above") and "bad.png" in line for line in report.lines)
+        assert any(line.startswith("Left out, with a score above") and "odd.png" in line for line in report.lines)
         assert report.record is not None and report.record.images == 12
         assert scores(run, [plate(800, defect=True)])[0] > calibration(run).threshold()
 
@@ -161,9 +161,9 @@ class TestWhatIsLeftOut:
         assert content(run) == before
 
     def test_images_that_cannot_be_read(self, run: Path, new_good: Path) -> None:
-        (new_good / "broken.png").write_bytes(b"no image")
+        (new_good / "cut.png").write_bytes(b"no image")
         report = update(run, new_good, device="cpu")
-        assert len(report.failed) == 1 and "broken.png" in report.failed[0]
+        assert len(report.failed) == 1 and "cut.png" in report.failed[0]
         assert report.record is not None and report.record.images == 12
 
 
@@ -191,9 +191,9 @@ class TestRefusals:
         (tmp_path / "empty").mkdir()
         self.refused(DatasetError, "no images found", run, tmp_path / "empty")
         self.refused(DatasetError, "no such folder", run, tmp_path / "absent")
-        (tmp_path / "bad").mkdir()
-        (tmp_path / "bad" / "a.png").write_bytes(b"no image")
-        self.refused(DatasetError, "none of its 1 images can be read", run, tmp_path / "bad")
+        (tmp_path / "unread").mkdir()
+        (tmp_path / "unread" / "a.png").write_bytes(b"no image")
+        self.refused(DatasetError, "none of its 1 images can be read", run, tmp_path / "unread")
 
     def test_an_area_and_images_of_another_aspect(self, good: Path, tmp_path: Path) -> None:
         folder = fitted(good, tmp_path / "run", "Model.roi=[[0, 0], [1, 0], [1, 0.6], [0, 0.6]]").folder
@@ -243,9 +243,9 @@ class TestTheCommand:
     def test_from_images_to_the_way_back(self, run: Path, new_good: Path) -> None:
         place = run / "best_model" / "inference"
         original = content(place)
-        (new_good / "broken.png").write_bytes(b"no image")
+        (new_good / "cut.png").write_bytes(b"no image")
         done = blemish("update", run, new_good, "--device", "cpu")
-        assert done.code == 1 and "broken.png" in done.stderr
+        assert done.code == 1 and "cut.png" in done.stderr
         assert "new images: 12, of 12 parts" in done.stdout
         assert done.stdout.splitlines()[-1] == str(place)
         version = json.loads(original["model.json"])["checksum"][:12]

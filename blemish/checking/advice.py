@@ -29,10 +29,23 @@ ADVICE = {
         "Nothing tells which test images are good", "Name their folder test/good, or name it with --good."
     ),
     "good_image_with_mask": Advice("A good image has a mask", "Move the image to its defect, or remove the mask."),
+    "odd_folder": Advice(
+        "A folder among the good ones is odd as a whole",
+        "Move it out if it holds defects: they would be learnt as good.",
+    ),
     "inverted_mask": Advice("A mask looks inverted", "Swap black and white."),
     "swapped_masks": Advice("Two masks look swapped", "Look at both, and swap the masks."),
     "repeated_mask": Advice("Different images have the same mask", "Look whether one was copied by mistake."),
-    "mask_not_binary": Advice("A mask has more than two values", "Save masks of 0 and 255 as PNG."),
+    "mask_not_binary": Advice("A mask has soft edges", "Save masks of 0 and 255 as PNG."),
+    "mask_background": Advice("The background of a mask is not black", "Save masks with 0 as background."),
+    "turned_mask": Advice(
+        "A mask is drawn on the image before it is turned",
+        "Nothing to do: it is turned too. To be sure, save images turned, without the EXIF orientation.",
+    ),
+    "oriented_image": Advice(
+        "A mask fits its image both before and after it is turned",
+        "Save the image turned, without the EXIF orientation, and draw the mask on that.",
+    ),
     "missing_mask": Advice("A defect has no mask", "Nothing to do for a training."),
     "duplicate_images": Advice(
         "The same picture is there several times", "Keep one: copies promise more than there is."
@@ -44,6 +57,13 @@ ADVICE = {
     "near_duplicates_across_splits": Advice(
         "Training and test pictures are nearly the same", "Test with parts that were not trained on."
     ),
+    "mixed_compression": Advice(
+        "Groups of images are compressed differently",
+        "Save all alike: a detector finds the difference in compression instead of defects.",
+    ),
+    "mixed_format": Advice(
+        "Groups of images have different file formats", "Look whether they come from the same camera; save all alike."
+    ),
     "mixed_sizes": Advice("Images are of several sizes", "Fine if cameras differ; all are brought to one input size."),
     "mixed_colour": Advice("Grey and colour are mixed", "Use one camera mode: grey alone looks like a defect."),
     "mixed_bit_depth": Advice("Bit depths are mixed", "Use one; for a 12-bit camera set Model.bit_depth=12."),
@@ -54,4 +74,8 @@ ADVICE = {
         "All test images are defects", "Nothing to do for a training; add good ones to test."
     ),
     "suspicious_image": Advice("A good image looks odd", "Look at it, and remove it unless it is good."),
+    "unlike_folder": Advice(
+        "A folder looks different all over",
+        "If it is of another camera or product, train a model of its own, or add more images of it.",
+    ),
 }

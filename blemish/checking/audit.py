@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,12 @@ from blemish.calibration import Calibration
 from blemish.calibration.conformal import DEFAULT_RATE
 from blemish.checking.duplicates import is_learnt
 from blemish.checking.findings import Finding
-from blemish.checking.survey import ImageFacts, MaskFacts
+from blemish.checking.groups import Trait, group_findings, traits_of
+from blemish.checking.survey import ImageFacts
 from blemish.datasets import Dataset, relative_name
 
-MOST_MARKED = 0.5  # a mask that marks more, and all four corners, is taken to be inverted
+# what is worth a word of a single image too; a file saved as JPEG among others is not
+_OF_SINGLE_IMAGES = ("mixed_sizes", "mixed_colour", "mixed_bit_depth", "mixed_transparency")
 
 
 def file_findings(images: list[ImageFacts]) -> Iterator[Finding]:
@@ -51,36 +53,15 @@ def count_finding(different: int) -> Finding | None:
 
 
 def mask_findings(root: Path, images: list[ImageFacts]) -> Iterator[Finding]:
-    """Masks that are missing, unreadable, of another size, empty or too full, and those that good images have."""
+    """What is odd about masks, and defects without one."""
     for facts in images:
-        mask, name = facts.mask, facts.sample.name
-        if mask is None:
-            continue
-        names = (name, *(relative_name(path, root) for path in mask.paths))
-        if mask.missing:
-            yield Finding("missing_file", "the mask is listed, but not there", names)
-        elif mask.problem:
-            yield Finding("unreadable_mask", mask.problem, names)
-        elif facts.is_readable and mask.size != facts.size:
-            yield Finding("mask_size", f"the mask has {_size(mask)} pixels, the image {_size(facts)}", names)
-        else:
-            yield from _content_findings(facts, mask, names)
+        for remark in facts.mask.remarks if facts.mask else ():
+            masks = (relative_name(path, root) for path in remark.paths)
+            yield Finding(remark.code, remark.message, (facts.sample.name, *masks))
     unmarked = [facts.sample.name for facts in images if facts.mask is None and not facts.sample.is_good]
     if unmarked:
         message = "defects without a mask; they count for the image metrics only"
         yield Finding("missing_mask", message, tuple(unmarked))
-
-
-def _content_findings(facts: ImageFacts, mask: MaskFacts, names: tuple[str, ...]) -> Iterator[Finding]:
-    """What a mask of the right size marks."""
-    if facts.sample.is_good and mask.share:
-        yield Finding("good_image_with_mask", "a good image has a mask that marks a defect", names)
-    if not facts.sample.is_good and not mask.share:
-        yield Finding("empty_mask", "the mask of a defect marks nothing", names)
-    if not mask.is_binary:
-        yield Finding("mask_not_binary", "the mask has more than two values; what is above half of 255 counts", names)
-    if mask.share > MOST_MARKED and mask.marks_corners:
-        yield Finding("inverted_mask", f"the mask marks {mask.share:.0%} of the image; black and white swapped?", names)
 
 
 def repeated_masks(images: list[ImageFacts]) -> Iterator[Finding]:
@@ -96,34 +77,25 @@ def repeated_masks(images: list[ImageFacts]) -> Iterator[Finding]:
 
 
 def mixture_findings(images: list[ImageFacts]) -> Iterator[Finding]:
-    """Images that are stored otherwise than the others."""
+    """Images that are stored otherwise than the others: whole groups, or else single ones."""
+    between = list(group_findings(images))
+    yield from between
     readable = [facts for facts in images if facts.is_readable]
-    traits: tuple[tuple[str, Callable[[ImageFacts], Hashable], Callable[[ImageFacts], str]], ...] = (
-        ("mixed_sizes", lambda facts: facts.size, lambda facts: f"of {_size(facts)} pixels"),
-        ("mixed_colour", lambda facts: facts.is_grey, lambda facts: "grey" if facts.is_grey else "in colour"),
-        ("mixed_bit_depth", lambda facts: facts.bits, lambda facts: f"of {facts.bits} bits"),
-        (
-            "mixed_transparency",
-            lambda facts: facts.has_alpha,
-            lambda facts: "with transparency" if facts.has_alpha else "without transparency",
-        ),
-    )
-    for code, trait, say in traits:
-        yield from _mixture(code, readable, trait, say)
+    for trait in traits_of(readable):
+        if trait.code in _OF_SINGLE_IMAGES and not any(finding.code == trait.code for finding in between):
+            yield from _mixture(trait, readable)
 
 
-def _mixture(
-    code: str, images: list[ImageFacts], trait: Callable[[ImageFacts], Hashable], say: Callable[[ImageFacts], str]
-) -> Iterator[Finding]:
-    counts = Counter(map(trait, images))
+def _mixture(trait: Trait, images: list[ImageFacts]) -> Iterator[Finding]:
+    counts = Counter(map(trait.value, images))
     if len(counts) < 2:
         return
     usual, count = counts.most_common(1)[0]
-    others = [facts for facts in images if trait(facts) != usual]
-    typical = say(next(facts for facts in images if trait(facts) == usual))
-    named = say(others[0]) if len(counts) == 2 else f"of {len(counts) - 1} other sizes"
+    others = [facts for facts in images if trait.value(facts) != usual]
+    typical = trait.say(next(facts for facts in images if trait.value(facts) == usual))
+    named = trait.say(others[0]) if len(counts) == 2 else f"of {len(counts) - 1} other sizes"
     files = tuple(facts.sample.name for facts in others)
-    yield Finding(code, f"{named}, while {count} of {len(images)} images are {typical}", files)
+    yield Finding(trait.code, f"{named}, while {count} of {len(images)} images are {typical}", files)
 
 
 def unused_files(dataset: Dataset) -> Iterator[Finding]:
@@ -138,10 +110,6 @@ def unused_files(dataset: Dataset) -> Iterator[Finding]:
             yield Finding("unused_files", f"not used: {place}", tuple(names))
     if dataset.question:
         yield Finding("unknown_test_images", dataset.question)
-
-
-def _size(facts: ImageFacts | MaskFacts) -> str:
-    return f"{facts.size[0]}x{facts.size[1]}"
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

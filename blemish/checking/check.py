@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from blemish.calibration import OddFolder
 from blemish.checking import audit
 from blemish.checking.duplicates import duplicate_findings, is_learnt
 from blemish.checking.findings import CheckReport, Finding
@@ -111,11 +112,22 @@ def _look(
     if oddities:
         message = "odd among the good images; see check_dataset/suspicious and confirm that they are good"
         findings.append(Finding("suspicious_image", message, tuple(odd.name for odd in oddities)))
+    findings += [_folder_finding(folder, all_over) for folder, all_over in look.odd_folders()]
     marked = [facts.sample for facts in sound if facts.mask and facts.mask.share and not facts.sample.is_good]
     for pair in look.swapped_masks(marked):
         message = "each mask fits the other image better; were they swapped?"
         findings.append(Finding("swapped_masks", message, tuple(sample.name for sample in pair)))
     return findings, oddities
+
+
+def _folder_finding(folder: OddFolder, all_over: bool) -> Finding:
+    """What a folder that is odd as a whole may be."""
+    count = f"{len(folder.odd)} of the {folder.images} images in {folder.name} stand apart from those of other folders"
+    if all_over:
+        message = f"{count}, all over the picture; another camera or product? Train a model of its own, or add images"
+        return Finding("unlike_folder", message, folder.odd)
+    message = f"{count}, in places; the folder seems to hold defects, so move it out of the good images"
+    return Finding("odd_folder", message, folder.odd)
 
 
 def _record(dataset: Dataset, shown: dict[str, list[str]], findings: tuple[Finding, ...]) -> dict[str, Any]:

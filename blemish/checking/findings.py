@@ -23,14 +23,20 @@ CODES: dict[str, Severity] = {
     "empty_mask": "error",
     "unknown_test_images": "error",
     "good_image_with_mask": "error",
+    "odd_folder": "error",
     "inverted_mask": "warning",
     "swapped_masks": "warning",
     "repeated_mask": "warning",
     "mask_not_binary": "warning",
+    "mask_background": "warning",
+    "turned_mask": "warning",
+    "oriented_image": "warning",
     "missing_mask": "warning",
     "duplicate_images": "warning",
     "near_duplicates": "warning",
     "near_duplicates_across_splits": "warning",
+    "mixed_compression": "warning",
+    "mixed_format": "warning",
     "mixed_sizes": "warning",
     "mixed_colour": "warning",
     "mixed_bit_depth": "warning",
@@ -39,6 +45,7 @@ CODES: dict[str, Severity] = {
     "few_images": "warning",
     "no_good_test_images": "warning",
     "suspicious_image": "warning",
+    "unlike_folder": "warning",
 }
 
 

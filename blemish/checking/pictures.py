@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from blemish.checking.oddities import Oddity
 from blemish.checking.survey import ImageFacts
-from blemish.datasets.masks import read_masks
+from blemish.datasets.masks import mask_of
 from blemish.images import expand
 
 DEMO_IMAGES = 10
@@ -45,8 +45,8 @@ def save_demo_images(images: Sequence[ImageFacts], folder: Path, bit_depth: int)
         sample = facts.sample
         image = next(iter(expand(sample.path))).read(bit_depth)
         mask = facts.mask
-        if mask is not None and mask.share and mask.size == facts.size:
-            picture = mark(image, read_masks(mask.paths, image.shape[:2]))
+        if mask is not None and mask.share:
+            picture = mark(image, mask_of(sample, (image.shape[0], image.shape[1])))
         else:
             picture = _shown(image)
         names.append(_save(folder, number, f"{sample.kind}_{sample.path.stem}", picture))

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.checking.duplicates import detail
+from blemish.checking.stored import Stored, stored_as
 from blemish.datasets import Dataset, Sample
-from blemish.datasets.masks import is_binary, read_levels, read_masks
-from blemish.errors import DatasetError, ImageError
+from blemish.datasets.masks import MaskRemark, read_masks_of
+from blemish.errors import ImageError
 from blemish.images import ImageRef, decode_samples, expand
 from blemish.images.headers import depth_and_alpha, image_format
 
@@ -24,15 +25,10 @@ HEADER_BYTES = 4096
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What is known of a mask; `share` is the marked part of its area, `digest` stands for its pixels."""
+    """What is known of an image's masks together; `share` is the marked part, `digest` stands for the pixels."""
 
-    paths: tuple[Path, ...]
-    missing: bool = False
-    problem: str = ""
-    size: tuple[int, int] = (0, 0)  # width, height
+    remarks: tuple[MaskRemark, ...]
     share: float = 0.0
-    is_binary: bool = True
-    marks_corners: bool = False
     digest: bytes = b""
 
 
@@ -48,6 +44,7 @@ class ImageFacts:
     is_grey: bool = False
     bits: int = 8
     has_alpha: bool = False
+    stored: Stored = field(default_factory=Stored)
     digest: bytes = b""
     detail: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False)
 
@@ -68,22 +65,22 @@ def survey(dataset: Dataset, bit_depth: int, advance: Callable[[int, int], None]
 
 
 def _image_facts(sample: Sample, bit_depth: int) -> ImageFacts:
-    mask = _mask_facts(sample.masks) if sample.masks else None
     if not sample.path.exists():
-        return ImageFacts(sample, mask, missing=True)
+        return ImageFacts(sample, _mask_facts(sample, None), missing=True)
     try:
         image = next(_refs(sample.path)).read(bit_depth)  # (H, W, 3), read as the training reads it
-        bits, has_alpha = _stored(sample.path)
+        bits, has_alpha, stored = _stored(sample.path)
     except (ImageError, OSError) as error:
-        return ImageFacts(sample, mask, problem=str(error).removeprefix(f"{sample.path}: "))
+        return ImageFacts(sample, _mask_facts(sample, None), problem=str(error).removeprefix(f"{sample.path}: "))
     red, green, blue = np.moveaxis(image, 2, 0)
     return ImageFacts(
         sample,
-        mask,
+        _mask_facts(sample, (image.shape[0], image.shape[1])),
         size=(image.shape[1], image.shape[0]),
         is_grey=np.array_equal(red, green) and np.array_equal(green, blue),
         bits=bits,
         has_alpha=has_alpha,
+        stored=stored,
         digest=_digest(image),
         detail=detail(image),
     )
@@ -93,34 +90,26 @@ def _refs(path: Path) -> Iterator[ImageRef]:
     return expand(path)
 
 
-def _stored(path: Path) -> tuple[int, bool]:
-    """Bits per sample, and whether there is transparency."""
+def _stored(path: Path) -> tuple[int, bool, Stored]:
+    """Bits per sample, whether there is transparency, and how the file stores its pixels."""
     with path.open("rb") as file:
         data = file.read(HEADER_BYTES)
     kind = image_format(data) or ""
+    stored = stored_as(path, kind)
     if kind != "TIFF":
-        return depth_and_alpha(data, kind)
+        return *depth_and_alpha(data, kind), stored
     data = path.read_bytes()
     bits = 16 if decode_samples(data, str(path)).dtype == np.uint16 else 8
-    return bits, depth_and_alpha(data, kind)[1]
+    return bits, depth_and_alpha(data, kind)[1], stored
 
 
-def _mask_facts(paths: tuple[Path, ...]) -> MaskFacts:
-    if not all(path.is_file() for path in paths):
-        return MaskFacts(paths, missing=True)
-    try:
-        read = [read_levels(path) for path in paths]  # (H, W) each
-        marked = read_masks(paths)
-    except DatasetError as error:
-        return MaskFacts(paths, problem=str(error).removeprefix(f"{paths[0]}: the mask cannot be read: "))
-    return MaskFacts(
-        paths,
-        size=(marked.shape[1], marked.shape[0]),
-        share=float(marked.mean()),
-        is_binary=all(is_colour or is_binary(levels) for levels, is_colour in read),
-        marks_corners=bool(marked[:: max(1, len(marked) - 1), :: max(1, marked.shape[1] - 1)].all()),
-        digest=_digest(marked),
-    )
+def _mask_facts(sample: Sample, size: tuple[int, int] | None) -> MaskFacts | None:
+    """What the masks of an image of (height, width) hold; None if it has none."""
+    if not sample.masks:
+        return None
+    reading = read_masks_of(sample, size)
+    digest = b"" if reading.marked is None else _digest(reading.marked)
+    return MaskFacts(reading.remarks, reading.share, digest)
 
 
 def _digest(pixels: npt.NDArray[np.generic]) -> bytes:

@@ -61,9 +61,7 @@ CalibrationImages = Annotated[
 ]
 Good = Annotated[
     list[str] | None,
-    typer.Option(
-        "--good", help="A folder of DIR that holds good parts, whatever its name; repeatable.", metavar="NAME"
-    ),
+    typer.Option("--good", help="A folder of good parts, whatever it is called; repeatable.", metavar="NAME"),
 ]
 
 

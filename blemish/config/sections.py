@@ -61,7 +61,7 @@ def _checked_grid(value: str | None) -> str | None:
 
 def _names(value: object) -> object:
     """Names with commas between them as several."""
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value or ()
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value or []
 
 
 def _checked_area(value: object) -> object:
@@ -95,7 +95,7 @@ def _is_point(point: object) -> bool:
 
 
 Text = Annotated[str, Field(min_length=1)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Names = Annotated[list[str], BeforeValidator(_names)]
 Grid = Annotated[str | None, AfterValidator(_checked_grid)]
 AreaSource = Annotated[str | list[list[list[float]]] | None, BeforeValidator(_checked_area)]
 Percent = Annotated[float, Field(gt=0, lt=100)]
@@ -110,7 +110,7 @@ class GlobalSection(Section):
     model: Text = "PatchCore"
     mode: str = "train"
     dataset_dir: Text | None = None
-    good: Names = ()
+    good: Names = Field(default_factory=list)
     device: Text = "auto"
     output: Text = "output"
     seed: int = Field(default=0, ge=0, lt=2**32)

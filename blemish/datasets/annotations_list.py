@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from blemish.datasets.annotations import Annotation, Reading, Shape
 from blemish.datasets.files import inside
 from blemish.datasets.layouts import load_dataset
-from blemish.datasets.masks import read_mask
+from blemish.datasets.masks import mask_of
 from blemish.datasets.samples import Sample
 from blemish.datasets.shapes import Mask
 from blemish.errors import DatasetError
@@ -32,10 +33,11 @@ def read_lists(source: Path) -> Reading:
 
 def _annotation(source: Path, sample: Sample) -> Annotation:
     path = inside(source, source, sample.name)
-    mask = inside(source, source, str(sample.masks[0].relative_to(source))) if sample.masks else None
-    shapes = () if sample.is_good else (Shape(sample.kind, partial(_paint, path=mask) if mask else None),)
+    masks = tuple(inside(source, source, str(mask.relative_to(source))) for mask in sample.masks)
+    draw = partial(_paint, sample=replace(sample, path=path, masks=masks)) if masks else None
+    shapes = () if sample.is_good else (Shape(sample.kind, draw),)
     return Annotation(sample.name, path, sample.name, shapes, split=sample.split)
 
 
-def _paint(mask: Mask, path: Path) -> None:
-    mask[read_mask(path, (mask.shape[0], mask.shape[1]))] = 255
+def _paint(mask: Mask, sample: Sample) -> None:
+    mask[mask_of(sample, (mask.shape[0], mask.shape[1]))] = 255

@@ -16,6 +16,8 @@ _FEW_GOOD, _FEW_DEFECTIVE = 100, 30
 _NAMED = 5
 # From this share on, misses are worth a word where another rate would have spared that share of the defects.
 _MANY_MISSED, _SPARED = 0.1, 0.1
+# What is odd about masks and makes figures wrong; the rest is a note.
+_MISLEADING = ("good_image_with_mask", "inverted_mask")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def _alarms(found: Findings) -> Iterable[str | None]:
             "Good images score higher than defective ones, worse than by chance: look for swapped folders, or for good "
             "test images that differ from the training images in another way than by defects."
         )
+    yield from _odd_masks(found.tally, is_alarm=True)
     rate, alarms = found.limit.rate, found.false_alarms
     if rate is not None and alarms is not None and alarms.lower > found.calibration.upper_rate(rate):
         yield (
@@ -73,13 +76,14 @@ def _notes(found: Findings) -> Iterable[str | None]:
     if found.learned:
         yield (
             f"The model was trained on {counted(len(found.learned), 'good image')} of this folder "
-            f"({_some(found.learned)}); they are left out. To measure false alarms, keep good images back: blemish split."
+            f"({_some(found.learned)}); they are left out. To measure false alarms, keep some back: blemish split."
         )
     if failed:
         count = counted(len(failed), "image")
         yield f"{count} could not be read and {_count_as(len(failed))} nowhere: {_some(failed)}."
     if tally.problems:
         yield f"{counted(len(tally.problems), 'mask')} cannot be used: {_some(tally.problems)}."
+    yield from _odd_masks(tally, is_alarm=False)
     if tally.unmasked and tally.masked:
         yield (
             f"{counted(len(tally.unmasked), 'defective image')} without a mask, or with an empty one, "
@@ -92,6 +96,17 @@ def _notes(found: Findings) -> Iterable[str | None]:
     if other and len(found.info.data.sizes) == 1:
         trained = next(iter(found.info.data.sizes))
         yield f"The model was trained on images of {trained} pixels; here are some of {_some(sorted(other))}."
+
+
+def _odd_masks(tally: Tally, *, is_alarm: bool) -> Iterable[str]:
+    """What is odd about masks, in the words of the check: a sentence for each kind, with the images of that kind."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for name, remark in tally.odd_masks:
+        if (remark.code in _MISLEADING) == is_alarm:
+            kinds.setdefault(remark.code, []).append((name, remark.message))
+    for (first, message), *others in kinds.values():
+        likewise = f" Likewise {_some([name for name, _ in others])}." if others else ""
+        yield f"{first}: {message}{'' if message.endswith('?') else '.'}{likewise}"
 
 
 def _milder(found: Findings) -> str | None:

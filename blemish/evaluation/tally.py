@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from blemish.datasets import Sample
-from blemish.datasets.masks import read_masks
-from blemish.errors import DatasetError
+from blemish.datasets.masks import MaskRemark, read_masks_of
 from blemish.evaluation.pictures import Gallery
 from blemish.metrics import PixelScores
 from blemish.pipeline import Result
@@ -29,6 +29,7 @@ class Tally:
         masked: how many defective images had a mask.
         unmasked: the defective images without a mask, or with an empty one.
         problems: one line for each mask that cannot be used.
+        odd_masks: what else is odd about masks, with the name of the image.
         hashes: SHA-256 of every image and mask file by its name.
         sizes: how many images have a size, by `WxH`.
     """
@@ -40,6 +41,7 @@ class Tally:
         self.masked = 0
         self.unmasked: list[str] = []
         self.problems: list[str] = []
+        self.odd_masks: list[tuple[str, MaskRemark]] = []
         self.hashes: dict[str, str] = {}
         self.sizes: Counter[str] = Counter()
 
@@ -70,24 +72,29 @@ class Tally:
                 log.debug("%s is not part of the fingerprint: %s", path, error.strerror)
 
     def _mask(self, sample: Sample, result: Result, name: str) -> npt.NDArray[np.bool_] | None:
-        """The mask of a defective image, None where there is none that can be used."""
-        if sample.is_good:
-            return None
-        if not sample.masks or result.page_index is not None:
+        """The mask of a defective image, None where none can be used. Masks of good ones are looked at."""
+        mask = None
+        if sample.masks and result.page_index is None:
+            assert result.size is not None
+            reading = read_masks_of(sample, result.size[::-1])
+            self._keep(name, reading.remarks)
+            if sample.is_good or reading.marked is None:
+                return None
+            mask = reading.marked if reading.share else None
+        if mask is not None:
+            self.masked += 1
+        elif not sample.is_good:
             self.unmasked.append(name)
-            return None
-        assert result.size is not None
-        try:
-            mask = read_masks(sample.masks, result.size[::-1])
-        except DatasetError as error:
-            self.problems.append(str(error))
-            log.warning("%s", error)
-            return None
-        if not mask.any():
-            self.unmasked.append(name)
-            return None
-        self.masked += 1
         return mask
+
+    def _keep(self, name: str, remarks: Sequence[MaskRemark]) -> None:
+        """Keep what is odd about the masks of an image."""
+        for remark in remarks:
+            if remark.is_problem:
+                self.problems.append(f"{remark.paths[0]}: {remark.message}")
+                log.warning("%s", self.problems[-1])
+            else:
+                self.odd_masks.append((name, remark))
 
 
 def _judged(sample: Sample, result: Result, name: str, mask: npt.NDArray[np.bool_] | None) -> Judged:
