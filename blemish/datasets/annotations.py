@@ -68,7 +68,8 @@ class Reading:
 
     `unknown` holds the images whose annotation failed, and `unknown_stems` those of annotation files that failed,
     folded: they may show a defect, so that no other file and no missing one makes them good. `elsewhere` holds the
-    stems of annotation files that describe an image of another name, `skipped` those that the source's lists leave out.
+    stems of annotation files that describe an image of another name, `skipped` those that the source's lists leave out
+    and those of images that are missing.
     """
 
     annotations: list[Annotation] = field(default_factory=list)

@@ -90,7 +90,7 @@ def _read_one(index: ImageIndex, path: Path, split: str | None, reading: Reading
     if fold(image.stem) != fold(path.stem):
         reading.elsewhere.add(fold(path.stem))
     if not image.is_file():
-        reading.unknown_stems |= {fold(path.stem), fold(image.stem)}
+        reading.skipped |= {fold(path.stem), fold(image.stem)}
     verdicts, undecided = of_flags(content.get("flags"))
     name, origin = _relative(index.source, image), _relative(index.source, path)
     reading.annotations.append(

@@ -39,6 +39,7 @@ def read_yolo(source: Path) -> Reading:
         path = _label_file(index.relative(image), labels)
         if path is not None:
             used.add(path)
+            index.claim(image.resolve())
             _read_one(index, path, image.resolve(), known, reading)
     for path in sorted(set(labels.values()) - used):
         _read_apart(index, path, known, reading)
@@ -63,7 +64,7 @@ def _label_file(name: str, labels: dict[str, Path]) -> Path | None:
 def _read_one(index: ImageIndex, path: Path, image: Path, known: YoloSet, reading: Reading) -> None:
     origin = index.relative(path)
     try:
-        name = index.relative(index.claim(image))
+        name = index.relative(image)
         lines = [line for line in decode_text(read_file(path, MOST_BYTES)).splitlines() if line.strip()]
         found = tuple(_shape(line, known) for line in lines)
     except (DatasetError, ValueError) as error:

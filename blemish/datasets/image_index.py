@@ -111,7 +111,8 @@ class ImageIndex:
 
     def claim(self, path: Path) -> Path:
         """Take note that an annotation is of this image for certain."""
-        self._asked[path].add(fold(self.relative(path)))
+        if path.is_relative_to(self.root):
+            self._asked[path].add(fold(self.relative(path)))
         return path
 
     def by_stem(self, stem: str, folder: Path) -> Path | None:
