@@ -17,7 +17,14 @@ Source = Annotated[Path, typer.Argument(help="The folder with the data.", metava
 def convert(
     source: Source,
     *,
-    source_type: Annotated[str, typer.Option("--from", help="labelme, voc, coco, mvtec or list.", metavar="FORMAT")],
+    source_type: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="labelme, voc, coco, yolo, cvat and others; mvtec, list.",
+            metavar="FORMAT",
+        ),
+    ],
     output: options.Output = None,
     _verbose: options.Verbose = False,
 ) -> None:
