@@ -238,3 +238,12 @@ def test_categories_by_their_words(source, tmp_path, run):
     (source / "x.json").write_text(json.dumps(content))
     run()
     assert sorted_into(tmp_path / "out") == {"train/good": {"a.png", "c.png"}, "test/NG": {"b.png"}}
+
+
+@pytest.mark.parametrize("more", [{"categories": [3]}, {"annotations": [{"image_id": None}]}])
+def test_a_file_that_fails_leaves_its_images_unknown(more, source, tmp_path, run):
+    for name in "ab":
+        write_image(source / f"{name}.png")
+    coco(source / "one.json", ["a.png"], [(1, HOLE, SQUARE)], more)
+    coco(source / "two.json", ["a.png", "b.png"], [])
+    assert run().failed and sorted_into(tmp_path / "out") == {"train/good": {"b.png"}}

@@ -445,9 +445,21 @@ class TestImagesWithoutAnnotation:
         labelme(source / "defects/1.json", "1.png")
         self.left_out(source, tmp_path, "defects/1.png")
 
+    @pytest.mark.parametrize("name", ["NG_1.png", "scratch-7.png", "masks/c.png"])
+    def test_names_of_defects_and_masks_in_folders_of_their_own(self, name, source, tmp_path):
+        write_image(source / name)
+        write_image(source / "c.png")
+        self.left_out(
+            source,
+            tmp_path,
+            "c.png" if "masks" in name else name,
+            ("b.png",) if "masks" in name else ("b.png", "c.png"),
+        )
+
     @pytest.mark.parametrize(
         ("file", "content"),
         [
+            ("c.png.txt", "0 0.5 0.5 0.1 0.1"),
             ("c.xml", "<annotation><filename>c.png</filename><object><name>x</name></object></annotation>"),
             ("c.txt", "0 0.5 0.5 0.1 0.1"),
             ("labels/c.txt", "0 0.5 0.5 0.1 0.1"),

@@ -281,3 +281,12 @@ def test_declared_encodings(encoding, source, tmp_path, run):
     head = f'<?xml version="1.0" encoding="{encoding}"?><annotation><filename>部品1.jpg</filename>'
     (source / "部品1.xml").write_bytes(f"{head}{box(label, 1, 1, 3, 3)}</annotation>".encode(encoding))
     assert run().failed == [] and len(names(tmp_path / "out")) == 2
+
+
+@pytest.mark.parametrize("mask", ["SegmentationClass/A.PNG", "segmentationclass/a.png"])
+def test_masks_in_another_case(mask, source, tmp_path, run):
+    write_image(source / "JPEGImages/a.jpg")
+    voc(source / "Annotations/a.xml", "a.jpg")
+    segmentation(source / mask, {1: (slice(2, 4), slice(3, 8))})
+    run()
+    assert names(tmp_path / "out") == {"test/class_1/a.jpg", "ground_truth/class_1/a_mask.png"}

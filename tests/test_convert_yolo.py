@@ -188,3 +188,12 @@ def test_no_mark_anywhere(source, run):
         label(source / f"labels/{name}.txt")
     with pytest.raises(DatasetError, match="no marks of YOLO"):
         run()
+
+
+def test_label_files_that_keep_the_suffix_of_their_image(source, tmp_path, run):
+    for name in "ab":
+        write_image(source / f"images/{name}.png")
+    label(source / "labels/a.png.txt", BOX)
+    label(source / "labels/b.txt")
+    run()
+    assert sorted_into(tmp_path / "out") == {"train/good": {"b.png"}, "test/class_0": {"a.png"}}

@@ -16,7 +16,7 @@ from typing import Any
 
 from blemish.datasets import annotation_json, annotation_xml
 from blemish.datasets.annotation_marks import AnnotationFile, Marks, is_clean_label
-from blemish.datasets.files import decode_text, fold, parse_json, read_file
+from blemish.datasets.files import decode_text, fold, image_stem, parse_json, read_file
 from blemish.datasets.words import role
 from blemish.datasets.yolo_lines import label_lines
 from blemish.errors import DatasetError
@@ -72,7 +72,7 @@ def _json(name: PurePosixPath, data: bytes) -> AnnotationFile | None:
         content = parse_json(data)
     except DatasetError:
         # a file cut short beside its image: what it said is lost
-        return Marks("labelme", "LabelMe").mark(name.stem).file() if b'"shapes"' in data else None
+        return Marks("labelme", "LabelMe").mark(image_stem(name.name)).file() if b'"shapes"' in data else None
     return annotation_json.recognise(name, content)
 
 
@@ -117,7 +117,8 @@ def _text(name: PurePosixPath, data: bytes) -> AnnotationFile | None:
     if lines is None or (not lines and not _may_be_labels(name)):
         return None
     marks = Marks("yolo", "YOLO")
-    return (marks.mark(name.stem) if lines else marks.clear(name.stem)).file()
+    stem = image_stem(name.name)
+    return (marks.mark(stem) if lines else marks.clear(stem)).file()
 
 
 def _may_be_labels(name: PurePosixPath) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 from blemish.datasets import labelstudio_tasks, via_entries
 from blemish.datasets.annotation_marks import AnnotationFile, Marks, is_clean_label
+from blemish.datasets.files import fold, image_stem
+from blemish.datasets.image_index import plain_path
 from blemish.datasets.manifest_lines import read_line
 from blemish.datasets.verdicts import of_flags, of_tags
 from blemish.errors import DatasetError
@@ -46,12 +48,9 @@ def _labelme(name: PurePosixPath, content: _Object) -> AnnotationFile | None:
     labels = [*(_label(shape, "label") for shape in content["shapes"]), *verdicts]
     is_clean = not unsure and all(is_clean_label(label) for label in labels)
     marks.say(content.get("imagePath"), is_clean)
-    marks.say(f"{name.stem}.json", is_clean and f"{name.stem}" == _stem(content.get("imagePath"), name.stem))
-    return marks.file()
-
-
-def _stem(path: Any, otherwise: str) -> str:
-    return PurePosixPath(path.replace("\\", "/")).stem if isinstance(path, str) else otherwise
+    own, path = image_stem(name.name), content.get("imagePath")
+    is_own = not isinstance(path, str) or fold(PurePosixPath(plain_path(path)).stem) == fold(own)
+    return (marks.clear(own) if is_clean and is_own else marks.mark(own)).file()
 
 
 def _coco(_: PurePosixPath, content: _Object) -> AnnotationFile | None:
@@ -95,9 +94,8 @@ def _supervisely(name: PurePosixPath, content: _Object) -> AnnotationFile | None
         verdicts, unsure = of_tags(content.get("tags"))
         labels = [*(_label(item, "classTitle") for item in content["objects"]), *verdicts]
         is_clean = not unsure and all(is_clean_label(label) for label in labels)
-        # `000.png.json`, or `000.json` as it was once
-        marks.say(name.stem if PurePosixPath(name.stem).suffix else f"{name.stem}.json", is_clean)
-        return marks.file()
+        stem = image_stem(name.name)  # `000.png.json`, or `000.json` as it was once
+        return (marks.clear(stem) if is_clean else marks.mark(stem)).file()
     classes = content.get("classes")
     is_meta = (
         isinstance(classes, list) and "tags" in content and all("title" in c for c in classes if isinstance(c, dict))

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from xml.etree.ElementTree import Element
 
 from blemish.datasets.annotation_marks import AnnotationFile, Marks, is_clean_label
+from blemish.datasets.files import image_stem
 from blemish.datasets.xml_files import parse_xml
 from blemish.errors import DatasetError
 
@@ -19,7 +20,7 @@ def recognise(name: PurePosixPath, data: bytes) -> AnnotationFile | None:
     try:
         root = parse_xml(data)
     except DatasetError:
-        return Marks("voc", "Pascal VOC").mark(name.stem).file() if b"<annotation" in data else None
+        return Marks("voc", "Pascal VOC").mark(image_stem(name.name)).file() if b"<annotation" in data else None
     if root.tag == "annotation":
         return _voc(name, root)
     if root.tag == "annotations" and (root.find("image") is not None or root.find("track") is not None):
@@ -34,8 +35,8 @@ def _voc(name: PurePosixPath, root: Element) -> AnnotationFile:
     labels = [(item.findtext("name") or "").strip() for item in objects if (item.findtext("deleted") or "0") != "1"]
     is_clean = all(is_clean_label(label) for label in labels)
     marks.say(root.findtext("filename"), is_clean)
-    marks.say(f"{name.stem}.xml", is_clean)
-    return marks.file()
+    stem = image_stem(name.name)
+    return (marks.clear(stem) if is_clean else marks.mark(stem)).file()
 
 
 def _cvat(root: Element) -> AnnotationFile:

@@ -28,8 +28,10 @@ def read_coco(source: Path) -> Reading:
     """
     reading, foreign, count = Reading(), [], 0
     index = ImageIndex(source)
+    content: Any
     for path in visible_files(source.resolve(), ".json"):
         name = path.relative_to(source.resolve()).as_posix()
+        content = None
         try:
             content = read_json(path, MOST_BYTES)
             if not _is_coco(content):
@@ -39,6 +41,7 @@ def read_coco(source: Path) -> Reading:
             _read_file(index, path, name, content, reading)
         except DatasetError as error:
             reading.fail(f"{name}: {error}")
+            _doubt_all(index, path, content, reading)
     if not count and not reading.failed:
         raise DatasetError(f"{source} holds no COCO file: JSON with `images`, `annotations` and `categories`")
     leave_out(reading, foreign, "files are JSON, but not COCO's,")
@@ -46,6 +49,18 @@ def read_coco(source: Path) -> Reading:
     known = {annotation.name for annotation in reading.annotations}
     leave_out(reading, set(index.names) - known, "images are in no COCO file")
     return reading
+
+
+def _doubt_all(index: ImageIndex, path: Path, content: Any, reading: Reading) -> None:
+    """The images of a file that failed as a whole are not good because another file says so."""
+    images = content.get("images") if isinstance(content, dict) else None
+    for image in images if isinstance(images, list) else ():
+        try:
+            found = index.peek(image.get("file_name"), path.parent) if isinstance(image, dict) else None
+        except DatasetError:
+            continue
+        if found is not None:
+            reading.unknown.add(found)
 
 
 def _is_coco(content: Any) -> bool:

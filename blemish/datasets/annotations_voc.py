@@ -71,15 +71,19 @@ def _split_of(image: Path, sets: dict[Path, dict[str, str | None]]) -> str | Non
 
 def _entries(root: Path) -> Iterator[_Entry]:
     """All XML files with their masks, then the masks without an XML file."""
+    masks = {
+        (path.parent.parent, fold(path.stem)): path
+        for path in visible_files(root, ".png")
+        if path.parent.name.lower() == MASKS[0].lower()
+    }
     found: set[tuple[Path, str]] = set()
     for xml in visible_files(root, ".xml"):
         base = xml.parent.parent if xml.parent.name.lower() == "annotations" else xml.parent
-        mask = base / MASKS[0] / f"{xml.stem}.png"
-        found.add((base, xml.stem))
-        yield _Entry(base, xml.stem, xml, mask if mask.is_file() else None)
-    for mask in visible_files(root, ".png"):
-        if mask.parent.name == MASKS[0] and (mask.parent.parent, mask.stem) not in found:
-            yield _Entry(mask.parent.parent, mask.stem, None, mask)
+        found.add((base, fold(xml.stem)))
+        yield _Entry(base, xml.stem, xml, masks.get((base, fold(xml.stem))))
+    for (base, stem), mask in masks.items():
+        if (base, stem) not in found:
+            yield _Entry(base, mask.stem, None, mask)
 
 
 def _image_sets(base: Path) -> dict[str, str | None]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from blemish.datasets import shapes
 from blemish.datasets.annotations import Annotation, Reading, Shape
-from blemish.datasets.files import decode_text, fold, read_file, visible_files
+from blemish.datasets.files import decode_text, fold, image_stem, read_file, visible_files
 from blemish.datasets.image_index import ImageIndex
 from blemish.datasets.shapes import Mask
 from blemish.datasets.unannotated import add_unannotated
@@ -77,14 +77,14 @@ def _read_apart(index: ImageIndex, path: Path, known: YoloSet, reading: Reading)
     """A label file in a folder that is not called `labels`, or whose image is missing; other texts are passed by."""
     try:
         lines = label_lines(decode_text(read_file(path, MOST_BYTES)))
-        image = index.by_stem_anywhere(path.stem, path.parent) if lines is not None else None
+        image = index.by_stem_anywhere(image_stem(path.name), path.parent) if lines is not None else None
     except DatasetError as error:
-        reading.fail(f"{index.relative(path)}: {error}", path.stem)
+        reading.fail(f"{index.relative(path)}: {error}", image_stem(path.name))
         return
     if image is not None:
         _read_one(index, path, image, known, reading)
     elif lines:
-        reading.fail(f"{index.relative(path)}: its image is not there", path.stem)
+        reading.fail(f"{index.relative(path)}: its image is not there", image_stem(path.name))
 
 
 def _shape(line: str, known: YoloSet) -> Shape:

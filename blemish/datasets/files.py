@@ -8,10 +8,11 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from blemish.errors import DatasetError
+from blemish.images import is_image_name
 
 PARTIAL = ".partial"
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and an ending still has to fit
@@ -140,6 +141,12 @@ def safe_name(text: str, otherwise: str) -> str:
 def fold(text: str) -> str:
     """A name without regard to case and to how its accents are composed."""
     return unicodedata.normalize("NFC", text).casefold()
+
+
+def image_stem(name: str) -> str:
+    """The stem of the image that a file is named after: `000` of `000.txt`, and of `000.jpg.txt`."""
+    stem = PurePosixPath(name).stem
+    return PurePosixPath(stem).stem if is_image_name(stem) else stem
 
 
 def some(names: list[str]) -> str:

@@ -71,7 +71,7 @@ class ImageIndex:
                 return self.claim(inside(self.source, self.root, found))
         return self._by_its_end(name, wanted, beside)
 
-    def peek(self, name: str, beside: Path) -> Path | None:
+    def peek(self, name: object, beside: Path) -> Path | None:
         """As `find`, for a list that only orders images: it lays no claim to the image."""
         asked, loose = self._asked, self._loose
         self._asked, self._loose = defaultdict(set), set()
@@ -86,7 +86,7 @@ class ImageIndex:
         found = self._by_base.get(parts[-1], []) if parts else []
         longest = max((_common_end(list(parts), own) for own in found), default=0)
         found = [own for own in found if _common_end(list(parts), own) == longest]
-        found = found if len(found) == 1 else [own for own in found if _in_masks(own)]
+        found = found if len(found) == 1 else [own for own in found if in_masks(own)]
         if len(found) != 1:
             return self.exact(beside, name)
         path = inside(self.source, self.root, found[0])
@@ -188,7 +188,7 @@ def nearest(names: Iterable[str], folder: str) -> list[str]:
     that share the most folders with it. Folders of masks count only if there are no others.
     """
     found, here = list(names), PurePosixPath(fold(folder)).parts
-    found = [name for name in found if not _in_masks(name)] or found
+    found = [name for name in found if not in_masks(name)] or found
     if len(found) < 2:
         return found
     folders = {name: PurePosixPath(fold(name)).parts[:-1] for name in found}
@@ -199,7 +199,8 @@ def nearest(names: Iterable[str], folder: str) -> list[str]:
     return same or parallel or [name for name in found if shared[name] == most]
 
 
-def _in_masks(name: str) -> bool:
+def in_masks(name: str) -> bool:
+    """Whether a file lies in a folder of masks or annotations."""
     roles = [role(part) for part in PurePosixPath(name).parts[:-1]]
     return any(one.mask or one.maybe_mask for one in roles)
 

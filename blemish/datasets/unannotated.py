@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from blemish.datasets.annotation_files import marked_stems
 from blemish.datasets.annotations import Annotation, Reading, in_bad_folder, leave_out
 from blemish.datasets.files import fold, inside, some
-from blemish.datasets.image_index import ImageIndex, nearest
-from blemish.datasets.words import is_good, mask_of_stem
+from blemish.datasets.image_index import ImageIndex, in_masks, nearest
+from blemish.datasets.words import is_good, mask_of_stem, role
 from blemish.errors import DatasetError
 
 NOT_LISTED = "not listed"
@@ -59,17 +59,26 @@ class _Unannotated:
 
     def doubt(self, path: Path, name: str) -> str:
         """What is said of such images in a warning; empty for good ones."""
-        stem, image_stem = fold(path.stem), mask_of_stem(path.stem)
+        return self._by_name(path) or self._by_place(path, name) or self._by_files(path, name)
+
+    def _by_name(self, path: Path) -> str:
+        stem, of = fold(path.stem), mask_of_stem(path.stem)
         if stem in self._reading.elsewhere:
             return "images have an annotation of their name, but it describes another image,"
-        if (path.parent, stem) in self._twins or (image_stem and self._index.of_stem(image_stem)):
+        if (path.parent, stem) in self._twins or (of and self._index.of_stem(of)):
             return "images look like masks of others"
+        return "images are named as defects, but nothing is marked in them," if role(path.stem).bad else ""
+
+    def _by_place(self, path: Path, name: str) -> str:
         if path.parent not in self._folders and not any(is_good(part) for part in PurePosixPath(name).parts[:-1]):
             return "images lie in folders without any annotated image"
-        if in_bad_folder(name):
-            return "images lie in folders of defects, but nothing is marked in them,"
+        return "images lie in folders of defects, but nothing is marked in them," if in_bad_folder(name) else ""
+
+    def _by_files(self, path: Path, name: str) -> str:
         same_stem = self._index.of_stem(path.stem)
-        if any(name in nearest(same_stem, folder) for folder in self._marked.get(stem, ())):
+        if any(in_masks(other) for other in same_stem if other != name) and not in_masks(name):
+            return "images have a mask that was not read"
+        if any(name in nearest(same_stem, folder) for folder in self._marked.get(fold(path.stem), ())):
             return "images have an annotation file that was not read"
         return ""
 
