@@ -210,6 +210,9 @@ def _report(
             f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}. "
             "Look at them: a defect among the good images hides others like it."
         )
+    unused = images.span and images.span.unused()
+    if unused:
+        lines.append(unused)
     if images.failed:
         count = len(images.failed)
         lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")

@@ -15,8 +15,9 @@ from blemish.checking.duplicates import detail
 from blemish.datasets import Dataset, Sample
 from blemish.datasets.masks import is_binary, read_levels, read_masks
 from blemish.errors import DatasetError, ImageError
-from blemish.images import ImageRef, decode_samples, expand
+from blemish.images import ImageRef, SampleMeter, Span, decode_samples, expand
 from blemish.images.headers import depth_and_alpha, image_format
+from blemish.sample_range import SampleRange
 
 WORKERS = 2
 HEADER_BYTES = 4096
@@ -48,6 +49,7 @@ class ImageFacts:
     is_grey: bool = False
     bits: int = 8
     has_alpha: bool = False
+    span: Span | None = None  # of its samples, where they have more than 8 bits
     digest: bytes = b""
     detail: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False)
 
@@ -56,7 +58,7 @@ class ImageFacts:
         return not self.missing and not self.problem
 
 
-def survey(dataset: Dataset, bit_depth: int, advance: Callable[[int, int], None]) -> list[ImageFacts]:
+def survey(dataset: Dataset, bit_depth: SampleRange, advance: Callable[[int, int], None]) -> list[ImageFacts]:
     """The facts of all training images, then of all test images, in the data set's order."""
     samples = dataset.train + dataset.test
     facts = []
@@ -67,12 +69,13 @@ def survey(dataset: Dataset, bit_depth: int, advance: Callable[[int, int], None]
     return facts
 
 
-def _image_facts(sample: Sample, bit_depth: int) -> ImageFacts:
+def _image_facts(sample: Sample, bit_depth: SampleRange) -> ImageFacts:
     mask = _mask_facts(sample.masks) if sample.masks else None
     if not sample.path.exists():
         return ImageFacts(sample, mask, missing=True)
     try:
-        image = next(_refs(sample.path)).read(bit_depth)  # (H, W, 3), read as the training reads it
+        meter = SampleMeter()
+        image = next(_refs(sample.path)).read(bit_depth.metered(meter))  # (H, W, 3), read as the training reads it
         bits, has_alpha = _stored(sample.path)
     except (ImageError, OSError) as error:
         return ImageFacts(sample, mask, problem=str(error).removeprefix(f"{sample.path}: "))
@@ -84,6 +87,7 @@ def _image_facts(sample: Sample, bit_depth: int) -> ImageFacts:
         is_grey=np.array_equal(red, green) and np.array_equal(green, blue),
         bits=bits,
         has_alpha=has_alpha,
+        span=meter.span,
         digest=_digest(image),
         detail=detail(image),
     )
