@@ -24,6 +24,7 @@ _PLUGINS = {
     "BMP": ("BmpImagePlugin", "BmpImageFile"),
     "GIF": ("GifImagePlugin", "GifImageFile"),
     "JPEG 2000": ("Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+    "SUN": ("SunImagePlugin", "SunImageFile"),
 }
 
 

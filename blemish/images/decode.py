@@ -23,7 +23,7 @@ from blemish.images.cut_short import is_cut_short, tiff_is_cut_short
 from blemish.images.kinds import image_format, other_format
 from blemish.images.limits import DEFAULT_LIMITS, Limits, check_pixels, refusal
 from blemish.images.pdf import render_page
-from blemish.images.pnm import Header, decode_pnm
+from blemish.images.pnm import decode_pnm
 from blemish.images.quick_decode import decode_quickly
 from blemish.images.rewriting import with_plain_exif, without_animation
 from blemish.images.scaling import Samples, Stored, to_8_bit
@@ -32,7 +32,7 @@ from blemish.images.tiff_kinds import stated_largest, why_frame_unsupported
 from blemish.sample_range import FULL, BitDepth, SampleRange
 
 _READ = "JPEG, PNG, BMP, TIFF, WebP, PNM, GIF, JPEG 2000, AVIF, Sun raster, PDF"
-_BY_PILLOW = frozenset(("GIF", "JPEG 2000", "AVIF"))
+_BY_PILLOW = frozenset(("AVIF", "GIF", "JPEG 2000", "SUN"))
 
 
 def decode_image(
@@ -113,7 +113,7 @@ def _tiff(data: bytes, name: str, limits: Limits, page: int) -> Stored:
         raise refusal(name, f"has no frame {page}, it has {len(directory.pages)}")
     frame = directory.pages[page]
     check_pixels(name, frame.width, frame.height, limits)
-    reason = why_frame_unsupported(data, frame)
+    reason = why_frame_unsupported(frame)
     if reason is not None:
         raise refusal(name, reason)
     if tiff_is_cut_short(data, frame):
@@ -152,23 +152,23 @@ def _checked_size(data: bytes, kind: str, name: str, limits: Limits) -> tuple[in
     check_pixels(name, width, height, limits)
     if cut_short:
         raise refusal(name, f"is cut short{_after(data)}: the end of the {kind} data is missing")
+    reason = why_unsupported(data, kind)
+    if reason is not None:
+        raise refusal(name, reason)
     return width, height
 
 
 def _stored(data: bytes, kind: str, name: str, limits: Limits) -> Stored:
     """Samples of any format but TIFF and PDF, checked before and after."""
     width, height = _checked_size(data, kind, name, limits)
-    reason = why_unsupported(data, kind)
-    if reason is not None:
-        raise refusal(name, reason)
     if kind in _BY_PILLOW or (kind == "BMP" and not is_plain_bitmap(data)):
         stored = decode_by_pillow(data, kind, name, limits)
         stored = j2k_range(stored, data) if kind == "JPEG 2000" else stored
-    elif kind == "PNM" and not Header(data).is_bilevel:
+    elif kind == "PNM":
         try:
             stored = decode_pnm(data)
         except ValueError as error:
-            raise refusal(name, f"is a damaged PNM file: {error}") from error
+            raise refusal(name, str(error)) from error
     else:
         stored = Stored.of(_by_opencv(_rewritten(data, kind), kind, name))
     _check_size(stored.samples, width, height, name)

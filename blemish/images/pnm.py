@@ -1,4 +1,4 @@
-"""PNM files by the maximum value that they state (netpbm's pgm(5) and ppm(5)); bilevel ones are left to OpenCV."""
+"""PNM files by the maximum value that they state (netpbm's pbm(5), pgm(5) and ppm(5))."""
 
 from __future__ import annotations
 
@@ -70,13 +70,34 @@ class Header:
 def decode_pnm(data: bytes) -> Stored:
     """Grey or colour samples as BGR (H, W, 3), uint8 up to a maximum value of 255, else uint16.
 
-    A sample above the maximum value counts as the maximum. Raises `ValueError` for samples that are missing.
+    A sample above the maximum value counts as the maximum. Raises `ValueError`, as in "name: REASON", for samples that
+    are missing.
     """
     header = Header(data)
+    if header.is_bilevel:
+        white = 1 - (_digits(data, header) if header.is_text else _bits(data, header))
+        return Stored.of(np.repeat((white * 255)[..., None], 3, axis=2))
     samples = _numbers(data, header) if header.is_text else _bytes(data, header)
     pixels = samples.reshape(header.height, header.width, header.channels)
     bgr = pixels[..., ::-1] if header.channels == 3 else np.repeat(pixels, 3, axis=2)
     return Stored(np.ascontiguousarray(bgr), header.largest)
+
+
+def _bits(data: bytes, header: Header) -> npt.NDArray[np.uint8]:
+    """1 where a pixel is black, (H, W)."""
+    rows = np.frombuffer(data, np.uint8, header.size, header.start).reshape(header.height, -1)
+    return np.unpackbits(rows, axis=1, count=header.width)
+
+
+def _digits(data: bytes, header: Header) -> npt.NDArray[np.uint8]:
+    """The same of text, whose digits need no space between them."""
+    digits = _text(data, header).translate(None, b" \t\r\n\v\f")
+    black = np.frombuffer(digits[: header.count], np.uint8) - ord("0")
+    if len(black) < header.count:
+        raise ValueError(f"is cut short: it has {len(black)} of {header.count} samples")
+    if black.max(initial=0) > 1:
+        raise ValueError("has samples that are neither 0 nor 1")
+    return black.reshape(header.height, header.width)
 
 
 def _bytes(data: bytes, header: Header) -> Samples:
@@ -85,15 +106,20 @@ def _bytes(data: bytes, header: Header) -> Samples:
 
 
 def _numbers(data: bytes, header: Header) -> Samples:
-    text = data[header.start :]
-    if b"#" in text:
-        text = _COMMENT.sub(b" ", text)
+    text = _text(data, header)
     if text.translate(None, b"0123456789 \t\r\n\v\f"):
-        raise ValueError("it has samples that are no numbers")
-    numbers = np.fromstring(text, np.int64, header.count, sep=" ")  # 8 bytes a sample, where a list takes 60
+        raise ValueError("has samples that are no numbers")
+    # 8 bytes a sample, where a list of words takes 60
+    numbers = np.fromstring(text, np.int64, sep=" ")[: header.count]
     if len(numbers) < header.count:
-        raise ValueError(f"it has {len(numbers)} of {header.count} samples")
+        raise ValueError(f"is cut short: it has {len(numbers)} of {header.count} samples")
     return _typed(numbers, header)
+
+
+def _text(data: bytes, header: Header) -> bytes:
+    """The samples without comments."""
+    text = data[header.start :]
+    return _COMMENT.sub(b" ", text) if b"#" in text else text
 
 
 def _typed(samples: npt.NDArray[np.integer], header: Header) -> Samples:

@@ -106,13 +106,6 @@ class Frame:
                 pairs = zip(self._array(starts, data), self._array(sizes, data), strict=False)
                 yield from (start + size for start, size in pairs)
 
-    def sizes(self, data: bytes) -> Sequence[int]:
-        """Bytes of each tile; none where the file does not hold these numbers."""
-        try:
-            return self._array(Tag.TILE_SIZES, data)
-        except struct.error:
-            return ()
-
     def _array(self, tag: Tag, data: bytes) -> Sequence[int]:
         place, code = self.arrays[tag]
         return struct.unpack_from(code, data, place)
@@ -195,20 +188,25 @@ class _Chain(Iterator[Frame]):
 
     def __next__(self) -> Frame:
         try:
-            frame = self._read()
-        except (struct.error, OverflowError, ValueError):
-            frame, self.is_broken = None, True
-        if frame is None:
-            raise StopIteration
-        return frame
-
-    def _read(self) -> Frame | None:
-        layout, stream = self.layout, self.stream
-        stream.seek(self._position)
-        offset = _unpack(layout.offset, stream)
+            offset = self._offset()
+        except struct.error:  # some writers end a file before its last number, which is zero
+            offset = 0
         if not offset or offset in self._seen:
-            return None
+            raise StopIteration
         self._seen.add(offset)
+        try:
+            return self._read(offset)
+        except (struct.error, OverflowError, ValueError):
+            self.is_broken = True
+            raise StopIteration from None
+
+    def _offset(self) -> int:
+        """Where the next directory lies; 0 behind the last."""
+        self.stream.seek(self._position)
+        return _unpack(self.layout.offset, self.stream)
+
+    def _read(self, offset: int) -> Frame:
+        layout, stream = self.layout, self.stream
         stream.seek(offset)
         count = _unpack(layout.count, stream)
         entries = stream.read(count * layout.entry_size) if 0 < count <= 65_535 else b""

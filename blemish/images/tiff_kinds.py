@@ -10,6 +10,7 @@ _READ = frozenset((1, 2, 3, 4, 5, 7, 8, 32773, 32946))
 _WITH_PREDICTOR = frozenset((5, 8, 32946))
 _BILEVEL = frozenset((2, 3, 4))
 _JPEG = 7
+_TILE_UNIT = 1024  # bytes
 _COMPRESSIONS = {
     6: "JPEG of the old kind",
     9: "JBIG",
@@ -30,9 +31,9 @@ _COMPRESSIONS = {
     32908: "Pixar film",
     32909: "Pixar log",
     32947: "Kodak DCS",
-    33003: "JPEG 2000 (Aperio)",
-    33004: "JPEG 2000 (Aperio)",
-    33005: "JPEG 2000 (Aperio)",
+    33003: "JPEG 2000 of Aperio",
+    33004: "JPEG 2000 of Aperio",
+    33005: "JPEG 2000 of Aperio",
     34661: "JBIG",
     34676: "SGI log",
     34677: "SGI log of 24 bits",
@@ -87,9 +88,9 @@ _BITS = {
 _COLOUR_SAMPLES = {Colours.RGB: 3, Colours.CMYK: 4, Colours.YCBCR: 3}
 
 
-def why_frame_unsupported(data: bytes, frame: Frame) -> str | None:
+def why_frame_unsupported(frame: Frame) -> str | None:
     """Why a frame is not decoded, as in "name: REASON"; None for kinds that are proven to be read rightly."""
-    return _compression(frame) or _samples(frame) or _colours(frame) or _layout(frame) or _tiles(data, frame)
+    return _compression(frame) or _samples(frame) or _colours(frame) or _layout(frame) or _tiles(frame)
 
 
 def stated_largest(frame: Frame) -> int | None:
@@ -148,16 +149,14 @@ def _layout(frame: Frame) -> str | None:
     return None
 
 
-def _tiles(data: bytes, frame: Frame) -> str | None:
-    """libtiff refuses tiles that hold more than their pixels need, as some writers' small ones do."""
-    if frame.first(Tag.COMPRESSION, 1) != 1 or Tag.TILE_SIZES not in frame.arrays:
-        return None
-    samples = 1 if frame.separate_planes else frame.first(Tag.SAMPLES, 1)
+def _tiles(frame: Frame) -> str | None:
+    """libtiff pads the buffer of an uncompressed tile to whole KiB, and then refuses it for not being full."""
     width, height = frame.first(Tag.TILE_WIDTH, 0), frame.first(Tag.TILE_HEIGHT, 0)
-    needed = (width * samples * frame.bits[0] + 7) // 8 * height
-    if max(frame.sizes(data), default=0) <= needed:
+    samples = 1 if frame.separate_planes else frame.first(Tag.SAMPLES, 1)
+    size = (width * samples * frame.bits[0] + 7) // 8 * height
+    if frame.first(Tag.COMPRESSION, 1) != 1 or frame.bits[0] > 8 or size % _TILE_UNIT == 0:
         return None
-    return f"has tiles of {width}x{height} pixels that hold more bytes than their pixels need, which is not supported"
+    return f"has uncompressed tiles of {width}x{height} pixels, which is not supported; save it in strips or with LZW"
 
 
 def _name(colours: int) -> str:
