@@ -2,7 +2,7 @@
 
 from blemish.images.area import Area, area_of, draw_polygons
 from blemish.images.decode import decode_image, decode_samples
-from blemish.images.folders import list_images, look_through
+from blemish.images.folders import all_files, left_out_kind, left_out_line, list_images, look_through
 from blemish.images.frame import Frame, Inputs, Scored
 from blemish.images.freed_memory import keep_freed_memory
 from blemish.images.geometry import InputGeometry
@@ -26,6 +26,7 @@ __all__ = [
     "Scored",
     "Span",
     "Tiling",
+    "all_files",
     "area_of",
     "cut_patch",
     "decode_image",
@@ -36,6 +37,8 @@ __all__ = [
     "is_image_name",
     "is_live",
     "keep_freed_memory",
+    "left_out_kind",
+    "left_out_line",
     "list_images",
     "look_through",
     "read",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from blemish.images.kinds import image_format, other_format
@@ -15,32 +16,15 @@ _OTHERS = "cfg conf csv db htm html ini js json jsonl log md onnx parquet py rst
 _UNFINISHED = "crdownload download filepart part partial swp tmp"
 _NO_IMAGES = frozenset(f"{_OTHERS} {_UNFINISHED}".split())
 _FIRST_BYTES = 132
-_SHOWN = 8
 _IMAGE_FORMATS = ("HEIC", "JPEG XL", "DICOM", "Photoshop", "OpenEXR", "JPEG XR", "QOI", "FITS", "BPG", "PAM", "PFM")
 
 
 @dataclass(frozen=True)
 class Folder:
-    """What a folder holds.
-
-    Attributes:
-        images: paths of the images, sorted.
-        unread: paths of pictures that are not read, by the suffix that their names have.
-        misnamed: paths of files that begin like an image but have no suffix of one, by their suffix or "".
-    """
+    """What a folder holds: the images, sorted, and what is left out, by `left_out_kind`."""
 
     images: list[Path]
-    unread: dict[str, list[Path]] = field(default_factory=dict)
-    misnamed: dict[str, list[Path]] = field(default_factory=dict)
-
-    def left_out_line(self) -> str:
-        """What is left out, as in "3 .heic, 2 without a suffix that are images (rename them)"; empty if nothing."""
-        unread = [f"{len(paths)} {suffix}" for suffix, paths in _most_first(self.unread)]
-        misnamed = [
-            f"{len(paths)} {suffix or 'without a suffix'} that {'begins' if len(paths) == 1 else 'begin'} like an image"
-            for suffix, paths in _most_first(self.misnamed)
-        ]
-        return ", ".join([*unread, *misnamed])
+    left_out: Counter[str]
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -49,24 +33,33 @@ def list_images(folder: Path) -> list[Path]:
     Hidden files and folders are left out, and so are pictures of results, which have their JSON file beside them. Links
     to folders are followed, and every folder is looked through once.
     """
-    return sorted(path for path in _files(folder) if is_image_name(path.name))
+    return sorted(path for path in all_files(folder) if is_image_name(path.name))
 
 
-def look_through(folder: Path, known: Collection[Path] = ()) -> Folder:
-    """The images as `list_images` finds them, and what is left out; those that are `known` are not opened again."""
-    images, unread, misnamed = list[Path](), dict[str, list[Path]](), dict[str, list[Path]]()
-    for path in _files(folder):
-        if is_image_name(path.name):
-            images.append(path)
-        elif (suffix := unread_kind(path.name)) is not None:
-            unread.setdefault(suffix, []).append(path)
-        elif path not in known and suffix_of(path.name) not in _NO_IMAGES and _begins_like_an_image(path):
-            misnamed.setdefault(path.suffix.lower(), []).append(path)
-    return Folder(sorted(images), unread, misnamed)
+def look_through(folder: Path) -> Folder:
+    """The images as `list_images` finds them, and what else is a picture."""
+    files = list(all_files(folder))
+    kinds = (left_out_kind(path) for path in files)
+    return Folder(sorted(path for path in files if is_image_name(path.name)), Counter(kind for kind in kinds if kind))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """All files but hidden ones and results."""
+def left_out_kind(path: Path) -> str | None:
+    """What is said of a file that is a picture by its name or its content, but is not read; None for any other."""
+    if is_image_name(path.name) or suffix_of(path.name) in _NO_IMAGES:
+        return None
+    unread = unread_kind(path.name)
+    if unread is None and _begins_like_an_image(path):
+        return f"{path.suffix.lower() or 'without a suffix'} (images by their content; rename them)"
+    return unread
+
+
+def left_out_line(kinds: Counter[str]) -> str:
+    """What is left out, in one line, as in "3 .heic, 2 .gif"; empty if nothing."""
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
+
+
+def all_files(folder: Path) -> Iterator[Path]:
+    """All files below a folder but hidden ones and results; folders as `list_images` says."""
     for parent, files in _folders(folder):
         results = {Path(name).stem for name in files if name.endswith("_res.json")}
         yield from (Path(parent, name) for name in files if name[0] != "." and Path(name).stem not in results)
@@ -109,7 +102,3 @@ def _begins_like_an_image(path: Path) -> bool:
         return first[6:10] == bytes(4) and len(first) > 26
     other = other_format(first) or ""
     return image_format(first) is not None or any(kind in other for kind in _IMAGE_FORMATS)
-
-
-def _most_first(groups: dict[str, list[Path]]) -> list[tuple[str, list[Path]]]:
-    return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))[:_SHOWN]

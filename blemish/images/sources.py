@@ -21,7 +21,7 @@ from blemish.errors import ImageError
 from blemish.images import pdf, tiff
 from blemish.images.decode import array_to_rgb, decode_image
 from blemish.images.fetch import fetch
-from blemish.images.folders import look_through
+from blemish.images.folders import left_out_line, look_through
 from blemish.images.kinds import image_format
 from blemish.images.limits import DEFAULT_LIMITS, Limits, refusal
 from blemish.images.names import ONE_IMAGE, PAGED, accepted, is_image_name, suffix_of
@@ -132,7 +132,7 @@ def _expand_text(text: str, limits: Limits) -> Iterator[ImageRef]:
 
 def _expand_folder(folder: Path, limits: Limits) -> Iterator[ImageRef]:
     found = look_through(folder)
-    left_out = found.left_out_line()
+    left_out = left_out_line(found.left_out)
     if not found.images:
         also = f"; left out: {left_out}" if left_out else ""
         yield failing(str(folder), folder.name, f"the folder holds no images ({accepted()}){also}")
