@@ -211,6 +211,9 @@ def _report(
             "Look at them: a defect among the good images hides others like it."
         )
     lines += outlier_lines(images.names, calibration)
+    unused = images.span and images.span.unused()
+    if unused:
+        lines.append(unused)
     if images.failed:
         count = len(images.failed)
         lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")

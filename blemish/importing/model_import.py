@@ -34,9 +34,9 @@ from blemish.models import (
     save_model,
     short_hash,
 )
+from blemish.sample_range import FULL
 from blemish.training_images import TrainingImages, typical_sizes
 
-_BIT_DEPTH = 16
 _MEMORY = 500_000_000  # bytes that good images may take
 _GIVEN = "good images given at import"
 
@@ -123,13 +123,13 @@ def _origin(name: str) -> Origin:
 def _good_images(folder: Path, progress: Progress | None) -> TrainingImages:
     """The good images, squeezed to the network's square as the origin squeezes them if they have the usual aspect."""
     good = find_good_images(folder)
-    aspect = InputGeometry.for_images(typical_sizes(good, _BIT_DEPTH), SIZE * SIZE).aspect
+    aspect = InputGeometry.for_images(typical_sizes(good, FULL), SIZE * SIZE).aspect
 
     def advance(done: int, total: int) -> None:
         if progress is not None:
             progress("images", done, total)
 
-    return TrainingImages(good, Frame.whole(InputGeometry(SIZE, SIZE, aspect)), _BIT_DEPTH, _MEMORY, advance)
+    return TrainingImages(good, Frame.whole(InputGeometry(SIZE, SIZE, aspect)), FULL, _MEMORY, advance)
 
 
 def _calibrated(
