@@ -83,3 +83,32 @@ def killed_at(rename: int, moment: str, *arguments: object) -> bool:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
     assert done.returncode in (0, 1, -signal.SIGKILL) and "Traceback" not in done.stderr, done.stderr
     return done.returncode < 0
+
+
+def json_file(path: Path, content: object) -> Path:
+    """A JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def sorted_into(output: Path) -> dict[str, set[str]]:
+    """The images of a converted set by split and kind; a training and an evaluation must see the same."""
+    from blemish.datasets import load_dataset
+
+    laid_out: dict[str, set[str]] = {}
+    for name in names(output):
+        if not name.startswith("ground_truth/"):
+            laid_out.setdefault(name.rpartition("/")[0], set()).add(name.rpartition("/")[2])
+    if "train/good" in laid_out:
+        dataset = load_dataset(output)
+        read: dict[str, set[str]] = {}
+        for sample in (*dataset.train, *dataset.test):
+            read.setdefault(f"{sample.split}/{sample.kind}", set()).add(sample.path.name)
+        assert read == laid_out
+    return laid_out
+
+
+def area(output: Path, kind: str, stem: str) -> int:
+    """How many pixels the mask of a defect marks."""
+    return int((read_mask(output / "ground_truth" / kind / f"{stem}_mask.png") > 0).sum())

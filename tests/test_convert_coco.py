@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from annotated import HEIGHT, WIDTH, names, read_mask, write_image
+from annotated import HEIGHT, WIDTH, area, names, read_mask, sorted_into, write_image
 
 from blemish.datasets.convert import convert
 from blemish.errors import DatasetError
@@ -173,3 +173,68 @@ def test_nothing_to_convert(source, run):
     (source / "x.json").write_text("{}")
     with pytest.raises(DatasetError, match="no COCO file"):
         run()
+
+
+def test_ids_as_text_and_one_polygon_as_a_flat_list(source, tmp_path, run):
+    """As VGG Image Annotator 2.0.8 and 2.0.9 write it."""
+    for number in range(3):
+        write_image(source / f"{number}.png", number)
+    coco(source / "via.json", [f"{number}.png" for number in range(3)], [])
+    content = json.loads((source / "via.json").read_text())
+    for number, image in enumerate(content["images"]):
+        image["id"] = (0, "1", 2.0)[number]
+    flat = [2, 2, 6, 2, 6, 8, 2, 8]
+    content["annotations"] = [
+        {"id": 1, "image_id": "0", "category_id": str(HOLE), "segmentation": flat, "bbox": [2, 2, 4, 6], "iscrowd": 0},
+        {"id": 2, "image_id": 1, "category_id": HOLE, "segmentation": [[]], "bbox": [2, 2, 4, 6], "iscrowd": 0},
+    ]
+    (source / "via.json").write_text(json.dumps(content))
+    assert run().failed == []
+    assert sorted_into(tmp_path / "out") == {"train/good": {"2.png"}, "test/hole": {"0.png", "1.png"}}
+    assert area(tmp_path / "out", "hole", "0") == area(tmp_path / "out", "hole", "1") == 24
+
+
+def test_annotations_that_fit_no_image_leave_their_file_without_good_images(source, tmp_path, run):
+    for number, name in enumerate("abc"):
+        write_image(source / f"{name}.png", number)
+    coco(source / "one.json", ["a.png", "b.png"], [(1, HOLE, SQUARE), (9, HOLE, SQUARE)])
+    coco(source / "two.json", ["c.png"], [])
+    report = run()
+    assert sorted_into(tmp_path / "out") == {"train/good": {"c.png"}, "test/hole": {"a.png"}}
+    assert "does not list" in report.failed[0] and any("b.png" in warning for warning in report.warnings)
+
+
+def test_a_polygon_of_two_points_among_others(source, tmp_path, run):
+    for name in "ab":
+        write_image(source / f"{name}.png")
+    coco(source / "x.json", ["a.png", "b.png"], [(1, HOLE, [[1, 1, 2, 2]]), (2, HOLE, [[1, 1, 2, 2], *SQUARE])])
+    report = run()
+    assert sorted_into(tmp_path / "out") == {"test/hole": {"a.png", "b.png"}}
+    assert any("a.png" in warning and "not outlined" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/data/upload/1/1a2b3c4d-A.PNG",
+        "/data/local-files/?d=x/a.png",
+        "https://h/a.png?x=1",
+        "D:\\x\\a.png",
+        "../../a.png",
+    ],
+)
+def test_names_from_elsewhere(name, source, tmp_path, run):
+    write_image(source / "images/a.png")
+    coco(source / "annotations/x.json", [name], [(1, HOLE, SQUARE)])
+    assert run().failed == [] and sorted_into(tmp_path / "out") == {"test/hole": {"a.png"}}
+
+
+def test_categories_by_their_words(source, tmp_path, run):
+    for number, name in enumerate("abc"):
+        write_image(source / f"{name}.png", number)
+    coco(source / "x.json", ["a.png", "b.png", "c.png"], [(1, 1, SQUARE), (2, 2, SQUARE), (3, 3, SQUARE)])
+    content = json.loads((source / "x.json").read_text())
+    content["categories"] = [{"id": 1, "name": "OK"}, {"id": 2, "name": "NG"}, {"id": 3, "name": "defect-free"}]
+    (source / "x.json").write_text(json.dumps(content))
+    run()
+    assert sorted_into(tmp_path / "out") == {"train/good": {"a.png", "c.png"}, "test/NG": {"b.png"}}

@@ -8,7 +8,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from annotated import HEIGHT, WIDTH, labelme, names, read_mask, shape, square, write_image
+from annotated import HEIGHT, WIDTH, labelme, names, read_mask, shape, sorted_into, square, write_image
 
 from blemish.datasets import load_dataset
 from blemish.datasets.convert import convert
@@ -275,3 +275,188 @@ def test_nothing_to_convert(source, tmp_path):
     with pytest.raises(DatasetError, match="no LabelMe annotation"):
         convert(source, "labelme", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+class TestNamesFromElsewhere:
+    """A path that was true on another machine means the only image of that name; two of them mean none."""
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "000.PNG",
+            "D:\\line 3\\000.png",
+            "/home/me/000.png",
+            "..\\..\\x\\000.png",
+            "https://host/x/000.png?t=1",
+            "file:///C:/x/000.png",
+            "\\\\server\\share\\000.png",
+        ],
+    )
+    def test_the_only_image_of_that_name(self, name, source, tmp_path):
+        write_image(source / "photos/000.png", 1)
+        write_image(source / "photos/001.png", 2)
+        labelme(source / "json/000.json", name, square("x", 1, 1, 3))
+        labelme(source / "json/001.json", "001.png")
+        report = convert(source, "labelme", tmp_path / "out")
+        assert sorted_into(tmp_path / "out") == {"train/good": {"001.png"}, "test/x": {"000.png"}}
+        assert report.failed == []
+
+    def test_two_candidates(self, source, tmp_path):
+        for number, folder in enumerate("ab"):
+            write_image(source / folder / "000.png", number)
+        labelme(source / "json/000.json", "D:\\x\\000.png", square("x", 1, 1, 3))
+        report = convert(source, "labelme", tmp_path / "out")
+        assert "several times" in report.failed[0] and names(tmp_path / "out") == set()
+
+    def test_the_folder_beside_decides_between_two(self, source, tmp_path):
+        for number, split in enumerate(("train", "val")):
+            write_image(source / split / "images/000.png", number)
+        labelme(source / "val/labels/000.json", "000.png", square("x", 1, 1, 3))
+        convert(source, "labelme", tmp_path / "out")
+        assert (tmp_path / "out/test/x/000.png").read_bytes() == (source / "val/images/000.png").read_bytes()
+
+    def test_annotations_of_two_images_that_lead_to_one(self, source, tmp_path):
+        write_image(source / "all/000.png")
+        labelme(source / "one/a.json", "D:\\good\\000.png")
+        labelme(source / "two/b.json", "D:\\bad\\000.png", square("x", 1, 1, 3))
+        report = convert(source, "labelme", tmp_path / "out")
+        assert "annotations of several images" in report.failed[0] and names(tmp_path / "out") == set()
+
+    def test_an_image_of_another_verdict(self, source, tmp_path):
+        write_image(source / "NG/000.png")
+        labelme(source / "json/000.json", "D:\\OK\\000.png")
+        report = convert(source, "labelme", tmp_path / "out")
+        assert "another image" in report.failed[0] and names(tmp_path / "out") == set()
+
+    def test_a_pair_that_was_renamed_together(self, source, tmp_path):
+        for number in range(2):
+            write_image(source / f"{number}.png", number)
+            labelme(source / f"{number}.json", "old.png", *([square("x", 1, 1, 3)] if number else []))
+        report = convert(source, "labelme", tmp_path / "out")
+        assert sorted_into(tmp_path / "out") == {"test/x": {"1.png"}}
+        assert any("called otherwise" in warning and "0.png" in warning for warning in report.warnings)
+
+    @pytest.mark.parametrize("name", ["a.json", "a", "a.txt"])
+    def test_an_image_path_that_is_no_image(self, name, source, tmp_path):
+        """As in LabelMe's own tutorial: the picture is within the file, and beside it."""
+        data = write_image(source / "a.jpg").read_bytes()
+        labelme(source / "a.json", name, square("x", 1, 1, 3), imageData=base64.b64encode(data).decode())
+        convert(source, "labelme", tmp_path / "out")
+        assert sorted_into(tmp_path / "out") == {"test/x": {"a.jpg"}}
+
+
+class TestVerdicts:
+    def converted(self, source, tmp_path, *flags, shapes=()):
+        for number, one in enumerate(flags):
+            write_image(source / f"{number}.png", number)
+            labelme(source / f"{number}.json", f"{number}.png", *shapes, flags=one)
+        return convert(source, "labelme", tmp_path / "out")
+
+    def test_flags_of_images(self, source, tmp_path):
+        report = self.converted(
+            source,
+            tmp_path,
+            {"NG": True, "OK": False},
+            {"OK": True},
+            {},
+            {"cat": True},
+            {"NG": False},
+            {"合格": True, "不合格": False},
+            {"合格": False, "不合格": True},
+        )
+        assert sorted_into(tmp_path / "out") == {
+            "train/good": {"1.png", "2.png", "4.png", "5.png"},
+            "test/NG": {"0.png"},
+            "test/cat": {"3.png"},
+            "test/不合格": {"6.png"},
+        }
+        assert not (tmp_path / "out/ground_truth").exists() and report.failed == []
+
+    @pytest.mark.parametrize(
+        "flags", [{"OK": False}, {"OK": False, "NG": False}, {"OK": True, "NG": True}, {"x": "yes"}, [True], 3]
+    )
+    def test_flags_that_say_nothing_certain(self, flags, source, tmp_path):
+        self.converted(source, tmp_path, flags, {})
+        assert sorted_into(tmp_path / "out") == {"train/good": {"1.png"}}
+
+    def test_a_good_flag_and_a_mark(self, source, tmp_path):
+        report = self.converted(source, tmp_path, {"OK": True}, {}, shapes=[square("x", 1, 1, 3)])
+        assert "is called good" in report.failed[0] and sorted_into(tmp_path / "out") == {"test/x": {"1.png"}}
+
+    def test_a_flag_beside_a_mark(self, source, tmp_path):
+        self.converted(source, tmp_path, {"NG": True}, shapes=[square("crack", 1, 1, 3)])
+        assert sorted_into(tmp_path / "out") == {"test/crack": {"0.png"}}
+
+
+def test_outlines_of_too_few_points(source, tmp_path):
+    for name in "ab":
+        write_image(source / f"{name}.png")
+    two = shape("x", [[1, 1], [5, 5]])
+    labelme(source / "a.json", "a.png", two)
+    labelme(source / "b.json", "b.png", two, square("y", 1, 1, 3))
+    report = convert(source, "labelme", tmp_path / "out")
+    assert sorted_into(tmp_path / "out") == {"test/x": {"a.png"}, "test/y": {"b.png"}}
+    assert any("a.png" in warning and "not outlined" in warning for warning in report.warnings)
+    assert any("b.png" in warning and "masks lack it" in warning for warning in report.warnings)
+
+
+def test_a_turned_rectangle_of_x_anylabeling(source, tmp_path):
+    write_image(source / "a.png")
+    corners = [[20, 5], [30, 15], [20, 25], [10, 15]]
+    labelme(source / "a.json", "a.png", shape("x", corners, "rotation", direction=0.78))
+    convert(source, "x-anylabeling", tmp_path / "out")
+    assert (read_mask(tmp_path / "out/ground_truth/x/a_mask.png") > 0).sum() == 221  # |x| + |y| <= 10
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "gb18030", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_encodings(encoding, source, tmp_path):
+    write_image(source / "螺丝1.png")
+    labelme(source / "a.json", "螺丝1.png", square("划痕", 1, 1, 3))
+    content = json.dumps(json.loads((source / "a.json").read_text()), ensure_ascii=False)
+    (source / "a.json").write_bytes(content.encode(encoding))
+    convert(source, "labelme", tmp_path / "out")
+    assert sorted_into(tmp_path / "out") == {"test/划痕": {"螺丝1.png"}}
+
+
+class TestImagesWithoutAnnotation:
+    """They are good beside annotated ones, unless anything says otherwise."""
+
+    def left_out(self, source, tmp_path, name, good=("b.png",)):
+        write_image(source / "a.png")
+        labelme(source / "a.json", "a.png", square("x", 1, 1, 3))
+        write_image(source / "b.png")
+        report = convert(source, "labelme", tmp_path / "out")
+        assert sorted_into(tmp_path / "out").get("train/good") == set(good)
+        assert any(name in line for line in [*report.warnings, *report.failed])
+
+    def test_masks_and_twins_of_annotated_images(self, source, tmp_path):
+        write_image(source / "a_mask.png")
+        write_image(source / "a.bmp")
+        self.left_out(source, tmp_path, "a_mask.png")
+
+    def test_folders_of_defects(self, source, tmp_path):
+        write_image(source / "NG/1.png")
+        write_image(source / "NG/2.png")
+        labelme(source / "NG/1.json", "1.png", square("x", 1, 1, 3))
+        self.left_out(source, tmp_path, "NG/2.png")
+
+    def test_an_empty_annotation_in_a_folder_of_defects(self, source, tmp_path):
+        write_image(source / "defects/1.png")
+        labelme(source / "defects/1.json", "1.png")
+        self.left_out(source, tmp_path, "defects/1.png")
+
+    @pytest.mark.parametrize(
+        ("file", "content"),
+        [
+            ("c.xml", "<annotation><filename>c.png</filename><object><name>x</name></object></annotation>"),
+            ("c.txt", "0 0.5 0.5 0.1 0.1"),
+            ("labels/c.txt", "0 0.5 0.5 0.1 0.1"),
+            ("C.JSON", '{"shapes": [{"label'),
+            ("coco.json", '{"images": [{"id": 1, "file_name": "c.png"}], "annotations": [{"image_id": 1}]}'),
+        ],
+    )
+    def test_marks_of_another_tool(self, file, content, source, tmp_path):
+        write_image(source / "c.png")
+        (source / file).parent.mkdir(exist_ok=True)
+        (source / file).write_text(content)
+        self.left_out(source, tmp_path, "c.png" if file != "C.JSON" else "C.JSON")

@@ -243,3 +243,41 @@ def test_nothing_to_convert(source, run):
     write_image(source / "a.png")
     with pytest.raises(DatasetError, match="no Pascal VOC annotation"):
         run()
+
+
+@pytest.mark.parametrize(
+    ("image", "annotation"),
+    [
+        ("images/a.png", "annotations/a.xml"),
+        ("IMAGES/a.jpg", "ANNOTATIONS/a.xml"),
+        ("train/images/crazing/a.jpg", "train/annotations/a.xml"),
+        ("images/hole/a.jpg", "Annotations/hole/a.xml"),
+        ("1/a.jpg", "lable/a.xml"),
+        ("JPEGImages/A.jpg", "Annotations/a.xml"),
+        ("A.JPG", "a.xml"),
+    ],
+)
+def test_images_apart_from_their_annotations(image, annotation, source, tmp_path, run):
+    write_image(source / image)
+    write_image(source / "other/b.jpg")
+    voc(source / annotation, "whatever.jpg", box("dent", 1, 1, 3, 3))
+    assert run().failed == []
+    assert {name for name in names(tmp_path / "out") if "ground_truth" not in name} == {
+        f"test/dent/{image.split('/')[-1]}"
+    }
+
+
+def test_a_stem_that_is_there_twice_is_nobodys(source, tmp_path, run):
+    for folder in ("x", "y"):
+        write_image(source / folder / "a.jpg")
+    voc(source / "xml/a.xml", "a.jpg", box("dent", 1, 1, 3, 3))
+    assert "several times" in run().failed[0] and names(tmp_path / "out") == set()
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "gb2312", "GB18030", "utf-8", "utf-16", "shift_jis"])
+def test_declared_encodings(encoding, source, tmp_path, run):
+    write_image(source / "部品1.jpg")
+    label = "伤" if "g" in encoding.lower() else "傷"
+    head = f'<?xml version="1.0" encoding="{encoding}"?><annotation><filename>部品1.jpg</filename>'
+    (source / "部品1.xml").write_bytes(f"{head}{box(label, 1, 1, 3, 3)}</annotation>".encode(encoding))
+    assert run().failed == [] and len(names(tmp_path / "out")) == 2

@@ -7,7 +7,7 @@ import binascii
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from blemish.datasets import shapes
 from blemish.datasets.annotations import Annotation, Reading, Shape, leave_out
 from blemish.datasets.files import decode_text, fold, inside, naming, read_file, read_json, safe_name, visible_files
-from blemish.datasets.image_index import ImageIndex
+from blemish.datasets.image_index import ImageIndex, plain_path
 from blemish.datasets.shapes import Draw, Mask, Points, read_points
 from blemish.datasets.unannotated import add_unannotated
 from blemish.datasets.verdicts import of_flags
@@ -89,6 +89,8 @@ def _read_one(index: ImageIndex, path: Path, split: str | None, reading: Reading
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
     if fold(image.stem) != fold(path.stem):
         reading.elsewhere.add(fold(path.stem))
+    if not image.is_file():
+        reading.unknown_stems |= {fold(path.stem), fold(image.stem)}
     verdicts, undecided = of_flags(content.get("flags"))
     name, origin = _relative(index.source, image), _relative(index.source, path)
     reading.annotations.append(
@@ -106,14 +108,15 @@ def _image(index: ImageIndex, path: Path, content: dict[str, Any]) -> tuple[Path
     name = content.get("imagePath")
     if not isinstance(name, str) or not name.strip():
         raise DatasetError("has no `imagePath`")
-    if is_image_name(PureWindowsPath(name).name):  # takes either kind of slash
+    base = PurePosixPath(plain_path(name)).name
+    if is_image_name(base):
         found = index.find(name, path.parent)
         if found is not None:
             return found, ""
     if content.get("imageData"):
-        own = path.stem if not is_image_name(PureWindowsPath(name).name) else ""
+        own = "" if is_image_name(base) else path.stem
         found = index.by_stem(own, path.parent) if own else None
-        return found or path.parent / safe_name(own or PureWindowsPath(name).name, path.stem), ""
+        return found or path.parent / safe_name(own or base, path.stem), ""
     beside = index.by_stem(path.stem, path.parent)
     if beside is not None:
         return beside, "images are called otherwise by the JSON file of their name, which marks nothing,"

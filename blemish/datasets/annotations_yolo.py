@@ -43,9 +43,7 @@ def read_yolo(source: Path) -> Reading:
     for path in sorted(set(labels.values()) - used):
         _read_apart(index, path, known, reading)
     if not any(annotation.shapes for annotation in reading.annotations) and not reading.failed:
-        raise DatasetError(
-            f"{source} holds no label file of YOLO with a mark in it: lines of a class and shares of the image"
-        )
+        raise DatasetError(f"{source} holds no marks of YOLO: text files with lines of a class and shares of the image")
     index.settle(reading)
     add_unannotated(index, reading, known.split)
     return reading
@@ -65,7 +63,7 @@ def _label_file(name: str, labels: dict[str, Path]) -> Path | None:
 def _read_one(index: ImageIndex, path: Path, image: Path, known: YoloSet, reading: Reading) -> None:
     origin = index.relative(path)
     try:
-        name = index.relative(image)
+        name = index.relative(index.claim(image))
         lines = [line for line in decode_text(read_file(path, MOST_BYTES)).splitlines() if line.strip()]
         found = tuple(_shape(line, known) for line in lines)
     except (DatasetError, ValueError) as error:

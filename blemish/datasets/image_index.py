@@ -63,12 +63,12 @@ class ImageIndex:
         for folder in (beside, self.root):
             path = self.exact(folder, name)
             if path is not None:
-                return self._sure(path)
+                return path
         wanted = plain_path(name)
         for folder in (beside, self.root):
             found = self._in_any_case(folder, wanted)
             if found is not None:
-                return self._sure(inside(self.source, self.root, found))
+                return self.claim(inside(self.source, self.root, found))
         return self._by_its_end(name, wanted, beside)
 
     def peek(self, name: str, beside: Path) -> Path | None:
@@ -105,13 +105,20 @@ class ImageIndex:
         except DatasetError:
             return None
         try:
-            return path if path.is_file() else None
+            return self.claim(path) if path.is_file() else None
         except (OSError, ValueError):  # a name that is too long
             return None
 
+    def claim(self, path: Path) -> Path:
+        """Take note that an annotation is of this image for certain."""
+        self._asked[path].add(fold(self.relative(path)))
+        return path
+
     def by_stem(self, stem: str, folder: Path) -> Path | None:
         """The image of this stem in a folder, in any case; `DatasetError` if there are several."""
-        return self._only([name for name in self.of_stem(stem) if (self.root / name).parent == folder], folder, stem)
+        found = [name for name in self.of_stem(stem) if (self.root / name).parent == folder]
+        chosen = self._one(found, stem)
+        return None if chosen is None else self.claim(inside(self.source, self.root, chosen))
 
     def by_stem_anywhere(self, stem: str, beside: Path) -> Path | None:
         """The image of this stem: the one in the folder that matches `beside`, else the only one there is."""
@@ -150,7 +157,7 @@ class ImageIndex:
         if not found:
             return None
         if longest == len(parts) and longest > 1:
-            return self._sure(inside(self.source, self.root, self._one(found, name) or ""))
+            return self.claim(inside(self.source, self.root, self._one(found, name) or ""))
         return self._loosely(found, name, tuple(parts[:-1]), beside)
 
     def _loosely(self, found: list[str], name: str, folders: tuple[str, ...], beside: Path) -> Path:
@@ -169,18 +176,10 @@ class ImageIndex:
         name = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else ""
         return "" if name == "." else name
 
-    def _only(self, names: list[str], beside: Path, what: str) -> Path | None:
-        chosen = self._one(nearest(names, self._folder(beside)), what)
-        return None if chosen is None else inside(self.source, self.root, chosen)
-
     def _one(self, names: list[str], what: str) -> str | None:
         if len(names) > 1:
             raise DatasetError(f"{what} is there several times: {some(names)}")
         return names[0] if names else None
-
-    def _sure(self, path: Path) -> Path:
-        self._asked[path].add(fold(self.relative(path)))
-        return path
 
 
 def nearest(names: Iterable[str], folder: str) -> list[str]:

@@ -6,10 +6,13 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
+from shlex import quote
 
+from blemish.datasets.annotation_files import annotation_file
 from blemish.datasets.class_lists import ClassNames, is_class_list, read_class_names
-from blemish.datasets.files import fold, some
+from blemish.datasets.files import fold, read_file, some
 from blemish.datasets.image_index import plain_path
 from blemish.datasets.lists import Line, read_list
 from blemish.datasets.masks import read_mask
@@ -39,7 +42,7 @@ def read_listed(folder: Path, refuse: Refuse) -> dict[str, tuple[Sample, ...]]:
     left out. Raises `DatasetError` for lists of other tools.
     """
     lists = {split: read_list(folder / name) if (folder / name).is_file() else [] for split, name in LISTS.items()}
-    _refuse_yolo(folder, [line for lines in lists.values() for line in lines])
+    _refuse_annotated(folder, [line for lines in lists.values() for line in lines])
     files = _Files(folder)
     return {split: tuple(_samples(files, split, lines, refuse)) for split, lines in lists.items()}
 
@@ -151,25 +154,38 @@ def _is_absolute(column: str) -> bool:
     return column.startswith(("/", "\\")) or column[1:3] in (":\\", ":/")
 
 
-def _refuse_yolo(folder: Path, lines: list[Line]) -> None:
-    """Lists of images alone are Ultralytics' or Darknet's where there are label files: the defects are in those."""
-    images = [line.columns[0] for line in lines if not line.problem]
-    if not images or any(len(line.columns) > 1 for line in lines):
-        return
-    known = next(
-        (name for name in ("data.yaml", "data.yml", "obj.data", "obj.names") if (folder / name).is_file()), None
+def _refuse_annotated(folder: Path, lines: list[Line]) -> None:
+    """Images that stand alone are good, but not where an annotation tool's files lie beside them.
+
+    Lists of images alone are Ultralytics' or Darknet's where there are label files: the defects are in those.
+    """
+    alone = [line.columns[0].replace("\\", "/") for line in lines if len(line.columns) == 1]
+    alone = [image for image in alone if PurePosixPath(image).name]
+    if alone and all(len(line.columns) < 2 for line in lines):
+        known = next((name for name in _YOLO if (folder / name).is_file()), None)
+        known = known or next((name for image in alone if (name := _label_file(folder, image))), None)
+        if known:
+            raise _annotated(folder, "Ultralytics or Darknet", known, "yolo")
+    for image in alone:
+        path = folder / image
+        for beside in (path.with_suffix(".json"), path.with_suffix(".xml")):
+            if not os.path.isfile(beside):  # noqa: PTH113 - Path.is_file() raises on names that are too long
+                continue
+            told = annotation_file(PurePosixPath(beside.name), partial(read_file, beside))
+            if told is not None and told.tool and fold(path.stem) in told.marked:
+                raise _annotated(folder, told.title, relative_name(beside, folder), told.tool)
+
+
+def _annotated(folder: Path, title: str, file: str, tool: str) -> DatasetError:
+    return DatasetError(
+        f"{folder} has a list of images alone, and annotations of {title} ({file}), which may mark defects; "
+        f"run `blemish convert {quote(str(folder))} --from {tool}`"
     )
-    known = known or next((name for image in images if (name := _label_file(folder, image))), None)
-    if known:
-        raise DatasetError(
-            f"{folder} has lists of Ultralytics or Darknet, and {known} beside them: the defects stand in label files; "
-            f"run `blemish convert {folder} --from yolo`"
-        )
 
 
 def _label_file(folder: Path, image: str) -> str | None:
     """The label file of an image, as YOLO finds it: the last `images` in its path replaced, or beside it."""
-    path = PurePosixPath(image.replace("\\", "/"))
+    path = PurePosixPath(image)
     places = [place for place, part in enumerate(path.parts[:-1]) if part.lower() == "images"]
     if places:
         parts = (*path.parts[: places[-1]], "labels", *path.parts[places[-1] + 1 :])
