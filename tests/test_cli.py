@@ -88,8 +88,8 @@ def test_no_colour_codes_in_a_pipe():
         (["convert", "x"], "Missing option '--from'. See blemish convert --help."),
         (
             ["convert", ".", "--from", "vok"],
-            "Cannot convert from vok; there are labelme, voc, coco, yolo, cvat, via, labelstudio, supervisely, lookout, "
-            "list, mvtec.",
+            "Cannot convert from vok; there are labelme, voc, coco, yolo, cvat, via, labelstudio, supervisely, "
+            "lookout, list, mvtec.",
         ),
         (["split", ".", "--train-percent", "80", "--val-percent", "30"], "they must sum to 100."),
         (["predict", "model"], "Missing argument 'INPUT'. See blemish predict --help."),
