@@ -20,7 +20,7 @@ from blemish.datasets.samples import GOOD
 from blemish.datasets.shapes import Mask
 from blemish.errors import BlemishError, DatasetError, UsageError, did_you_mean
 from blemish.images import decode_image, is_image_name
-from blemish.images.headers import image_format
+from blemish.images.kinds import USUAL_SUFFIX, image_format
 from blemish.images.limits import DEFAULT_LIMITS
 
 Progress = Callable[[str, int, int], None]
@@ -33,7 +33,6 @@ _READERS: dict[str, Callable[[Path], Reading]] = {
 }
 KINDS = (*_READERS, "mvtec")
 _ALIASES = {"mvtec_ad": "mvtec"}  # PaddleX's name for it
-_ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp", "PNM": ".ppm"}
 
 
 def source_kind(name: str) -> str:
@@ -152,7 +151,7 @@ def _png(mask: Mask) -> bytes:
 def _ending(name: str, data: bytes) -> str:
     """The image's own ending; the one of its format where the name has none that is known."""
     ending = PurePosixPath(name).suffix
-    return ending if is_image_name(name) else _ENDINGS.get(image_format(data) or "", ending)
+    return ending if is_image_name(name) else USUAL_SUFFIX.get(image_format(data) or "", ending)
 
 
 class _Namer:
