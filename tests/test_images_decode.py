@@ -18,7 +18,8 @@ from PIL import Image, ImageOps
 from blemish.errors import ImageError, UsageError
 from blemish.images import Limits, decode_image
 from blemish.images.decode import array_to_rgb
-from blemish.images.headers import image_format, image_size
+from blemish.images.headers import image_size
+from blemish.images.kinds import image_format
 
 RNG = np.random.default_rng(7)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)

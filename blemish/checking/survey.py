@@ -17,7 +17,8 @@ from blemish.datasets import Dataset, Sample
 from blemish.datasets.masks import MaskRemark, read_masks_of
 from blemish.errors import ImageError
 from blemish.images import ImageRef, SampleMeter, Span, decode_samples, expand
-from blemish.images.headers import depth_and_alpha, image_format
+from blemish.images.headers import depth_and_alpha
+from blemish.images.kinds import image_format
 from blemish.sample_range import SampleRange
 
 WORKERS = 2

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blemish.errors import ImageError
-from blemish.images.limits import Limits, check_pixels, refusal
+from blemish.images.limits import another_size, refusal
 from blemish.images.scaling import Stored
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ _PLUGINS = {
 }
 
 
-def decode_by_pillow(data: bytes, kind: str, name: str, limits: Limits) -> Stored:
-    """The first picture of a file."""
+def decode_by_pillow(data: bytes, kind: str, name: str, size: tuple[int, int]) -> Stored:
+    """The first picture of a file; nothing is decoded if it has another (width, height) than its header says."""
     module, plugin = _PLUGINS[kind]
     try:
         picture: Image = getattr(import_module(f"PIL.{module}"), plugin)(io.BytesIO(data))
-        check_pixels(name, *picture.size, limits)
+        if picture.size != size:
+            raise another_size(name, size)
         return _stored(picture, kind)
     except MemoryError as error:
         raise refusal(name, "is too large for the memory") from error

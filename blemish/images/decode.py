@@ -21,7 +21,7 @@ from blemish.images.by_opencv import decode_by_opencv
 from blemish.images.by_pillow import decode_by_pillow
 from blemish.images.cut_short import is_cut_short, tiff_is_cut_short
 from blemish.images.kinds import image_format, other_format
-from blemish.images.limits import DEFAULT_LIMITS, Limits, check_pixels, refusal
+from blemish.images.limits import DEFAULT_LIMITS, Limits, another_size, check_pixels, refusal
 from blemish.images.pdf import render_page
 from blemish.images.pnm import decode_pnm
 from blemish.images.quick_decode import decode_quickly
@@ -162,7 +162,7 @@ def _stored(data: bytes, kind: str, name: str, limits: Limits) -> Stored:
     """Samples of any format but TIFF and PDF, checked before and after."""
     width, height = _checked_size(data, kind, name, limits)
     if kind in _BY_PILLOW or (kind == "BMP" and not is_plain_bitmap(data)):
-        stored = decode_by_pillow(data, kind, name, limits)
+        stored = decode_by_pillow(data, kind, name, (width, height))
         stored = j2k_range(stored, data) if kind == "JPEG 2000" else stored
     elif kind == "PNM":
         try:
@@ -184,7 +184,7 @@ def _by_opencv(data: bytes, kind: str, name: str) -> Samples:
 
 def _check_size(pixels: Samples, width: int, height: int, name: str) -> None:
     if sorted(pixels.shape[:2]) != sorted((height, width)):
-        raise refusal(name, f"is damaged: its header says {width}x{height} pixels, its data another size")
+        raise another_size(name, (width, height))
 
 
 def _rewritten(data: bytes, kind: str) -> bytes:

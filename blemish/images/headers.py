@@ -13,13 +13,10 @@ from collections.abc import Callable
 
 from blemish.images import pnm
 from blemish.images.jpeg import jpeg_frame
-from blemish.images.kinds import image_format
 from blemish.images.tiff import Frame, read_directory
 
-__all__ = ["depth_and_alpha", "image_format", "image_size"]
-
 _J2K_SIZE = b"\xff\x4f\xff\x51"  # start of codestream, then the segment with the size
-_MOST_HEADER = 1 << 16  # bytes in which an AVIF or JPEG 2000 file states its size
+_MOST_HEADER = 1 << 20  # bytes in which an AVIF or JPEG 2000 file states its size
 
 
 def image_size(data: bytes, image_format: str) -> tuple[int, int]:
@@ -33,7 +30,7 @@ def image_size(data: bytes, image_format: str) -> tuple[int, int]:
 def depth_and_alpha(data: bytes, image_format: str) -> tuple[int, bool]:
     """Bits per sample, 8 or 16, and whether there is transparency, from a header that `image_size` has accepted.
 
-    What a TIFF header says of the depth is not read; it counts as 8.
+    `data` may be the file's first bytes alone. What a TIFF header says of the depth is not read; it counts as 8.
     """
     if image_format == "PNG":
         return (16 if data[24] == 16 else 8), bool(data[25] & 4)
@@ -45,7 +42,7 @@ def depth_and_alpha(data: bytes, image_format: str) -> tuple[int, bool]:
     if image_format == "TIFF":
         frame = _first_page(data)
         return 8, frame is not None and frame.alpha_at is not None
-    if image_format == "JPEG 2000":
+    if image_format == "JPEG 2000" and _J2K_SIZE in data:
         bits, samples = j2k_depth(data)
         return (16 if bits > 8 else 8), samples in (2, 4)
     return 8, False

@@ -18,6 +18,19 @@ _SIGNATURES = {
     b"\xff\x4f\xff\x51": "JPEG 2000",
     **dict.fromkeys(TIFF_SIGNATURES, "TIFF"),
 }
+USUAL_SUFFIX = {
+    "AVIF": ".avif",
+    "BMP": ".bmp",
+    "GIF": ".gif",
+    "JPEG": ".jpg",
+    "JPEG 2000": ".jp2",
+    "PDF": ".pdf",
+    "PNG": ".png",
+    "PNM": ".ppm",
+    "SUN": ".ras",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+}
 _OTHERS = {
     b"\xff\x0a": "a JPEG XL file",
     b"\0\0\0\x0cJXL \r\n\x87\n": "a JPEG XL file",

@@ -71,10 +71,15 @@ class Span:
         wanted = self._better()
         if wanted is None:
             return None
-        count = "1 16-bit image holds" if self.images == 1 else f"{self.images} 16-bit images hold"
+        who = "The 16-bit image holds" if self.images == 1 else f"The {self.images} 16-bit images hold"
+        what = f"{who} samples from {self.smallest} to {self.largest} only, of {self.low} to {self.high}"
+        if wanted.bits is None:
+            return (
+                f"{what}: the model sees them nearly without contrast. Set -o Model.bit_depth={wanted}, "
+                "or a wider window where defects can be darker or brighter."
+            )
         return (
-            f"The {count} samples from {self.smallest} to {self.largest} only, while {self.low} becomes black and "
-            f"{self.high} white. Is this a camera of fewer bits? Then set -o Model.bit_depth={wanted}"
+            f"{what}: the model sees them dark. If this is a {wanted.bits}-bit camera, set -o Model.bit_depth={wanted}."
         )
 
     def _better(self) -> SampleRange | None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from blemish.errors import StoreError
 from blemish.images import ImageRef
-from blemish.images.headers import image_format
+from blemish.images.kinds import image_format
 from blemish.sample_range import FULL
 from blemish.service.core import Service
 from blemish.service.pages.viewing import Layers, layers
