@@ -73,11 +73,15 @@ def bring_back(path: str | Path, version: str | None = None) -> LoadedModel:
         present = load_model(path)
         wanted = _kept(present, path, version)
         kept = keep_version(present)
+        exchanged = run is not None and are_of_model(
+            run, kept / KEPT_RECORDS
+        )  # else a later training is in charge of them
+        if run is not None and exchanged:
+            move_traces(traces(run), kept / KEPT_RECORDS)
         arriving = checksum_of(wanted.model, wanted.info, wanted.good_patches)[:DIGITS]
         with nullcontext() if run is None else swapped(run, arriving, _records(present, wanted)):
             save_model(present.folder, wanted.model, wanted.info, wanted.good_patches)
-        if run is not None and are_of_model(run, kept / KEPT_RECORDS):
-            move_traces(traces(run), kept / KEPT_RECORDS)
+        if run is not None and exchanged:
             move_traces(traces(wanted.folder / KEPT_RECORDS), run)
         return load_model(present.folder)
 
