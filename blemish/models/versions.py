@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,17 +73,23 @@ def bring_back(path: str | Path, version: str | None = None) -> LoadedModel:
         present = load_model(path)
         wanted = _kept(present, path, version)
         kept = keep_version(present)
-        exchanged = run is not None and are_of_model(
-            run, kept / KEPT_RECORDS
-        )  # else a later training is in charge of them
-        if run is not None and exchanged:
-            move_traces(traces(run), kept / KEPT_RECORDS)
-        arriving = checksum_of(wanted.model, wanted.info, wanted.good_patches)[:DIGITS]
-        with nullcontext() if run is None else swapped(run, arriving, _records(present, wanted)):
+        with nullcontext() if run is None else _exchanged(run, present, wanted, kept / KEPT_RECORDS):
             save_model(present.folder, wanted.model, wanted.info, wanted.good_patches)
-        if run is not None and exchanged:
-            move_traces(traces(wanted.folder / KEPT_RECORDS), run)
         return load_model(present.folder)
+
+
+@contextmanager
+def _exchanged(run: Path, present: LoadedModel, wanted: LoadedModel, kept: Path) -> Iterator[None]:
+    """Exchange what lies beside the model while the caller puts `wanted` there; `kept` is where that of `present` goes.
+
+    Log and checkpoints of a training that began after `present` was made stay: it is the one that can go on.
+    """
+    are_own = are_of_model(run, kept)
+    move_traces(traces(run) if are_own else (), kept)
+    comes = checksum_of(wanted.model, wanted.info, wanted.good_patches)[:DIGITS]
+    with swapped(run, comes, _records(present, wanted)):
+        yield
+    move_traces(traces(wanted.folder / KEPT_RECORDS) if are_own else (), run)
 
 
 def kept_versions(path: str | Path) -> list[str]:

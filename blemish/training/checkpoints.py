@@ -173,5 +173,5 @@ def _refuse_other(folder: Path, stated: Mapping[str, Any], identity: Mapping[str
         if before != now:
             raise UsageError(
                 f"{folder} is of another training: {key} was {before!r} and is {now!r}. Set it back, or start anew "
-                "without Train.resume_path"
+                "without --resume (Train.resume_path)"
             )
