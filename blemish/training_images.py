@@ -28,6 +28,7 @@ class TrainingImages(Collection[Image]):
 
     Attributes:
         root: the data set.
+        learned: of what they are and what was left out, in one line.
         names: name of each image relative to it.
         failed: one line for each image that cannot be read.
         hashes: SHA-256 of each file by its name.
@@ -44,7 +45,7 @@ class TrainingImages(Collection[Image]):
         memory: int,
         advance: Callable[[int, int], None],
     ) -> None:
-        self.root, self.frame, self.bit_depth = good.root, frame, bit_depth
+        self.root, self.learned, self.frame, self.bit_depth = good.root, good.learned, frame, bit_depth
         self.names: list[str] = []
         self.failed: list[str] = []
         self.hashes: dict[str, str] = {}

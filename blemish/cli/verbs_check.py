@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def check(
     data: Annotated[Path, typer.Argument(help="A data set: MVTec-style, with lists, or good images.", metavar="DIR")],
-    output: options.Output = None,
+    output: options.Output = Path("output/check"),
     good: options.Good = None,
     _verbose: options.Verbose = False,
 ) -> None:
     """Find what is wrong with a data set; exit code 1 if there are errors."""
-    _check(data, output or Path("output"), FULL, good or ())
+    _check(data, output, FULL, good or ())
 
 
 def check_as_configured(config: RunConfig) -> None:

@@ -30,6 +30,7 @@ from blemish.models import (
     OutputInfo,
     check_place,
     data_fingerprint,
+    keep_before,
     printable,
     save_model,
     short_hash,
@@ -110,8 +111,10 @@ def import_model(
         calibration = Calibration.fixed(source.threshold, f"not calibrated: the fixed threshold of {source.program}")
     else:
         calibration = _calibrated(model, images, rate, device, progress)
-    save_model(output, model, _describe(source, weights, backbone or weights, images, calibration))
-    return ImportReport(output, [calibration.statement()], [] if images is None else images.failed)
+    info = _describe(source, weights, backbone or weights, images, calibration)
+    before = keep_before(output, model, info, output)
+    save_model(output, model, info)
+    return ImportReport(output, [calibration.statement(), *before.lines], [] if images is None else images.failed)
 
 
 def _origin(name: str) -> Origin:
