@@ -147,7 +147,7 @@ def _done_row(model: str, category: str, data: Path, output: Path, config: RunCo
         update={"Global": config.Global.model_copy(update={"dataset_dir": str(data), "output": str(output)})}
     )
     start = time.perf_counter()
-    folder = fit(settings).folder
+    folder = fit(settings, keeps=False).folder  # by-products: a row that is made again replaces them
     trained = time.perf_counter()
     report = evaluate(folder, data, output, config.Global.device, good=config.Global.good)
     train_seconds, evaluate_seconds = round(trained - start, 2), round(time.perf_counter() - trained, 2)

@@ -18,6 +18,10 @@ class UsageError(BlemishError):
     """A wrong argument, key or value."""
 
 
+class BusyError(UsageError):
+    """A folder in which another process is at work."""
+
+
 class ImageError(BlemishError):
     """An image that cannot be read; the message names it."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from blemish.errors import ModelError, UsageError
 from blemish.framing import frame_of
 from blemish.good_patches import cut_good_patches
 from blemish.images import Frame
-from blemish.learning import image_parts, learn, weight_file, write_records, write_train_results
+from blemish.learning import identity, image_parts, learn, training_record, weight_file
 from blemish.models import (
     BackboneInfo,
     CalibrationInfo,
@@ -34,14 +33,14 @@ from blemish.models import (
     check_place,
     data_fingerprint,
     printable,
-    save_model,
     short_hash,
 )
+from blemish.run_output import open_output
+from blemish.training.checkpoints import checkpoint_folder, refuse_other_training
 from blemish.training_images import TrainingImages, typical_sizes
 
 log = logging.getLogger("blemish")
 
-RESULT = "train_result.json"
 ODDEST, SHOWN = 20, 3  # good images with the highest scores: in the result file, and told
 
 
@@ -52,7 +51,7 @@ class FitReport:
     Attributes:
         folder: the model folder.
         output: the run's folder around it.
-        lines: what a person should know of the calibration, a sentence or two a line.
+        lines: what a person should know of the calibration and of a model before, a sentence or two a line.
         failed: one line for each image that could not be read and was left out.
         seconds: wall time of each stage.
     """
@@ -64,11 +63,13 @@ class FitReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def fit(config: RunConfig, progress: Progress | None = None, good: GoodImages | None = None) -> FitReport:
+def fit(
+    config: RunConfig, progress: Progress | None = None, good: GoodImages | None = None, *, keeps: bool = True
+) -> FitReport:
     """Fit, calibrate and save the detector that a run file describes, from all good images or from those given.
 
-    Writes `best_model/inference/`, `config.yaml`, `train_result.json` and `train.log` into `Global.output`.
-    `train_result.json` is removed first and written last: where it is, the fit ran to its end.
+    Writes `best_model/inference/`, `config.yaml`, `train_result.json` and `train.log` into `Global.output`. A model
+    that is there works until the new one is finished; then it is kept as an earlier version, unless `keeps` is false.
     Raises `BlemishError` for anything a user can mend, before the long work wherever it can be known before.
     """
     if config.Global.dataset_dir is None:
@@ -78,11 +79,11 @@ def fit(config: RunConfig, progress: Progress | None = None, good: GoodImages | 
     good = good or find_good_images(Path(config.Global.dataset_dir), config.Global.good)
     config = config.model_copy(update={"Model": config.Model.model_copy(update=parameters.model_dump())})
     weight_file(config)
+    resume = _resumed(config, make_class)
     fixed_size = make_class.fixed_size(config.Model.backbone)
     output = Path(config.Global.output)
-    folder = output / "best_model" / "inference"
-    check_place(folder)
-    with _log_file(output, going_on=config.Train.resume_path is not None), _writing(output):
+    check_place(output / "best_model" / "inference")
+    with open_output(output, keeps=keeps) as place:
         clock = _Clock(progress)
         images = _read(config, good, fixed_size, clock)
         setting = _setting(config, images.frame)
@@ -90,20 +91,40 @@ def fit(config: RunConfig, progress: Progress | None = None, good: GoodImages | 
         def make(setting: Setting = setting) -> Detector:
             return make_class(setting, parameters)
 
-        record: dict[str, Any] = {"learned": good.learned}
+        record: dict[str, Any] = {}
+        if resume is not None:
+            refuse_other_training(resume, identity(config, images.hashes))
+        place.begin(resume)
+        weights: Callable[[Path], None] | None = None
         if make_class.learns:
             learned = learn(config, make, setting, images, clock)
             detector: Detector = learned.detector
             calibration = learned.calibration
-            record |= write_records(config, learned, output)
+            record, weights = training_record(config, learned, output), learned.detector.save_weights
         else:
             detector = make().fit(images.inputs, clock)
             calibration = _calibrate(config, detector, make, images, clock)
         model = detector.graph().SerializeToString()
         map_size = _check(model, images, config.Global.device)
         patches = cut_good_patches(detector, images.inputs, map_size, clock) if config.Model.good_patches else None
-        save_model(folder, model, _describe(config, detector, images, calibration, map_size), patches)
-        return _report(config, images, calibration, clock.seconds(), record)
+        info = _describe(config, detector, images, calibration, map_size)
+
+        def save(result: dict[str, Any]) -> list[str]:
+            return place.finish(model, info, patches, ({**result, **record}, dump_config(config), weights))
+
+        return _report(config, images, calibration, clock.seconds(), save)
+
+
+def _resumed(config: RunConfig, make_class: type[Detector]) -> Path | None:
+    """The checkpoint to go on from, if any."""
+    if config.Train.resume_path is None:
+        return None
+    if not make_class.learns:
+        raise UsageError(
+            f"Train.resume_path, --resume: {make_class.card.name} does not learn by gradient, so it has no checkpoints "
+            "to go on from; start anew without it, or name the detector that was interrupted"
+        )
+    return checkpoint_folder(Path(config.Train.resume_path))
 
 
 def _read(
@@ -199,10 +220,11 @@ def _report(
     images: TrainingImages,
     calibration: Calibration,
     seconds: dict[str, float],
-    record: dict[str, Any],
+    save: Callable[[dict[str, Any]], list[str]],
 ) -> FitReport:
+    """Save the model with what is to be said of it."""
     output = Path(config.Global.output)
-    lines = [*filter(None, [record["learned"]]), calibration.statement()]
+    lines = [*filter(None, [images.learned]), calibration.statement()]
     oddest = _oddest(images, calibration)
     if oddest:
         shown = ", ".join(f"{name} ({score:.1f})" for name, score in oddest[:SHOWN])
@@ -211,6 +233,9 @@ def _report(
             "Look at them: a defect among the good images hides others like it."
         )
     lines += outlier_lines(images.names, calibration)
+    unused = images.span and images.span.unused()
+    if unused:
+        lines.append(unused)
     if images.failed:
         count = len(images.failed)
         lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")
@@ -224,15 +249,14 @@ def _report(
         "parts": calibration.part_count,
         "false_alarm_rate": calibration.false_alarm_rate,
         "threshold": calibration.threshold(),
+        "learned": images.learned,
         "statement": calibration.statement(),
         "oddest": [{"name": name, "score": score} for name, score in oddest],
         "outliers": outliers(images.names, calibration),
         "failed": images.failed,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
-        **record,
     }
-    (output / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    write_train_results(output, result)
+    lines += save(result)
     for line in lines:
         log.info(line)
     return FitReport(output / "best_model" / "inference", output, lines, images.failed, seconds)
@@ -264,37 +288,3 @@ class _Clock:
     def seconds(self) -> dict[str, float]:
         ends = [*list(self._starts.values())[1:], self._last]
         return {stage: end - start for (stage, start), end in zip(self._starts.items(), ends, strict=True)}
-
-
-@contextmanager
-def _writing(output: Path) -> Iterator[None]:
-    """`UsageError` where a file stands in a folder's place, or where the disk refuses what the fit writes."""
-    if (output / "best_model").is_file():
-        raise UsageError(f"the output folder {output} cannot be written: best_model in it is a file")
-    try:
-        (output / RESULT).unlink(missing_ok=True)
-        yield
-    except OSError as error:
-        raise UsageError(f"the output folder {output} cannot be written: {error.strerror}") from None
-
-
-@contextmanager
-def _log_file(output: Path, *, going_on: bool) -> Iterator[None]:
-    """`train.log` for as long as the fit lasts; `UsageError` where the output folder cannot be written."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(output / "train.log", mode="a" if going_on else "w", encoding="utf-8")
-    except (FileExistsError, NotADirectoryError):
-        raise UsageError(f"the output folder {output} cannot be made: a file stands in its place") from None
-    except OSError as error:
-        raise UsageError(f"the output folder {output} cannot be written: {error.strerror}") from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = log.level
-    log.setLevel(min(level or logging.INFO, logging.INFO))
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-        handler.close()

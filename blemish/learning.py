@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from blemish.engines.devices import parse_device
 from blemish.errors import UsageError
 from blemish.models import data_fingerprint
 from blemish.training import Plan
+from blemish.training.plan import new_run
 from blemish.training_images import TrainingImages
 
 # Keys that may change when a training goes on: they decide where and how often, not what.
@@ -111,6 +111,7 @@ def plan_of(config: RunConfig, images: TrainingImages) -> Plan:
         weights=weight_file(config),
         folder=Path(config.Global.output),
         resume=None if section.resume_path is None else Path(section.resume_path),
+        run=new_run(),
         identity=identity(config, images.hashes),
     )
 
@@ -123,12 +124,10 @@ def weight_file(config: RunConfig) -> Path | None:
     return None if path is None else Path(path)
 
 
-def write_records(config: RunConfig, learned: Learned, output: Path) -> dict[str, Any]:
-    """Write `best_model/model.safetensors`; gives what `train_result.json` says of the training."""
+def training_record(config: RunConfig, learned: Learned, output: Path) -> dict[str, Any]:
+    """What `train_result.json` says of the training, which has left its checkpoints in the folder `output`."""
     from blemish.training.checkpoints import checkpoints
 
-    weights = output / "best_model" / "model.safetensors"
-    learned.detector.save_weights(weights)
     outcome = learned.detector.outcome
     if outcome is None:
         raise UsageError("nothing was trained")
@@ -157,6 +156,7 @@ def write_records(config: RunConfig, learned: Learned, output: Path) -> dict[str
     return {
         "label_dict": "",
         "visualdl_log": "tensorboard" if (output / "tensorboard").is_dir() else "",
+        "run": outcome.state.run,
         "models": models,
         "criterion": "loss on held-out good images; smaller is better",
         "kept": config.Train.keep,
@@ -164,13 +164,6 @@ def write_records(config: RunConfig, learned: Learned, output: Path) -> dict[str
         "losses": outcome.state.losses,
         "criteria": criteria,
     }
-
-
-def write_train_results(output: Path, result: dict[str, Any]) -> None:
-    """The same content under both names that PaddleX's readers know."""
-    text = json.dumps(result, indent=2, ensure_ascii=False)
-    for name in ("train_result.json", "train_results.json"):
-        (output / name).write_text(text, encoding="utf-8")
 
 
 def _trained(detector: Detector, images: Any, watched: Any, progress: Progress) -> Trained:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from blemish.datasets import GoodImages
 from blemish.errors import DatasetError, ImageError
-from blemish.images import Frame, ImageRef, Inputs, expand, read_ahead
+from blemish.images import Frame, ImageRef, Inputs, SampleMeter, Span, expand, read_ahead
+from blemish.sample_range import SampleRange
 
 Image = npt.NDArray[np.uint8]
 
@@ -27,22 +28,24 @@ class TrainingImages(Collection[Image]):
 
     Attributes:
         root: the data set.
+        learned: of what they are and what was left out, in one line.
         names: name of each image relative to it.
         failed: one line for each image that cannot be read.
         hashes: SHA-256 of each file by its name.
         sizes: how many images have a size, by `WxH`.
         original_sizes: width and height of each image.
+        span: the samples of those of more than 8 bits, None where there are none.
     """
 
     def __init__(
         self,
         good: GoodImages,
         frame: Frame,
-        bit_depth: int,
+        bit_depth: SampleRange,
         memory: int,
         advance: Callable[[int, int], None],
     ) -> None:
-        self.root, self.frame, self.bit_depth = good.root, frame, bit_depth
+        self.root, self.learned, self.frame, self.bit_depth = good.root, good.learned, frame, bit_depth
         self.names: list[str] = []
         self.failed: list[str] = []
         self.hashes: dict[str, str] = {}
@@ -52,6 +55,7 @@ class TrainingImages(Collection[Image]):
         # None once the images do not fit into memory; they are then read again for every pass.
         self._held: list[Image] | None = []
         room = memory // (frame.geometry.width * frame.geometry.height * 3)
+        self.span: Span | None = None
         self._read_all(good, room, advance)
         if not self._refs:
             raise DatasetError(
@@ -88,7 +92,8 @@ class TrainingImages(Collection[Image]):
 
     def _read_all(self, good: GoodImages, room: int, advance: Callable[[int, int], None]) -> None:
         names = dict(zip(map(str, good.paths), good.names, strict=True))
-        read = read_ahead(expand([str(path) for path in good.paths]), self.bit_depth)
+        meter = SampleMeter()
+        read = read_ahead(expand([str(path) for path in good.paths]), self.bit_depth.metered(meter))
         for done, (ref, image, _) in enumerate(read, 1):
             advance(min(done, len(good.paths)), len(good.paths))
             if isinstance(image, ImageError):
@@ -107,6 +112,10 @@ class TrainingImages(Collection[Image]):
             self.original_sizes.append((width, height))
             self._refs.append(ref)
             self._hold(self.frame.fit(image), room)
+        self.span = meter.span
+        clipped = self.span and self.span.clipped()
+        if clipped:
+            log.warning("%s: %s", good.root, clipped)
 
     def _hold(self, image: Image, room: int) -> None:
         """Keep an image in memory, or give up keeping any."""
@@ -123,7 +132,7 @@ def _sha256(path: str) -> str:
         raise DatasetError(f"{path}: {error.strerror}; do not change the images during training") from None
 
 
-def typical_sizes(good: GoodImages, bit_depth: int) -> list[tuple[int, int]]:
+def typical_sizes(good: GoodImages, bit_depth: SampleRange) -> list[tuple[int, int]]:
     """Width and height of some images, evenly chosen; `DatasetError` if none of the images can be read."""
     step = -(-len(good.paths) // SIZE_SAMPLE)
     for paths in (good.paths[::step], good.paths):

@@ -86,7 +86,11 @@ def test_no_colour_codes_in_a_pipe():
         ),
         (["train"], "Missing argument 'DIR'. See blemish train --help."),
         (["convert", "x"], "Missing option '--from'. See blemish convert --help."),
-        (["convert", ".", "--from", "vok"], "Cannot convert from vok; there are labelme, voc, coco, yolo, cvat, via,"),
+        (
+            ["convert", ".", "--from", "vok"],
+            "Cannot convert from vok; there are labelme, voc, coco, yolo, cvat, via, labelstudio, supervisely, "
+            "lookout, list, mvtec.",
+        ),
         (["split", ".", "--train-percent", "80", "--val-percent", "30"], "they must sum to 100."),
         (["predict", "model"], "Missing argument 'INPUT'. See blemish predict --help."),
         (["train", "x", "--devise", "cpu"], "Unknown option --devise. Did you mean `--device`?"),

@@ -161,15 +161,19 @@ def test_every_pixel_that_reaches_the_network_is_pythons(
         same(found, result)
 
 
-@pytest.mark.parametrize("bits", [10, 12])
-def test_significant_bits_are_scaled(bits: int, program: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bit_depth", [10, 12, "800-1200", "0-1000"])
+def test_16_bit_samples_are_scaled(bit_depth: int | str, program: Path, tmp_path: Path) -> None:
     info = tiny_info(
-        input=InputInfo(width=WIDTH, height=HEIGHT, aspect=2.0, bit_depth=bits),
+        format_version=5,
+        input=InputInfo(width=WIDTH, height=HEIGHT, aspect=2.0, bit_depth=bit_depth),
         output=OutputInfo(map_height=1, map_width=1),
     )
     model = save_model(tmp_path / "model", checksum_network(), info)
     path = tmp_path / "deep.png"
-    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 1 << bits, (HEIGHT, WIDTH, 3), np.uint16))
+    cv2.imwrite(
+        str(path),
+        np.random.default_rng(0).integers(0, 4096 if bit_depth == 12 else 1400, (HEIGHT, WIDTH, 3), np.uint16),
+    )
     assert judged(program, model, [path])[0]["score"] == next(iter(open_model(model).predict(str(path)))).score
 
 
@@ -299,7 +303,7 @@ def models_to_refuse(folder: Path) -> dict[str, Path]:
     export_model(plain, "ort", folder / "phone")
     edits = {
         "damaged": ('"format"', '"format'),
-        "newer": ('"format_version": 1', '"format_version": 5'),
+        "newer": ('"format_version": 1', '"format_version": 6'),
         "other": ("blemish-model", "another-thing"),
         "zero": ('"width": 16', '"width": 0'),
     }

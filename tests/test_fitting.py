@@ -208,7 +208,7 @@ class TestImages:
             write(tmp_path / "12" / f"{number:03}.png", np.round(image.astype(float) * 4095 / 255).astype(np.uint16))
         eight = fitted(tmp_path / "8", tmp_path / "one")
         twelve = fitted(tmp_path / "12", tmp_path / "two", "Model.bit_depth=12")
-        assert model_of(twelve).info.input.bit_depth == 12
+        assert model_of(twelve).info.input.bit_depth.bits == 12
         assert model_of(twelve).model == model_of(eight).model
         by_path = next(open_model(twelve.folder, "cpu").predict(tmp_path / "12" / "000.png"))
         assert by_path.score == next(open_model(eight.folder, "cpu").predict(tmp_path / "8" / "000.png")).score

@@ -123,12 +123,15 @@ class TestOutput:
             fit(config, lambda stage, *rest: stages.append(stage))
         assert not stages or blocked in ("config.yaml", "train_result.json")
 
-    def test_a_second_fit_replaces_the_model(self, good: Path, usual: FitReport, tmp_path: Path) -> None:
+    def test_a_second_fit_replaces_the_model_and_keeps_the_first(
+        self, good: Path, usual: FitReport, tmp_path: Path
+    ) -> None:
         write_all(tmp_path / "in", [plate(seed) for seed in range(5)])
         fitted(tmp_path / "in", tmp_path / "out")
         report = fitted(good, tmp_path / "out")
         assert model_of(report).model == model_of(usual).model
-        assert sorted(path.name for path in (tmp_path / "out" / "best_model").iterdir()) == ["inference"]
+        names = sorted(path.name for path in (tmp_path / "out" / "best_model").iterdir())
+        assert names == ["inference", "inference_history"]
 
     @pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
     @pytest.mark.parametrize("stage", ["images", "features", "calibration"])
@@ -154,12 +157,13 @@ fit(load_config(None, sys.argv[1:]), progress)
         again = fit(load_config(None, overrides))
         assert model_of(again).info.data.images == 30
 
-    def test_a_fit_that_fails_leaves_no_result_of_an_earlier_one(self, good: Path, tmp_path: Path) -> None:
+    def test_a_fit_that_fails_leaves_the_earlier_one_with_its_record(self, good: Path, tmp_path: Path) -> None:
         report = fitted(good, tmp_path / "out")
+        record = (tmp_path / "out" / "train_result.json").read_text()
         write(tmp_path / "in" / "a.png", plate(0)).write_bytes(b"")
         with pytest.raises(BlemishError, match="can be read"):
             fitted(tmp_path / "in", tmp_path / "out")
-        assert not (tmp_path / "out" / "train_result.json").exists()
+        assert (tmp_path / "out" / "train_result.json").read_text() == record
         assert model_of(report).info.data.images == 24
 
     def test_nothing_is_logged_twice_after_a_failure(self, good: Path, tmp_path: Path) -> None:

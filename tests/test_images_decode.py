@@ -18,7 +18,8 @@ from PIL import Image, ImageOps
 from blemish.errors import ImageError, UsageError
 from blemish.images import Limits, decode_image
 from blemish.images.decode import array_to_rgb
-from blemish.images.headers import image_format, image_size
+from blemish.images.headers import image_size
+from blemish.images.kinds import image_format
 
 RNG = np.random.default_rng(7)
 RGB = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -204,7 +205,7 @@ def test_16_bit_tiff_with_white_as_zero_is_turned_round() -> None:
 def test_16_bit_tiff_with_separate_planes_is_refused_rather_than_mixed_up() -> None:
     colours = RNG.integers(0, 65536, (20, 30, 3)).astype(np.uint16)
     assert np.array_equal(decode_image(tiff16(colours, photometric=2), "x"), eight_bits(colours))
-    with pytest.raises(ImageError, match="separate colour planes"):
+    with pytest.raises(ImageError, match="16-bit TIFF file with separate colour planes"):
         decode_image(tiff16(colours, photometric=2, planes=2), "x")
 
 
@@ -214,8 +215,9 @@ def test_16_bit_tiff_with_separate_planes_is_refused_rather_than_mixed_up() -> N
         encoded(DEEP.astype(np.float32), "TIFF"),
         encoded(DEEP.astype(np.int32), "TIFF"),
         encoded(SMOOTH, "TIFF", mode="LAB"),
-        b"P5\n30 20\n100\n" + GREY.tobytes(),
-        encoded(SMOOTH, "GIF", mode="P"),
+        b"P5\n30 20\n0\n" + GREY.tobytes(),
+        b"P2\n3 2\n255\n1 2 3 4 5 x\n",
+        b"P1\n3 2\n0 1 2 0 1 0\n",
         b"plain text",
         b"<html><body>not found</body></html>",
         b"BM and so on, a text that begins like a bitmap",

@@ -203,7 +203,7 @@ def test_an_edit_with_a_right_checksum_is_read(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda r: r.update(format_version=5, surprise=1), "newer Blemish"),
+        (lambda r: r.update(format_version=6, surprise=1), "newer Blemish"),
         (lambda r: r.update(format_version=int("7" * 4000)), "newer Blemish"),
         (lambda r: r.update(format_version=0), "format_version"),
         (lambda r: r.update(format_version="1"), "not of a Blemish model"),
@@ -219,6 +219,9 @@ def test_an_edit_with_a_right_checksum_is_read(folder: Path) -> None:
         (lambda r: r["input"].update(width=10**9), "input.width"),
         (lambda r: r["input"].update(width=32), "inputs must be"),
         (lambda r: r["input"].update(bit_depth=9), "input.bit_depth"),
+        (lambda r: r["input"].update(bit_depth="1200-800"), "input.bit_depth"),
+        (lambda r: r["input"].update(bit_depth=True), "input.bit_depth"),
+        (lambda r: r["input"].update(bit_depth="800-1200"), "has a window as its bit depth"),
         (lambda r: r["output"].update(map_width=9), "outputs must be"),
         (lambda r: r["output"].update(map_height=0), "output.map_height"),
         (lambda r: r["calibration"]["parts"].append(1), "4 parts"),

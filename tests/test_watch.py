@@ -353,3 +353,18 @@ class TestCommand:
         ):
             done = blemish("watch", *arguments, "--once")
             assert done.code == 2 and word in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_what_is_passed_over_is_named_once(hot: Path, predictor: Predictor, caplog: pytest.LogCaptureFixture) -> None:
+    (hot / "a.jfif").write_bytes((hot / "b.bmp").read_bytes())
+    (hot / "c.heic").write_bytes(b"\0" * 9)
+    (hot / "sub" / "d.heic").write_bytes(b"\0" * 9)
+    (hot / "camera.7").write_bytes((hot / "a.png").read_bytes())
+    (hot / "notes.txt").write_text("text")
+    for path in hot.rglob("*.*"):
+        old(path)
+    with caplog.at_level("WARNING", "blemish"):
+        said = run(hot, predictor)
+    assert len(said) == 5 and not any(failed for _, failed in said)
+    said_of = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert said_of == [f"{hot}: left out: 2 .heic, 1 .7 (images by their content; rename them)"]

@@ -67,6 +67,10 @@ ADVICE = {
     "mixed_sizes": Advice("Images are of several sizes", "Fine if cameras differ; all are brought to one input size."),
     "mixed_colour": Advice("Grey and colour are mixed", "Use one camera mode: grey alone looks like a defect."),
     "mixed_bit_depth": Advice("Bit depths are mixed", "Use one; for a 12-bit camera set Model.bit_depth=12."),
+    "unused_range": Advice(
+        "16-bit images use few of their 16 bits", "Set Model.bit_depth as the message says; otherwise they are dark."
+    ),
+    "clipped_samples": Advice("16-bit images exceed the range of Model.bit_depth", "Set the range of the camera."),
     "mixed_transparency": Advice("Some images have transparency", "Save all without; it is dropped."),
     "unused_files": Advice("Some files are not used", "Move or rename them, or leave them."),
     "few_images": Advice("There are few images", "Collect more, or train with a higher false-alarm rate."),

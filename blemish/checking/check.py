@@ -16,12 +16,14 @@ from blemish.checking.findings import CheckReport, Finding
 from blemish.checking.histogram import save_histogram
 from blemish.checking.oddities import LEAST, Look, Oddity
 from blemish.checking.pictures import choose, save_demo_images, save_oddities
+from blemish.checking.sample_ranges import sample_findings
 from blemish.checking.survey import ImageFacts, survey
 from blemish.datasets import Dataset, GoodImages, load_dataset
 from blemish.datasets.files import write_whole
 from blemish.detectors import Progress
 from blemish.errors import BlemishError, UsageError
 from blemish.models.files import sibling
+from blemish.sample_range import FULL, BitDepth, SampleRange
 
 RESULT = "check_dataset_result.json"
 FOLDER = "check_dataset"
@@ -29,12 +31,17 @@ PARTIAL = ".partial"
 
 
 def check_dataset(
-    folder: Path, output: Path, progress: Progress | None = None, *, bit_depth: int = 16, good: Sequence[str] = ()
+    folder: Path,
+    output: Path,
+    progress: Progress | None = None,
+    *,
+    bit_depth: BitDepth = FULL,
+    good: Sequence[str] = (),
 ) -> CheckReport:
     """Audit a data set, and write `check_dataset_result.json` and `check_dataset/` with its pictures into `output`.
 
     Nothing is ever written into the data set. The JSON file is removed first and written last: where it is, the check
-    ran to its end. `bit_depth` is the significant bits of 16-bit files, 10 to 16.
+    ran to its end. `bit_depth` says which samples of 16-bit files are black and white, as `Model.bit_depth` does.
     `good` names folders that are good whatever they are called.
 
     Raises `DatasetError` for a folder that is no data set, and `UsageError` for an output inside of it.
@@ -47,7 +54,7 @@ def check_dataset(
     report = progress or _silent
     try:
         with _work_folder(output) as work:
-            findings, record = _check(folder, work, report, bit_depth, good)
+            findings, record = _check(folder, work, report, SampleRange.of(bit_depth), good)
             _replace(work, output / FOLDER)
     except BlemishError as error:
         _write(
@@ -61,7 +68,7 @@ def check_dataset(
 
 
 def _check(
-    folder: Path, work: Path, progress: Progress, bit_depth: int, good: Sequence[str]
+    folder: Path, work: Path, progress: Progress, bit_depth: SampleRange, good: Sequence[str]
 ) -> tuple[tuple[Finding, ...], dict[str, Any]]:
     bad_lines: list[Finding] = []
 
@@ -92,6 +99,7 @@ def _audit(dataset: Dataset, images: list[ImageFacts]) -> Iterator[Finding]:
     copies, different = duplicate_findings(images)
     yield from copies
     yield from audit.mixture_findings(images)
+    yield from sample_findings(images)
     yield from audit.unused_files(dataset)
     few = audit.count_finding(different)
     if few is not None:
@@ -99,7 +107,7 @@ def _audit(dataset: Dataset, images: list[ImageFacts]) -> Iterator[Finding]:
 
 
 def _look(
-    dataset: Dataset, sound: list[ImageFacts], bit_depth: int, progress: Progress
+    dataset: Dataset, sound: list[ImageFacts], bit_depth: SampleRange, progress: Progress
 ) -> tuple[list[Finding], list[Oddity]]:
     """What the pictures without an error tell, once there are enough good ones."""
     good = [facts.sample for facts in sound if is_learnt(facts.sample)]

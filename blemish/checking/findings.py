@@ -40,6 +40,8 @@ CODES: dict[str, Severity] = {
     "mixed_sizes": "warning",
     "mixed_colour": "warning",
     "mixed_bit_depth": "warning",
+    "unused_range": "warning",
+    "clipped_samples": "warning",
     "mixed_transparency": "warning",
     "unused_files": "warning",
     "few_images": "warning",

@@ -22,6 +22,7 @@ from blemish.engines import open_engine
 from blemish.errors import DatasetError, ImageError
 from blemish.framing import PIXELS
 from blemish.images import Frame, InputGeometry, expand, read_ahead
+from blemish.sample_range import SampleRange
 from blemish.training_images import TrainingImages, typical_sizes
 
 LEAST = 10  # images; fewer do not tell what is usual
@@ -53,7 +54,7 @@ class Oddity:
 class Look:
     """A detector fitted to the good images, for a quick look at them and at the defects."""
 
-    def __init__(self, good: GoodImages, bit_depth: int, progress: Progress) -> None:
+    def __init__(self, good: GoodImages, bit_depth: SampleRange, progress: Progress) -> None:
         chosen = _evenly(list(zip(good.paths, good.names, strict=True)))
         self.good = GoodImages(good.root, tuple(path for path, _ in chosen), tuple(name for _, name in chosen))
         self.bit_depth, self.progress = bit_depth, progress

@@ -14,6 +14,7 @@ from blemish.checking.oddities import Oddity
 from blemish.checking.survey import ImageFacts
 from blemish.datasets.masks import mask_of
 from blemish.images import expand
+from blemish.sample_range import SampleRange
 
 DEMO_IMAGES = 10
 LONGEST_SIDE = 1024
@@ -37,7 +38,7 @@ def choose(images: Sequence[ImageFacts], split: str) -> list[ImageFacts]:
     return [facts for facts in in_turn if facts is not None][:DEMO_IMAGES]
 
 
-def save_demo_images(images: Sequence[ImageFacts], folder: Path, bit_depth: int) -> list[str]:
+def save_demo_images(images: Sequence[ImageFacts], folder: Path, bit_depth: SampleRange) -> list[str]:
     """Each image with its mask drawn on, as JPEG; returns the names of the files."""
     folder.mkdir(parents=True)
     names = []

@@ -16,8 +16,10 @@ from blemish.checking.stored import Stored, stored_as
 from blemish.datasets import Dataset, Sample
 from blemish.datasets.masks import MaskRemark, read_masks_of
 from blemish.errors import ImageError
-from blemish.images import ImageRef, decode_samples, expand
-from blemish.images.headers import depth_and_alpha, image_format
+from blemish.images import ImageRef, SampleMeter, Span, decode_samples, expand
+from blemish.images.headers import depth_and_alpha
+from blemish.images.kinds import image_format
+from blemish.sample_range import SampleRange
 
 WORKERS = 2
 HEADER_BYTES = 4096
@@ -45,6 +47,7 @@ class ImageFacts:
     bits: int = 8
     has_alpha: bool = False
     stored: Stored = field(default_factory=Stored)
+    span: Span | None = None  # of its samples, where they have more than 8 bits
     digest: bytes = b""
     detail: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False)
 
@@ -53,7 +56,7 @@ class ImageFacts:
         return not self.missing and not self.problem
 
 
-def survey(dataset: Dataset, bit_depth: int, advance: Callable[[int, int], None]) -> list[ImageFacts]:
+def survey(dataset: Dataset, bit_depth: SampleRange, advance: Callable[[int, int], None]) -> list[ImageFacts]:
     """The facts of all training images, then of all test images, in the data set's order."""
     samples = dataset.train + dataset.test
     facts = []
@@ -64,11 +67,12 @@ def survey(dataset: Dataset, bit_depth: int, advance: Callable[[int, int], None]
     return facts
 
 
-def _image_facts(sample: Sample, bit_depth: int) -> ImageFacts:
+def _image_facts(sample: Sample, bit_depth: SampleRange) -> ImageFacts:
     if not sample.path.exists():
         return ImageFacts(sample, _mask_facts(sample, None), missing=True)
     try:
-        image = next(_refs(sample.path)).read(bit_depth)  # (H, W, 3), read as the training reads it
+        meter = SampleMeter()
+        image = next(_refs(sample.path)).read(bit_depth.metered(meter))  # (H, W, 3), read as the training reads it
         bits, has_alpha, stored = _stored(sample.path)
     except (ImageError, OSError) as error:
         return ImageFacts(sample, _mask_facts(sample, None), problem=str(error).removeprefix(f"{sample.path}: "))
@@ -81,6 +85,7 @@ def _image_facts(sample: Sample, bit_depth: int) -> ImageFacts:
         bits=bits,
         has_alpha=has_alpha,
         stored=stored,
+        span=meter.span,
         digest=_digest(image),
         detail=detail(image),
     )

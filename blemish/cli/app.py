@@ -69,40 +69,79 @@ def root(
     *,
     pipeline: Annotated[
         str | None,
-        typer.Option(help="anomaly_detection, or a pipeline file.", metavar="NAME|FILE", rich_help_panel=_PADDLEX),
+        typer.Option(
+            help="anomaly_detection, or a pipeline file.",
+            metavar="NAME|FILE",
+            rich_help_panel=_PADDLEX,
+            show_default="none; --model or --model_dir will do",
+        ),
     ] = None,
     inputs: Annotated[
         list[str] | None,
-        typer.Option("--input", help="An image, a folder or a URL; repeatable.", metavar="X", rich_help_panel=_PADDLEX),
+        typer.Option(
+            "--input",
+            help="An image, a folder or a URL; repeatable.",
+            metavar="X",
+            rich_help_panel=_PADDLEX,
+            show_default="needed, but for --serve",
+        ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A detector's name or a model folder.", metavar="NAME|DIR", rich_help_panel=_PADDLEX),
+        typer.Option(
+            help="A detector's name or a model folder.",
+            metavar="NAME|DIR",
+            rich_help_panel=_PADDLEX,
+            show_default="the pipeline's, or the demo model",
+        ),
     ] = None,
     model_dir: Annotated[
         str | None,
-        typer.Option("--model_dir", help="A model folder.", metavar="DIR", rich_help_panel=_PADDLEX),
+        typer.Option(
+            "--model_dir",
+            help="A model folder.",
+            metavar="DIR",
+            rich_help_panel=_PADDLEX,
+            show_default="the pipeline's, or the demo model",
+        ),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Where to compute: auto, cpu, gpu:0, ...", metavar="DEVICE", rich_help_panel=_PADDLEX),
+        typer.Option(
+            help="Where to compute: auto, cpu, gpu:0, ...",
+            metavar="DEVICE",
+            rich_help_panel=_PADDLEX,
+            show_default="auto, or the pipeline's",
+        ),
     ] = None,
     save_path: Annotated[
         Path | None,
         typer.Option(
-            "--save_path", help="The folder for results, or a pipeline's file.", metavar="DIR", rich_help_panel=_PADDLEX
+            "--save_path",
+            help="The folder for results, or a pipeline's file.",
+            metavar="DIR",
+            rich_help_panel=_PADDLEX,
+            show_default="nothing is saved; the file goes here",
         ),
     ] = None,
     config_save_path: Annotated[
         Path | None,
         typer.Option(
-            "--config_save_path", help="The same, for a pipeline's file.", metavar="DIR", rich_help_panel=_PADDLEX
+            "--config_save_path",
+            help="The same, for a pipeline's file.",
+            metavar="DIR",
+            rich_help_panel=_PADDLEX,
+            show_default="the current folder",
         ),
     ] = None,
     get_pipeline_config: Annotated[
         str | None,
         typer.Option(
-            "--get_pipeline_config", help="Write that pipeline's file.", metavar="NAME", rich_help_panel=_PADDLEX
+            "--get_pipeline_config",
+            help="Write that pipeline's file.",
+            metavar="NAME",
+            rich_help_panel=_PADDLEX,
+            show_default="none is written",
         ),
     ] = None,
     use_hpip: Annotated[
@@ -121,20 +160,35 @@ def root(
             help="backend, precision, num_threads, good; as JSON.",
             metavar="X",
             rich_help_panel=_PADDLEX,
+            show_default="all by themselves",
         ),
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="onnxruntime, openvino, tensorrt or auto.", metavar="NAME", rich_help_panel=_PADDLEX),
+        typer.Option(
+            help="onnxruntime, openvino, tensorrt or auto.",
+            metavar="NAME",
+            rich_help_panel=_PADDLEX,
+            show_default="onnxruntime, or the pipeline's",
+        ),
     ] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Answer over HTTP instead of predicting.", rich_help_panel=_PADDLEX)
     ] = False,
     host: Annotated[
-        str | None, typer.Option(help="With --serve: the address to listen on.", rich_help_panel=_PADDLEX)
+        str | None,
+        typer.Option(
+            help="With --serve: the address to listen on.",
+            metavar="HOST",
+            rich_help_panel=_PADDLEX,
+            show_default="127.0.0.1",
+        ),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="With --serve: the port to listen on.", rich_help_panel=_PADDLEX)
+        int | None,
+        typer.Option(
+            help="With --serve: the port to listen on.", metavar="PORT", rich_help_panel=_PADDLEX, show_default="8080"
+        ),
     ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")

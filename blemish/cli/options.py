@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,42 +27,96 @@ def _rate(text: str) -> float:
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", callback=be_verbose, help="Say more about what is done, on stderr.")
 ]
-Device = Annotated[str | None, typer.Option(help="Where to compute: auto, cpu, gpu:0, ...", metavar="DEVICE")]
-Output = Annotated[Path | None, typer.Option(help="The folder for what is written.", metavar="DIR")]
+# What stands after `default:` in the help is the default itself where the verb gives one, or else what happens without.
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, gpu:0, ...", metavar="DEVICE")]
+Output = Annotated[Path, typer.Option(help="The folder for what is written.", metavar="DIR")]
 SavePath = Annotated[
-    Path | None, typer.Option("--save_path", help="Save a picture and a JSON file per image there.", metavar="DIR")
+    Path | None,
+    typer.Option(
+        "--save_path",
+        help="Save a picture and a JSON file per image there.",
+        metavar="DIR",
+        show_default="nothing is saved",
+    ),
 ]
 RunFile = Annotated[
-    str | None, typer.Option("-c", "--config", help="A run file, or a packaged one by name.", metavar="FILE")
+    str | None,
+    typer.Option(
+        "-c",
+        "--config",
+        help="A run file, or a packaged one by name.",
+        metavar="FILE",
+        show_default="the detector's packaged one",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("-o", "--override", help="Set one key of the run file; repeatable.", metavar="Section.key=value"),
-]
-FalseAlarmRate = Annotated[
-    float | None,
-    typer.Option(help="Share of good images that may raise an alarm, as 0.01 or 1%.", metavar="RATE", parser=_rate),
+    typer.Option(
+        "-o",
+        "--override",
+        help="Set one key of the run file; repeatable.",
+        metavar="Section.key=value",
+        show_default="no key is changed",
+    ),
 ]
 Model = Annotated[str, typer.Argument(help="A model folder, or the output folder of a training.", metavar="MODEL")]
-ScoreThreshold = Annotated[float | None, typer.Option(help="An anomaly has a score above this.", metavar="T")]
+ScoreThreshold = Annotated[
+    float | None,
+    typer.Option(help="An anomaly has a score above this.", metavar="T", show_default="by the false-alarm rate"),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="How many images are computed at once.", metavar="N")]
 Engine = Annotated[
     str | None,
-    typer.Option(help="onnxruntime, openvino, tensorrt, or auto for the fastest.", metavar="NAME"),
+    typer.Option(
+        help="onnxruntime, openvino, tensorrt, or auto for the fastest.", metavar="NAME", show_default="onnxruntime"
+    ),
 ]
-Precision = Annotated[str | None, typer.Option(help="fp32, or bf16 or int8, which calibrate again.", metavar="P")]
+Precision = Annotated[
+    str | None,
+    typer.Option(help="fp32, or bf16 or int8, which calibrate again.", metavar="P", show_default="fp32"),
+]
 GoodImages = Annotated[
     Path | None,
-    typer.Option("--good-images", "--good", help="Good images to calibrate with again.", metavar="DIR"),
+    typer.Option(
+        "--good-images",
+        "--good",
+        help="Good images to calibrate with again.",
+        metavar="DIR",
+        show_default="the training images",
+    ),
 ]
 CalibrationImages = Annotated[
     Path | None,
-    typer.Option("--good-images", help="Good images to calibrate with again.", metavar="DIR"),
+    typer.Option(
+        "--good-images",
+        help="Good images to calibrate with again.",
+        metavar="DIR",
+        show_default="the training images",
+    ),
 ]
 Good = Annotated[
     list[str] | None,
-    typer.Option("--good", help="A folder of good parts, whatever it is called; repeatable.", metavar="NAME"),
+    typer.Option(
+        "--good",
+        help="A folder of good parts, whatever it is called; repeatable.",
+        metavar="NAME",
+        show_default="told by their names",
+    ),
 ]
+
+
+def rate_option(default: str) -> Any:
+    """The option `--false-alarm-rate` of a verb; `default` is the rate without it."""
+    text = "Share of good images that may raise an alarm, as 0.01 or 1%."
+    return typer.Option(help=text, metavar="RATE", parser=_rate, show_default=default)
+
+
+def detector_option(text: str, metavar: str) -> Any:
+    """The option `--model` of a verb that trains."""
+    return typer.Option(help=text, metavar=metavar, show_default="PatchCore, or the run file's")
+
+
+ModelRate = Annotated[float | None, rate_option("that of the training")]
 
 
 def good_override(good: list[str] | None) -> list[str]:

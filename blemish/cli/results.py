@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from blemish.cli.logs import say
-from blemish.errors import ImageError, UsageError
+from blemish.datasets.files import write_whole
+from blemish.errors import BusyError, ImageError, UsageError
 
 if TYPE_CHECKING:
     from blemish.config import RunConfig
@@ -56,19 +57,30 @@ def _report(result: Result, save_path: Path | None, as_json: bool) -> None:
 def failure_recorded(config: RunConfig) -> Iterator[None]:
     """Write what ends a mode of the run file to `<mode>_result.json`, as PaddleX does; success writes its own file.
 
-    A check never writes into the data set, so that nothing is recorded where it was refused for that.
+    A check never writes into the data set, and a training never into the folder of another one that is running, so that
+    nothing is recorded where it was refused for that.
     """
     output, mode, data = Path(config.Global.output), config.Global.mode, config.Global.dataset_dir
     try:
         yield
+    except (typer.Exit, BusyError):  # an exit code of typer's is no failure: the mode has done its work
+        raise
     except Exception as error:
-        # an exit code of typer's is no failure: the mode has done its work and written its result
         refused = mode == "check_dataset" and data is not None and output.resolve().is_relative_to(Path(data).resolve())
-        if not isinstance(error, typer.Exit) and not refused:
+        if not refused:
             passed = {"check_pass": False} if mode == "check_dataset" else {}
             record = {"done_flag": False, **passed, "err_type": str(type(error)), "err_msg": str(error)}
             text = json.dumps(record, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
             with suppress(OSError):  # the error itself matters more than its record
-                output.mkdir(parents=True, exist_ok=True)
-                (output / f"{mode}_result.json").write_bytes(text)
+                for name in _failure_files(output, mode):
+                    write_whole(output / name, text)
         raise
+
+
+def _failure_files(output: Path, mode: str) -> tuple[str, ...]:
+    """Where a failure is recorded: of a training beside a model, not in the record of that model."""
+    from blemish.models.run_folder import FAILURE, MODEL, RESULT, RESULT_TWIN
+
+    if mode != "train":
+        return (f"{mode}_result.json",)
+    return (FAILURE,) if (output / MODEL / "model.json").exists() else (RESULT_TWIN, RESULT)

@@ -17,26 +17,47 @@ if TYPE_CHECKING:
     from blemish.fitting import FitReport
 
 
+TRAIN_OUTPUT = Path("output/train")
+
+
 def quickstart(
-    data: Annotated[Path | None, typer.Option(help="Your own images instead of the sample.", metavar="DIR")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Your own images instead of the sample.", metavar="DIR", show_default="a generated sample"),
+    ] = None,
     good: options.Good = None,
-    output: options.Output = None,
+    output: options.Output = Path("output/quickstart"),
     _verbose: options.Verbose = False,
 ) -> None:
     """See it all once, on a generated sample of hazelnuts."""
     from blemish.demo import quickstart as show
 
-    typer.echo(show(data, output or Path("output") / "quickstart", say, _fitted, good or ()))
+    typer.echo(show(data, output, say, _fitted, good or ()))
 
 
 def train(
     data: Annotated[str, typer.Argument(help="A folder of good images, or an MVTec-style one.", metavar="DIR")],
     *,
-    model: Annotated[str | None, typer.Option(help="The detector; see blemish models.", metavar="NAME")] = None,
-    output: options.Output = None,
-    device: options.Device = None,
-    preset: Annotated[str | None, typer.Option(help="fast, balanced or accurate.", metavar="PRESET")] = None,
-    false_alarm_rate: options.FalseAlarmRate = None,
+    model: Annotated[str | None, options.detector_option("The detector; see blemish models.", "NAME")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder for what is written.", metavar="DIR", show_default=f"{TRAIN_OUTPUT}, or the run file's"
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Where to compute: auto, cpu, gpu:0, ...", metavar="DEVICE", show_default="auto, or the run file's"
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="fast, balanced or accurate.", metavar="PRESET", show_default="balanced; fast for STFPM and FastFlow"
+        ),
+    ] = None,
+    false_alarm_rate: Annotated[float | None, options.rate_option("0.01, or the run file's")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in the output folder.")
     ] = False,
@@ -58,9 +79,15 @@ def train(
     }
     given = [f"{key}={value}" for key, value in flags.items() if value is not None]
     run_file = config or (_packaged(model) if model else None)
-    settings = load_config(run_file, ["Global.mode=train", *given, *options.good_override(good), *(override or [])])
+    own = [f"Global.output={TRAIN_OUTPUT}"] if _is_packaged(run_file) else []
+    chosen = [*own, *given, *options.good_override(good), *(override or [])]
+    settings = load_config(run_file, ["Global.mode=train", *chosen])
+    if "output" not in settings.Global.model_fields_set:
+        settings.Global.output = str(TRAIN_OUTPUT)
     if resume and settings.Train.resume_path is None:
-        settings.Train.resume_path = _newest_checkpoint(settings)
+        from blemish.models.run_traces import newest_checkpoint
+
+        settings.Train.resume_path = str(newest_checkpoint(Path(settings.Global.output)))
     _fit(settings)
 
 
@@ -70,9 +97,9 @@ def predict(
     *,
     save_path: options.SavePath = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
-    false_alarm_rate: options.FalseAlarmRate = None,
+    false_alarm_rate: options.ModelRate = None,
     threshold: options.ScoreThreshold = None,
-    device: options.Device = None,
+    device: options.Device = "auto",
     batch_size: options.BatchSize = 1,
     engine: options.Engine = None,
     precision: options.Precision = None,
@@ -85,7 +112,7 @@ def predict(
     from blemish.pipeline import open_model
 
     chosen = options.engine_of(engine, precision, good_images)
-    predictor = open_model(model, device or "auto", batch_size, false_alarm_rate, threshold, engine=chosen, say=say)
+    predictor = open_model(model, device, batch_size, false_alarm_rate, threshold, engine=chosen, say=say)
     if false_alarm_rate is not None and false_alarm_rate < predictor.calibration.best_rate:
         say(predictor.calibration.statement(false_alarm_rate))
     raise typer.Exit(report_results(predictor.predict(inputs), save_path, as_json))
@@ -95,10 +122,10 @@ def evaluate(
     model: options.Model,
     data: Annotated[Path, typer.Argument(help="A data set with test images, or good images alone.", metavar="DIR")],
     *,
-    output: options.Output = None,
-    false_alarm_rate: options.FalseAlarmRate = None,
+    output: options.Output = Path("output/evaluate"),
+    false_alarm_rate: options.ModelRate = None,
     threshold: options.ScoreThreshold = None,
-    device: options.Device = None,
+    device: options.Device = "auto",
     batch_size: options.BatchSize = 1,
     engine: options.Engine = None,
     precision: options.Precision = None,
@@ -110,13 +137,12 @@ def evaluate(
     _refuse_both(false_alarm_rate, threshold)
     from blemish.cli.measuring import measure
 
-    place = output or Path("output") / "evaluate"
     raise typer.Exit(
         measure(
             model,
             data,
-            place,
-            device or "auto",
+            output,
+            device,
             batch_size=batch_size,
             false_alarm_rate=false_alarm_rate,
             threshold=threshold,
@@ -131,10 +157,10 @@ def bench(
     *,
     category: Annotated[str, typer.Option(help="Which of them: names with commas, or all.", metavar="NAMES")] = "all",
     model: Annotated[
-        str | None, typer.Option(help="Detectors, with commas; see blemish models.", metavar="NAMES")
+        str | None, options.detector_option("Detectors, with commas; see blemish models.", "NAMES")
     ] = None,
     good: options.Good = None,
-    output: options.Output = None,
+    output: options.Output = Path("output/bench"),
     config: options.RunFile = None,
     override: options.Overrides = None,
     _verbose: options.Verbose = False,
@@ -151,7 +177,7 @@ def bench(
         name: load_config(config or _packaged(name), ["Global.mode=train", f"Global.model={name}", *given])
         for name in names
     }
-    raise typer.Exit(measure_all(root, output or Path("output") / "bench", configs, category))
+    raise typer.Exit(measure_all(root, output, configs, category))
 
 
 def models(
@@ -183,13 +209,12 @@ def run(config: options.RunFile = None, override: options.Overrides = None, _ver
         _MODES[mode](settings)
 
 
-def _newest_checkpoint(config: RunConfig) -> str:
-    from blemish.training.checkpoints import checkpoints
+def _is_packaged(run_file: str | None) -> bool:
+    """Whether a run file is one of ours; these name the output folder `output` as PaddleX's do, for `run` alone."""
+    from blemish.config import packaged_configs
+    from blemish.config.run_file import find_config
 
-    found = checkpoints(Path(config.Global.output))
-    if not found:
-        raise UsageError(f"--resume: there is no checkpoint iter_N in {config.Global.output}; start without --resume.")
-    return str(found[0])
+    return run_file is not None and find_config(run_file) in packaged_configs().values()
 
 
 def _fitted(config: RunConfig) -> FitReport:

@@ -11,6 +11,7 @@ import typer
 from blemish.cli import options
 from blemish.cli.logs import say
 from blemish.errors import UsageError
+from blemish.sample_range import FULL, SampleRange
 
 if TYPE_CHECKING:
     from blemish.config import RunConfig
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 def check(
     data: Annotated[Path, typer.Argument(help="A data set: MVTec-style, with lists, or good images.", metavar="DIR")],
-    output: options.Output = None,
+    output: options.Output = Path("output/check"),
     good: options.Good = None,
     _verbose: options.Verbose = False,
 ) -> None:
     """Find what is wrong with a data set; exit code 1 if there are errors."""
-    _check(data, output or Path("output"), 16, good or ())
+    _check(data, output, FULL, good or ())
 
 
 def check_as_configured(config: RunConfig) -> None:
@@ -66,7 +67,7 @@ def _split(data: Path, config: RunConfig) -> None:
     say("Split dataset successfully !")
 
 
-def _check(data: Path, output: Path, bit_depth: int, good: Sequence[str]) -> None:
+def _check(data: Path, output: Path, bit_depth: SampleRange, good: Sequence[str]) -> None:
     from blemish.checking import check_dataset
     from blemish.cli.findings import report_findings
     from blemish.cli.progress import show_progress

@@ -25,7 +25,14 @@ def convert(
             metavar="FORMAT",
         ),
     ],
-    output: options.Output = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder for what is written.",
+            metavar="DIR",
+            show_default="output/converted; DIR itself for mvtec",
+        ),
+    ] = None,
     _verbose: options.Verbose = False,
 ) -> None:
     """Turn annotations of other tools into a data set; the source is only read."""

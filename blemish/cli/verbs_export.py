@@ -17,9 +17,17 @@ def export(
     model: options.Model,
     *,
     format_: Annotated[str, typer.Option("--format", help="onnx, openvino, ort or browser.", metavar="FORMAT")],
-    output: options.Output = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The folder for what is written.", metavar="DIR", show_default="output/export/FORMAT"),
+    ] = None,
     runtime: Annotated[
-        Path | None, typer.Option(help="onnxruntime-web for browser: a folder, or its .tgz from npm.", metavar="PATH")
+        Path | None,
+        typer.Option(
+            help="onnxruntime-web for browser: a folder, or its .tgz from npm.",
+            metavar="PATH",
+            show_default="the one in the package",
+        ),
     ] = None,
     _verbose: options.Verbose = False,
 ) -> None:

@@ -19,15 +19,20 @@ def import_(
     good: Annotated[
         Path | None,
         typer.Option(
-            "--good-images", "--good", help="Good images not trained on; they set the threshold.", metavar="DIR"
+            "--good-images",
+            "--good",
+            help="Good images not trained on; they set the threshold.",
+            metavar="DIR",
+            show_default="the program's fixed threshold stays",
         ),
     ] = None,
     backbone_weights: Annotated[
-        Path | None, typer.Option(help="ResNet-18, where FILE comes without it.", metavar="FILE")
+        Path | None,
+        typer.Option(help="ResNet-18, where FILE comes without it.", metavar="FILE", show_default="the one in FILE"),
     ] = None,
-    output: options.Output = None,
-    false_alarm_rate: options.FalseAlarmRate = None,
-    device: options.Device = None,
+    output: options.Output = Path("output/imported"),
+    false_alarm_rate: Annotated[float | None, options.rate_option("0.01 with --good, else none")] = None,
+    device: options.Device = "auto",
     _verbose: options.Verbose = False,
 ) -> None:
     """Turn weights of PaddleX or FastFlow-Paddle into a model folder; Paddle is not needed."""
@@ -39,11 +44,11 @@ def import_(
         report = import_model(
             file,
             origin,
-            output or Path("output") / "imported",
+            output,
             good=good,
             backbone_weights=backbone_weights,
             false_alarm_rate=false_alarm_rate,
-            device=device or "auto",
+            device=device,
             progress=progress,
         )
     for line in [*report.failed, *report.lines]:

@@ -14,7 +14,7 @@ def selftest(
     *,
     model: Annotated[str, typer.Option(help="Detectors, with commas, or all.", metavar="NAMES")] = "all",
     mode: Annotated[str, typer.Option(help="lite, or whole with default schedules.", metavar="MODE")] = "lite",
-    output: options.Output = None,
+    output: options.Output = Path("output/selftest"),
     _verbose: options.Verbose = False,
 ) -> None:
     """Try every detector here: train, evaluate, export, predict."""
@@ -25,7 +25,7 @@ def selftest(
     from blemish.selftest import table
 
     names = [card.name for card in list_models()] if model == "all" else split_names(model)
-    chains = check_chains(names, mode, output or Path("output") / "selftest", typer.echo)
+    chains = check_chains(names, mode, output, typer.echo)
     typer.echo(table(chains))
     if any(chain.failed for chain in chains):
         raise typer.Exit(SOME_FAILED)

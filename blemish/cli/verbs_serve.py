@@ -36,16 +36,21 @@ def serve(
     store: Annotated[
         str | None,
         typer.Option(
-            help="The database; without it SQLite in the output folder.", metavar="URL", envvar="BLEMISH_STORE"
+            help="The database.", metavar="URL", envvar="BLEMISH_STORE", show_default="SQLite in the output folder"
         ),
     ] = None,
-    device: options.Device = None,
+    device: options.Device = "auto",
     engine: options.Engine = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode images.", metavar="N")] = 2,
     max_latency: Annotated[
         float, typer.Option(help="Batches grow while an image is answered within so many ms.", metavar="MS")
     ] = 200.0,
-    max_batch: Annotated[int | None, typer.Option(min=1, help="Images computed at once at most.", metavar="N")] = None,
+    max_batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Images computed at once at most.", metavar="N", show_default="1 on a CPU, 16 elsewhere"
+        ),
+    ] = None,
     max_body: Annotated[int, typer.Option(min=1, help="The largest request, in MB.", metavar="MB")] = 64,
     max_waiting: Annotated[
         int, typer.Option(min=1, help="Images that are accepted and not answered.", metavar="N")
@@ -56,38 +61,73 @@ def serve(
         Literal["none", "anomalous", "all"],
         typer.Option(help="Of which inspections the image and the map are kept.", metavar="WHICH"),
     ] = "anomalous",
-    keep_days: Annotated[float | None, typer.Option(help="Forget inspections that are older.", metavar="DAYS")] = None,
-    keep_count: Annotated[
-        int | None, typer.Option(min=0, help="Forget all but so many inspections.", metavar="N")
+    keep_days: Annotated[
+        float | None,
+        typer.Option(help="Forget inspections that are older.", metavar="DAYS", show_default="none is forgotten"),
     ] = None,
-    rate: Annotated[float | None, typer.Option(help="Requests a second that one client may make.", metavar="N")] = None,
+    keep_count: Annotated[
+        int | None,
+        typer.Option(min=0, help="Forget all but so many inspections.", metavar="N", show_default="none is forgotten"),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Requests a second that one client may make.", metavar="N", show_default="no limit"),
+    ] = None,
     allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Read images from public URLs.")] = False,
     name: Annotated[
-        list[str] | None, typer.Option("--name", help="A name that browsers reach it by; repeatable.", metavar="HOST")
+        list[str] | None,
+        typer.Option(
+            "--name",
+            help="A name that browsers reach it by; repeatable.",
+            metavar="HOST",
+            show_default="this machine's own",
+        ),
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option("--data", help="The page Train may learn from folders below it; repeatable.", metavar="DIR"),
+        typer.Option(
+            "--data",
+            help="The page Train may learn from folders below it; repeatable.",
+            metavar="DIR",
+            show_default="uploads alone",
+        ),
     ] = None,
     webhook: Annotated[
         list[str] | None,
-        typer.Option("--webhook", help="Post every inspection to this URL; repeatable.", metavar="URL"),
+        typer.Option(
+            "--webhook",
+            help="Post every inspection to this URL; repeatable.",
+            metavar="URL",
+            show_default="none is posted",
+        ),
     ] = None,
     mqtt: Annotated[
-        str | None, typer.Option(help="Publish inspections to this broker: mqtt[s]://HOST[:PORT].", metavar="URL")
+        str | None,
+        typer.Option(
+            help="Publish inspections there: mqtt:// or mqtts://HOST[:PORT].",
+            metavar="URL",
+            show_default="none is published",
+        ),
     ] = None,
     mqtt_topic: Annotated[str, typer.Option(help="The topic to publish to.", metavar="TOPIC")] = "blemish/inspections",
     mqtt_ca: Annotated[
-        Path | None, typer.Option(help="Certificates of the plant's own authority, for mqtts.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="Certificates of the plant's own authority, for mqtts.", metavar="FILE", show_default="the system's"
+        ),
     ] = None,
     opcua: Annotated[
         str | None,
-        typer.Option(help="Show the last verdicts there: opc.tcp://HOST:PORT/PATH.", metavar="ENDPOINT"),
+        typer.Option(
+            help="Show the last verdicts there: opc.tcp://HOST:PORT/PATH.", metavar="ENDPOINT", show_default="no server"
+        ),
     ] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="The log as JSON, a line for each request.")] = False,
     create_token: Annotated[
         Literal["viewer", "operator", "admin"] | None,
-        typer.Option(help="Make a token for that role, print it, and end.", metavar="ROLE"),
+        typer.Option(
+            help="Make a token for that role, print it, and end.", metavar="ROLE", show_default="none is made"
+        ),
     ] = None,
     verbose: options.Verbose = False,
 ) -> None:
@@ -107,7 +147,7 @@ def serve(
         host=host,
         port=port,
         store=store,
-        device=device or "auto",
+        device=device,
         engine=choose_engine(engine, False, None),
         workers=workers,
         max_latency_ms=max_latency,

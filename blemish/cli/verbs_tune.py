@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 Varied = Annotated[
     list[str] | None,
     typer.Option(
-        "-o", "--override", help="A key and its values, with commas; repeatable.", metavar="Section.key=value,value"
+        "-o",
+        "--override",
+        help="A key and its values, with commas; repeatable.",
+        metavar="Section.key=value,value",
+        show_default="none; at least one key must vary",
     ),
 ]
 
@@ -25,17 +29,25 @@ def tune(
     data: Annotated[Path, typer.Argument(help="A data set; its test images are not looked at.", metavar="DIR")],
     *,
     override: Varied = None,
-    model: Annotated[str | None, typer.Option(help="The detector; see blemish models.", metavar="NAME")] = None,
+    model: Annotated[str | None, options.detector_option("The detector; see blemish models.", "NAME")] = None,
     config: options.RunFile = None,
     sampler: Annotated[
         str, typer.Option(help="grid: all combinations; tpe: --trials of them.", metavar="NAME")
     ] = "grid",
-    trials: Annotated[int | None, typer.Option(min=1, help="How many trainings tpe may take.", metavar="N")] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="How many trainings tpe may take.", metavar="N", show_default="none; tpe needs a number"
+        ),
+    ] = None,
     tuning_split: Annotated[
-        Path | None, typer.Option(help="Other good images and defects, by which to choose.", metavar="DIR")
+        Path | None,
+        typer.Option(
+            help="Other good images and defects, by which to choose.", metavar="DIR", show_default="planted defects"
+        ),
     ] = None,
     good: options.Good = None,
-    output: options.Output = None,
+    output: options.Output = Path("output/tune"),
     _verbose: options.Verbose = False,
 ) -> None:
     """Train under several settings and compare them on images held out; an interrupted study continues."""
@@ -47,13 +59,12 @@ def tune(
     question = ask(
         [*(override or []), *options.good_override(good)], model=model, run_file=config, sampler=sampler, trials=trials
     )
-    place = output or Path("output") / "tune"
     with show_progress() as progress:
-        table = study(data, place, question, progress, tuning_split, say)
+        table = study(data, output, question, progress, tuning_split, say)
     typer.echo(table.text())
     if table.finished:
-        save_plot(table, place / "tune.png")
-        typer.echo(str(place / "tune.png"))
+        save_plot(table, output / "tune.png")
+        typer.echo(str(output / "tune.png"))
         typer.echo(table.command(data, question.arguments))
     raise typer.Exit(_remarks(table))
 

@@ -23,17 +23,33 @@ def update(
     ] = None,
     *,
     good: options.Good = None,
-    output: options.Output = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The folder for the new version.", metavar="DIR", show_default="the model's own folder"),
+    ] = None,
     max_score: Annotated[
-        float | None, typer.Option(help="Leave out new images with a score above this.", metavar="SCORE")
+        float | None,
+        typer.Option(
+            help="Leave out new images with a score above this.", metavar="SCORE", show_default="all are taken"
+        ),
     ] = None,
     group_by: Annotated[
-        str | None, typer.Option(help="A pattern that finds the part in a new image's name.", metavar="REGEX")
+        str | None,
+        typer.Option(
+            help="A pattern that finds the part in a new image's name.",
+            metavar="REGEX",
+            show_default="near-duplicates show one part",
+        ),
     ] = None,
-    false_alarm_rate: options.FalseAlarmRate = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Put the version before the last update back.")] = False,
-    to: Annotated[str | None, typer.Option(help="With --undo: which version.", metavar="VERSION")] = None,
-    device: options.Device = None,
+    false_alarm_rate: Annotated[float | None, options.rate_option("the model's own stays")] = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Put back the version before the last update or training.")
+    ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(help="With --undo: which version.", metavar="VERSION", show_default="the one replaced last"),
+    ] = None,
+    device: options.Device = "auto",
     _verbose: options.Verbose = False,
 ) -> None:
     """Take new good images into a model, change its rate, or go back; alone, show its history."""
@@ -53,7 +69,7 @@ def update(
                 max_score=max_score,
                 group_by=group_by,
                 false_alarm_rate=false_alarm_rate,
-                device=device or "auto",
+                device=device,
                 progress=progress,
             )
         _tell(report)

@@ -30,17 +30,22 @@ def watch(
     save_path: options.SavePath = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Score what is there, then stop.")] = False,
-    move: Annotated[Path | None, typer.Option(help="Move answered images there.", metavar="DIR")] = None,
+    move: Annotated[
+        Path | None, typer.Option(help="Move answered images there.", metavar="DIR", show_default="they stay")
+    ] = None,
     interval: Annotated[float, typer.Option(help="Seconds between two looks.", metavar="SECONDS")] = 1.0,
     patience: Annotated[
         float, typer.Option(help="Seconds until a file that cannot be read is given up.", metavar="SECONDS")
     ] = 10.0,
     journal: Annotated[
-        Path | None, typer.Option(help="The file that remembers what was answered.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="The file that remembers what was answered.", metavar="FILE", show_default=f"{_JOURNAL} in FOLDER"
+        ),
     ] = None,
-    false_alarm_rate: options.FalseAlarmRate = None,
+    false_alarm_rate: options.ModelRate = None,
     threshold: options.ScoreThreshold = None,
-    device: options.Device = None,
+    device: options.Device = "auto",
     batch_size: options.BatchSize = 1,
     _verbose: options.Verbose = False,
 ) -> None:
@@ -53,7 +58,7 @@ def watch(
     from blemish.pipeline.watching import HotFolder, Watch
 
     settings = Watch(folder, interval, patience, once, move, save_path)
-    predictor = open_model(model, device or "auto", batch_size, false_alarm_rate, threshold)
+    predictor = open_model(model, device, batch_size, false_alarm_rate, threshold)
     with _stopped_by_signals() as stopped, Journal(journal or folder / _JOURNAL) as kept:
         hot = HotFolder(settings, predictor, kept, _json_lines if as_json else _lines)
         failed = hot.run(_say_json if as_json else _say_text, stopped)

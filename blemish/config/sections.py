@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from blemish.config.sizes import parse_size
+from blemish.sample_range import FULL, SampleRange
 
 # Files of weights beside which a training puts the fitted model.
 _WEIGHTS = (".safetensors", ".pdparams")
@@ -201,7 +202,7 @@ class ModelSection(Section):
     backbone: Text = "efficientnet_lite0"
     width: Side | None = None
     height: Side | None = None
-    bit_depth: int = Field(default=16, ge=10, le=16)
+    bit_depth: SampleRange = FULL
     memory_budget: Size = "2GB"
     tiles: Grid = None
     overlap: float = Field(default=0.1, ge=0, le=0.5)

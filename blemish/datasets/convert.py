@@ -26,7 +26,7 @@ from blemish.datasets.samples import GOOD
 from blemish.datasets.shapes import Mask
 from blemish.errors import BlemishError, DatasetError, UsageError, did_you_mean
 from blemish.images import decode_image, is_image_name
-from blemish.images.headers import image_format
+from blemish.images.kinds import USUAL_SUFFIX, image_format
 from blemish.images.limits import DEFAULT_LIMITS
 
 Progress = Callable[[str, int, int], None]
@@ -53,7 +53,6 @@ _ALIASES = {
     **dict.fromkeys(("manifest", "lookout-for-vision", "lookoutvision", "groundtruth", "sagemaker"), "lookout"),
     **dict.fromkeys(("x-anylabeling", "xanylabeling", "anylabeling"), "labelme"),
 }
-_ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp", "PNM": ".ppm"}
 
 
 def source_kind(name: str) -> str:
@@ -184,7 +183,7 @@ def _png(mask: Mask) -> bytes:
 def _ending(name: str, data: bytes) -> str:
     """The image's own ending; the one of its format where the name has none that is known."""
     ending = PurePosixPath(name).suffix
-    return ending if is_image_name(name) else _ENDINGS.get(image_format(data) or "", ending)
+    return ending if is_image_name(name) else USUAL_SUFFIX.get(image_format(data) or "", ending)
 
 
 class _Namer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from blemish.datasets.files import some
 from blemish.datasets.learned import learned
@@ -15,11 +15,7 @@ from blemish.datasets.sorting import Found
 from blemish.datasets.tree import folder_tree
 from blemish.datasets.words import role
 from blemish.errors import DatasetError
-
-
-def unread_kind(name):
-    return PurePosixPath(name).suffix.lower() if PurePosixPath(name).suffix.lower() in (".heic",) else None
-
+from blemish.images import unread_kind
 
 log = logging.getLogger("blemish")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from blemish.datasets.mask_levels import marked_of
+from blemish.datasets.mask_pixels import pixels_of
 from blemish.datasets.tree import File
 from blemish.errors import DatasetError, ImageError
 from blemish.images import decode_samples
@@ -37,9 +39,10 @@ def looks_like_mask(file: File, *, alone: bool = True) -> bool:
 
 
 def marks_something(file: File) -> bool:
-    """Whether any pixel of a mask is not zero; a mask that cannot be read may mark something."""
+    """Whether a mask marks any pixel; one that cannot be read may."""
     try:
-        return bool(decode_samples(file.read(DEFAULT_LIMITS.max_bytes), str(file.name)).any())
+        pixels = pixels_of(file.read(DEFAULT_LIMITS.max_bytes), str(file.name))
+        return bool(marked_of(pixels.levels, is_lossy=pixels.is_lossy).pixels.any())
     except (DatasetError, ImageError):
         return True
 

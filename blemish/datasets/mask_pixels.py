@@ -49,15 +49,19 @@ class MaskPixels:
 def read_pixels(path: Path) -> MaskPixels:
     """The values of a mask file; `DatasetError` that names it if it cannot be read."""
     try:
-        data = read_file(path, DEFAULT_LIMITS.max_bytes)
-        image, orientation = _opened(data, path.name)
-        if image is None or not _is_for_pillow(image):
-            levels, doubt = _of_samples(decode_samples(data, path.name))
-        else:
-            levels, doubt = _of_pillow(image)
-            levels = levels if image.format == "TIFF" else turned(levels, orientation)  # Pillow turns TIFF by itself
+        return pixels_of(read_file(path, DEFAULT_LIMITS.max_bytes), path.name)
     except (ImageError, DatasetError) as error:
         raise DatasetError(f"{path}: the mask cannot be read: {str(error).removeprefix(f'{path.name}: ')}") from None
+
+
+def pixels_of(data: bytes, name: str) -> MaskPixels:
+    """The values of a mask file's bytes; `ImageError` or `DatasetError` if they cannot be read."""
+    image, orientation = _opened(data, name)
+    if image is None or not _is_for_pillow(image):
+        levels, doubt = _of_samples(decode_samples(data, name))
+    else:
+        levels, doubt = _of_pillow(image)
+        levels = levels if image.format == "TIFF" else turned(levels, orientation)  # Pillow turns TIFF by itself
     return MaskPixels(levels, image is not None and image.format == "JPEG", orientation != 1, doubt)
 
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from blemish.datasets.files import naming, read_file
 from blemish.errors import DatasetError, ImageError
-from blemish.images.headers import image_format, image_size
+from blemish.images.headers import image_size
+from blemish.images.kinds import image_format
 from blemish.images.limits import DEFAULT_LIMITS, check_pixels
 
 if TYPE_CHECKING:

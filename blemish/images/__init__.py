@@ -2,13 +2,16 @@
 
 from blemish.images.area import Area, area_of, draw_polygons
 from blemish.images.decode import decode_image, decode_samples
+from blemish.images.folders import all_files, left_out_kind, left_out_line, list_images, look_through
 from blemish.images.frame import Frame, Inputs, Scored
 from blemish.images.freed_memory import keep_freed_memory
 from blemish.images.geometry import InputGeometry
 from blemish.images.limits import Limits, refusal
+from blemish.images.names import is_image_name, unread_kind
 from blemish.images.patches import cut_patch
 from blemish.images.reading import read, read_ahead, work_ahead
-from blemish.images.sources import ImageRef, expand, expand_bytes, is_image_name, list_images
+from blemish.images.sample_span import SampleMeter, Span
+from blemish.images.sources import ImageRef, expand, expand_bytes
 from blemish.images.tiling import Tiling
 from blemish.images.video import is_live
 
@@ -19,8 +22,11 @@ __all__ = [
     "InputGeometry",
     "Inputs",
     "Limits",
+    "SampleMeter",
     "Scored",
+    "Span",
     "Tiling",
+    "all_files",
     "area_of",
     "cut_patch",
     "decode_image",
@@ -31,9 +37,13 @@ __all__ = [
     "is_image_name",
     "is_live",
     "keep_freed_memory",
+    "left_out_kind",
+    "left_out_line",
     "list_images",
+    "look_through",
     "read",
     "read_ahead",
     "refusal",
+    "unread_kind",
     "work_ahead",
 ]

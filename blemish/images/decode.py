@@ -3,68 +3,74 @@
 - EXIF orientation is applied, also in PNG, WebP and TIFF.
 - Alpha is dropped, not blended: the colours under transparent pixels are taken as they are stored.
 - Grey becomes three equal channels; a palette is expanded to its colours; CMYK is converted to RGB.
-- 16-bit samples with `bit_depth` significant bits become `round(v * 255 / (2**bit_depth - 1))`, at most 255.
-- Of an animated file the first frame is taken.
+- 16-bit samples become 8-bit ones by `Model.bit_depth`, or by what their file says of their range.
+- Of an animated file the first frame is taken, or the still picture beside the animation.
 - Format and size are read from the header, and the size is checked before any pixel is decoded.
+- What a decoder is not known to read rightly is refused, with the true reason.
 """
 
 from __future__ import annotations
 
 import io
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
-from blemish.errors import UsageError
 from blemish.images import headers, tiff
-from blemish.images.limits import DEFAULT_LIMITS, Limits, check_pixels, refusal
+from blemish.images.by_opencv import decode_by_opencv
+from blemish.images.by_pillow import decode_by_pillow
+from blemish.images.cut_short import is_cut_short, tiff_is_cut_short
+from blemish.images.kinds import image_format, other_format
+from blemish.images.limits import DEFAULT_LIMITS, Limits, another_size, check_pixels, refusal
 from blemish.images.pdf import render_page
-from blemish.images.quick_decode import Samples, decode_quickly
+from blemish.images.pnm import decode_pnm
+from blemish.images.quick_decode import decode_quickly
+from blemish.images.rewriting import with_plain_exif, without_animation
+from blemish.images.scaling import Samples, Stored, to_8_bit
+from blemish.images.support import is_plain_bitmap, j2k_range, why_unsupported
+from blemish.images.tiff_kinds import stated_largest, why_frame_unsupported
+from blemish.sample_range import FULL, BitDepth, SampleRange
 
-_SILENT = 0
-_quiet_lock = threading.Lock()
-_quiet = {"users": 0, "level": 0}
+_READ = "JPEG, PNG, BMP, TIFF, WebP, PNM, GIF, JPEG 2000, AVIF, Sun raster, PDF"
+_BY_PILLOW = frozenset(("AVIF", "GIF", "JPEG 2000", "SUN"))
 
 
 def decode_image(
-    data: bytes, name: str, limits: Limits = DEFAULT_LIMITS, *, page: int = 0, bit_depth: int = 16
+    data: bytes, name: str, limits: Limits = DEFAULT_LIMITS, *, page: int = 0, bit_depth: BitDepth = FULL
 ) -> npt.NDArray[np.uint8]:
     """One image file's bytes as RGB uint8 (H, W, 3).
 
     `page` is the frame of a TIFF or the page of a PDF. Raises `ImageError` naming `name` for whatever is no image,
     damaged, cut short or over a limit.
     """
-    check_bit_depth(bit_depth)
+    wanted = SampleRange.of(bit_depth)
     kind = _kind(data, name, limits)
     if kind == "PDF":
         return render_page(data, name, limits, page)
     if kind == "TIFF":
-        return _decode_tiff(data, name, limits, page, bit_depth)
+        return _to_rgb(_tiff(data, name, limits, page), wanted)
     if page:
         raise refusal(name, f"has no page {page}, a {kind} file has one")
-    return _decode_rgb(data, kind, name, limits, bit_depth)
+    return _decode_rgb(data, kind, name, limits, wanted)
 
 
 def decode_samples(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) -> Samples:
-    """The first image of a file as stored: BGR (H, W, 3), uint8 or uint16, with no scaling of 16-bit samples.
+    """The first image of a file as stored: BGR (H, W, 3), uint8 or uint16, with no scaling of samples.
 
     For masks, whose values are no brightness. Raises `ImageError` as `decode_image` does, and for PDF.
     """
     kind = _kind(data, name, limits)
     if kind == "PDF":
         raise refusal(name, "is a PDF file, which holds no samples")
-    return _tiff_samples(data, name, limits, 0)[0] if kind == "TIFF" else _decode(data, kind, name, limits)
+    stored = _tiff(data, name, limits, 0) if kind == "TIFF" else _stored(data, kind, name, limits)
+    return stored.samples
 
 
-def array_to_rgb(array: npt.NDArray[np.generic], name: str, bit_depth: int = 16) -> npt.NDArray[np.uint8]:
+def array_to_rgb(array: npt.NDArray[np.generic], name: str, bit_depth: BitDepth = FULL) -> npt.NDArray[np.uint8]:
     """A grey (H, W) or (H, W, 1), BGR (H, W, 3) or BGRA (H, W, 4) array, uint8 or uint16, as RGB uint8 (H, W, 3)."""
     import cv2
 
-    check_bit_depth(bit_depth)
+    wanted = SampleRange.of(bit_depth)
     channels = 1 if array.ndim == 2 else array.shape[2] if array.ndim == 3 else 0
     if array.dtype.kind != "u" or array.dtype.itemsize > 2 or channels not in (1, 3, 4) or not array.size:
         raise refusal(
@@ -73,15 +79,9 @@ def array_to_rgb(array: npt.NDArray[np.generic], name: str, bit_depth: int = 16)
             "accepted are (H, W) grey, (H, W, 3) BGR and (H, W, 4) BGRA, of uint8 or uint16",
         )
     native = array.astype(np.uint8 if array.dtype.itemsize == 1 else np.uint16, copy=False)
-    pixels = np.ascontiguousarray(_to_8_bit(native, bit_depth))
-    code = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}[channels]
+    pixels = np.ascontiguousarray(to_8_bit(native[..., :3] if channels == 4 else native, wanted))
+    code = cv2.COLOR_GRAY2RGB if channels == 1 else cv2.COLOR_BGR2RGB
     return np.asarray(cv2.cvtColor(pixels, code), np.uint8)
-
-
-def check_bit_depth(bit_depth: int) -> None:
-    """UsageError unless 16-bit samples can have that many significant bits."""
-    if not 10 <= bit_depth <= 16:
-        raise UsageError(f"bit depth {bit_depth} is not between 10 and 16")
 
 
 def _kind(data: bytes, name: str, limits: Limits) -> str:
@@ -90,42 +90,53 @@ def _kind(data: bytes, name: str, limits: Limits) -> str:
         raise refusal(name, "is empty (0 bytes)")
     if len(data) > limits.max_bytes:
         raise refusal(name, f"{len(data)} bytes are more than the limit of {limits.max_bytes}")
-    kind = headers.image_format(data)
+    kind = image_format(data)
     if kind is None:
-        raise refusal(name, "is not an image that can be read (JPEG, PNG, BMP, TIFF, WebP, PNM, Sun raster, PDF)")
+        other = other_format(data)
+        if other is not None:
+            raise refusal(name, f"is {other}, not an image that can be read ({_READ})")
+        raise refusal(name, f"is not an image that can be read ({_READ})")
     return kind
 
 
-def _decode_tiff(data: bytes, name: str, limits: Limits, page: int, bit_depth: int) -> npt.NDArray[np.uint8]:
-    """One frame, set right where OpenCV's reader alone would give wrong colours."""
-    pixels, inverted = _tiff_samples(data, name, limits, page)
-    rgb = _to_rgb(pixels, bit_depth)
-    return np.asarray(255 - rgb, np.uint8) if inverted else rgb
+def _tiff(data: bytes, name: str, limits: Limits, page: int) -> Stored:
+    """One page; refused where it would not be read rightly."""
+    directory = tiff.read_directory(io.BytesIO(data), page + 1)
+    if directory.hides_raw:
+        raise refusal(name, "holds a preview alone; the picture is camera raw data, which is not supported")
+    if page >= len(directory.pages):
+        if directory.is_broken or not directory.pages:
+            raise refusal(
+                name,
+                f"is a damaged TIFF file or one cut short{_after(data)}: it has no readable frame {page}",
+            )
+        raise refusal(name, f"has no frame {page}, it has {len(directory.pages)}")
+    frame = directory.pages[page]
+    check_pixels(name, frame.width, frame.height, limits)
+    reason = why_frame_unsupported(frame)
+    if reason is not None:
+        raise refusal(name, reason)
+    if tiff_is_cut_short(data, frame):
+        raise refusal(name, f"is cut short{_after(data)}: the end of the TIFF data is missing")
+    pixels = _by_opencv(tiff.starting_at(tiff.without_alpha(data, frame), frame), "TIFF", name)
+    _check_size(pixels, frame.width, frame.height, name)
+    if pixels.dtype == np.uint8:
+        return Stored.of(pixels)
+    largest = stated_largest(frame)
+    if largest is None:
+        return Stored(pixels, 65_535, frame.white_is_zero)
+    shifted = (pixels >> (16 - largest.bit_length())).astype(np.uint16)
+    return Stored(shifted, largest, frame.white_is_zero)
 
 
-def _tiff_samples(data: bytes, name: str, limits: Limits, page: int) -> tuple[Samples, bool]:
-    """One frame, and whether its samples are still to be inverted; refused where OpenCV would read it wrongly."""
-    frame = next(islice(tiff.frames(io.BytesIO(data)), page, None), None)
-    if frame is None:
-        raise refusal(name, f"is a damaged TIFF file or one cut short: it has no readable frame {page}")
-    if frame.lab:
-        raise refusal(name, "is in L*a*b* colour, which is not supported; convert it to RGB")
-    data = tiff.without_alpha(data, frame)
-    pixels = _decode(tiff.starting_at(data, frame) if page else data, "TIFF", name, limits)
-    deep = pixels.dtype == np.uint16
-    if deep and frame.separate_planes:
-        raise refusal(name, "is a 16-bit TIFF file with separate colour planes, which is not supported")
-    return pixels, deep and frame.white_is_zero
-
-
-def _decode_rgb(data: bytes, kind: str, name: str, limits: Limits, bit_depth: int) -> npt.NDArray[np.uint8]:
+def _decode_rgb(data: bytes, kind: str, name: str, limits: Limits, bit_depth: SampleRange) -> npt.NDArray[np.uint8]:
     """RGB (H, W, 3), by the quicker decoder where there is one for such a file."""
     import cv2
 
     samples = decode_quickly(data, kind, *_checked_size(data, kind, name, limits))
     if samples is None:
-        return _to_rgb(_decode(data, kind, name, limits), bit_depth)
-    pixels = _to_8_bit(samples, bit_depth).reshape(samples.shape)  # (H, W, 1 or 3 or 4)
+        return _to_rgb(_stored(data, kind, name, limits), bit_depth)
+    pixels = to_8_bit(samples, bit_depth)  # (H, W, 1 or 3 or 4)
     codes = {1: cv2.COLOR_GRAY2RGB, 4: cv2.COLOR_RGBA2RGB}
     channels = samples.shape[-1]
     return pixels if channels == 3 else np.asarray(cv2.cvtColor(pixels, codes[channels]), np.uint8)
@@ -135,74 +146,63 @@ def _checked_size(data: bytes, kind: str, name: str, limits: Limits) -> tuple[in
     """Width and height as stored, after every check that needs only the header."""
     try:
         width, height = headers.image_size(data, kind)
-        cut_short = headers.is_cut_short(data, kind)
+        cut_short = is_cut_short(data, kind)
     except ValueError as error:
-        raise refusal(name, f"is a damaged {kind} file: {error}") from error
+        raise refusal(name, f"is a damaged {kind} file{_after(data)}: {error}") from error
     check_pixels(name, width, height, limits)
     if cut_short:
-        raise refusal(name, f"is cut short: the end of the {kind} data is missing")
+        raise refusal(name, f"is cut short{_after(data)}: the end of the {kind} data is missing")
+    reason = why_unsupported(data, kind)
+    if reason is not None:
+        raise refusal(name, reason)
     return width, height
 
 
-def _decode(data: bytes, kind: str, name: str, limits: Limits) -> Samples:
-    """BGR samples (H, W, 3) by OpenCV, checked before and after."""
+def _stored(data: bytes, kind: str, name: str, limits: Limits) -> Stored:
+    """Samples of any format but TIFF and PDF, checked before and after."""
     width, height = _checked_size(data, kind, name, limits)
-    pixels = _decode_pixels(data, name)
-    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
-        raise refusal(
-            name, f"cannot be decoded: damaged or cut short, or an unsupported kind of {kind} (32-bit, float)"
-        )
-    if sorted(pixels.shape[:2]) != sorted((height, width)):
-        raise refusal(name, f"is damaged: its header says {width}x{height} pixels, its data another size")
+    if kind in _BY_PILLOW or (kind == "BMP" and not is_plain_bitmap(data)):
+        stored = decode_by_pillow(data, kind, name, (width, height))
+        stored = j2k_range(stored, data) if kind == "JPEG 2000" else stored
+    elif kind == "PNM":
+        try:
+            stored = decode_pnm(data)
+        except ValueError as error:
+            raise refusal(name, str(error)) from error
+    else:
+        stored = Stored.of(_by_opencv(_rewritten(data, kind), kind, name))
+    _check_size(stored.samples, width, height, name)
+    return stored
+
+
+def _by_opencv(data: bytes, kind: str, name: str) -> Samples:
+    pixels = decode_by_opencv(data, name)
+    if pixels is None:
+        raise refusal(name, f"cannot be decoded: it is damaged, or an unsupported kind of {kind}")
     return pixels
 
 
-def _to_rgb(pixels: Samples, bit_depth: int) -> npt.NDArray[np.uint8]:
+def _check_size(pixels: Samples, width: int, height: int, name: str) -> None:
+    if sorted(pixels.shape[:2]) != sorted((height, width)):
+        raise another_size(name, (width, height))
+
+
+def _rewritten(data: bytes, kind: str) -> bytes:
+    """As OpenCV reads it rightly."""
+    if kind == "PNG":
+        return without_animation(data)
+    return with_plain_exif(data) if kind == "WEBP" else data
+
+
+def _to_rgb(stored: Stored, bit_depth: SampleRange) -> npt.NDArray[np.uint8]:
     import cv2
 
-    return np.asarray(cv2.cvtColor(_to_8_bit(pixels, bit_depth), cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(cv2.cvtColor(stored.to_8_bit(bit_depth), cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _decode_pixels(data: bytes, name: str) -> Samples | None:
-    """BGR samples (H, W, 3) by OpenCV, None where it gives up."""
-    import cv2
-
-    with quiet_opencv():
-        try:
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-        except MemoryError as error:
-            raise refusal(name, "is too large for the memory") from error
-        except cv2.error:
-            return None
-    return pixels  # type: ignore[return-value]
-
-
-def _to_8_bit(samples: Samples, bit_depth: int) -> npt.NDArray[np.uint8]:
-    """16-bit samples scaled to 8 bits; 8-bit samples as they are."""
-    import cv2
-
-    if samples.dtype == np.uint8:
-        return samples  # type: ignore[return-value]
-    # One exact pass: it rounds to nearest, and no tie exists since 2**bit_depth - 1 is odd.
-    scaled = cv2.convertScaleAbs(np.ascontiguousarray(samples), alpha=255 / (2**bit_depth - 1))
-    return np.asarray(scaled, np.uint8)
-
-
-@contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV's log off stderr while any thread decodes, and give the user's level back after the last."""
-    import cv2
-
-    log = getattr(cv2.utils, "logging", cv2)  # OpenCV 4 keeps these functions at the top
-    with _quiet_lock:
-        if not _quiet["users"]:
-            _quiet["level"] = log.getLogLevel()
-            log.setLogLevel(_SILENT)
-        _quiet["users"] += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet["users"] -= 1
-            if not _quiet["users"]:
-                log.setLogLevel(_quiet["level"])
+def _after(data: bytes) -> str:
+    """How much of a file is there."""
+    size = len(data)
+    if size < 1000:
+        return f" after {size} bytes"
+    return f" after {size / 1e3:.0f} kB" if size < 1_000_000 else f" after {size / 1e6:.1f} MB"

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from blemish.errors import ImageError
 from blemish.images.connection import NotPublicError, connection
-from blemish.images.headers import image_format
+from blemish.images.kinds import image_format
 from blemish.images.limits import Limits, refusal
 
 if TYPE_CHECKING:

@@ -11,29 +11,12 @@ import re
 import struct
 from collections.abc import Callable
 
-from blemish.images.tiff import TIFF_SIGNATURES, frames
+from blemish.images import pnm
+from blemish.images.jpeg import jpeg_frame
+from blemish.images.tiff import Frame, read_directory
 
-_SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"BM": "BMP",
-    b"\x59\xa6\x6a\x95": "SUN",
-    b"%PDF-": "PDF",
-    **dict.fromkeys(TIFF_SIGNATURES, "TIFF"),
-}
-_GAP = rb"(?:\s|#[^\n]*\n)+"
-_PNM_HEADER = re.compile(rb"P([1-6])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})(?:" + _GAP + rb"(\d{1,5})\s)?")
-_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-_JPEG_END = b"\xff\xd9"
-
-
-def image_format(data: bytes) -> str | None:
-    """JPEG, PNG, BMP, WEBP, PNM, SUN, TIFF or PDF by the content's signature; None for anything else."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WEBP"
-    if re.match(rb"P[1-6][\s#]", data[:3]):
-        return "PNM"
-    return next((name for signature, name in _SIGNATURES.items() if data.startswith(signature)), None)
+_J2K_SIZE = b"\xff\x4f\xff\x51"  # start of codestream, then the segment with the size
+_MOST_HEADER = 1 << 20  # bytes in which an AVIF or JPEG 2000 file states its size
 
 
 def image_size(data: bytes, image_format: str) -> tuple[int, int]:
@@ -47,29 +30,30 @@ def image_size(data: bytes, image_format: str) -> tuple[int, int]:
 def depth_and_alpha(data: bytes, image_format: str) -> tuple[int, bool]:
     """Bits per sample, 8 or 16, and whether there is transparency, from a header that `image_size` has accepted.
 
-    What a TIFF header says of the depth is not read; it counts as 8.
+    `data` may be the file's first bytes alone. What a TIFF header says of the depth is not read; it counts as 8.
     """
     if image_format == "PNG":
         return (16 if data[24] == 16 else 8), bool(data[25] & 4)
     if image_format == "PNM":
-        match = _PNM_HEADER.match(data[:4096])
-        return (16 if match and int(match[4] or 0) > 255 else 8), False
+        return (16 if pnm.Header(data).largest > 255 else 8), False
     if image_format == "WEBP":
         # bit 4 of the extended header's flags; bit 28 after the signature byte of the lossless one
         return 8, bool(data[20] & 0x10) if data[12:16] == b"VP8X" else data[12:16] == b"VP8L" and bool(data[24] & 0x10)
     if image_format == "TIFF":
-        frame = next(frames(io.BytesIO(data)), None)
+        frame = _first_page(data)
         return 8, frame is not None and frame.alpha_at is not None
+    if image_format == "JPEG 2000" and _J2K_SIZE in data:
+        bits, samples = j2k_depth(data)
+        return (16 if bits > 8 else 8), samples in (2, 4)
     return 8, False
 
 
-def is_cut_short(data: bytes, image_format: str) -> bool:
-    """Whether the end marker is missing where decoders may fill in grey instead of failing."""
-    if image_format == "PNG":
-        return _PNG_END not in data[-1024:] and _PNG_END not in data
-    if image_format == "JPEG":
-        return data.rfind(_JPEG_END, _jpeg_markers(data)[1]) < 0
-    return False
+def j2k_depth(data: bytes) -> tuple[int, int]:
+    """Bits of the first component, negative where its samples are signed, and number of components of a JPEG 2000."""
+    at = _j2k_size_at(data)
+    samples, depth = struct.unpack_from(">HB", data, at + 40)
+    bits = (depth & 0x7F) + 1
+    return (-bits if depth & 0x80 else bits), samples
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
@@ -89,12 +73,8 @@ def _sun_size(data: bytes) -> tuple[int, int]:
 
 
 def _pnm_size(data: bytes) -> tuple[int, int]:
-    match = _PNM_HEADER.match(data[:4096])
-    if not match:
-        raise ValueError("the header is malformed")
-    if match[1] in b"56" and int(match[4] or 0) < 255:  # OpenCV would not scale the samples
-        raise ValueError("a maximum value below 255 is not supported in binary PNM files")
-    return int(match[2]), int(match[3])
+    header = pnm.Header(data)
+    return header.width, header.height
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -109,45 +89,59 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _tiff_size(data: bytes) -> tuple[int, int]:
-    first = next(frames(io.BytesIO(data)), None)
+    first = _first_page(data)
     if first is None:
         raise ValueError("it holds no readable frame")
     return first.width, first.height
 
 
+def _first_page(data: bytes) -> Frame | None:
+    pages = read_directory(io.BytesIO(data), 1).pages
+    return pages[0] if pages else None
+
+
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    frame = _jpeg_markers(data)[0]
-    height, width = struct.unpack_from(">HH", data, frame + 5)
+    frame = jpeg_frame(data)
+    return frame.width, frame.height
+
+
+def _gif_size(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from("<HH", data, 6)
     return width, height
 
 
-def _jpeg_markers(data: bytes) -> tuple[int, int]:
-    """Offsets of the frame header (SOFn) and of the first scan (SOS); thumbnails inside segments are stepped over."""
-    frame, at = 0, 2
-    while True:
-        at = data.find(b"\xff", at)
-        if at < 0:
-            raise ValueError("the header is cut short")
-        marker = data[at + 1]
-        if marker == 0xDA:
-            break
-        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:  # fill bytes and markers without a length
-            at += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            frame = frame or at
-        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    if not frame:
-        raise ValueError("the header is malformed")
-    return frame, at
+def _j2k_size_at(data: bytes) -> int:
+    at = data.find(_J2K_SIZE, 0, _MOST_HEADER)
+    if at < 0:
+        raise ValueError("the header is cut short or malformed: it states no size")
+    return at
 
 
+def _j2k_size(data: bytes) -> tuple[int, int]:
+    """The reference grid's area (ISO 15444-1, A.5.1)."""
+    right, bottom, left, top = struct.unpack_from(">4I", data, _j2k_size_at(data) + 8)
+    return right - left, bottom - top
+
+
+def _avif_size(data: bytes) -> tuple[int, int]:
+    """The largest extent that an item has: thumbnails and tiles of a grid have smaller ones (ISO 23008-12, 6.5.3)."""
+    extents = [struct.unpack_from(">II", data, match.end() + 4) for match in _EXTENT.finditer(data, 0, _MOST_HEADER)]
+    if not extents:
+        raise ValueError("the header is cut short or malformed: it states no size")
+    width, height = max(extents, key=lambda extent: extent[0] * extent[1])
+    return width, height
+
+
+_EXTENT = re.compile(rb"\0\0\0\x14ispe")
 _SIZES: dict[str, Callable[[bytes], tuple[int, int]]] = {
-    "JPEG": _jpeg_size,
-    "PNG": _png_size,
+    "AVIF": _avif_size,
     "BMP": _bmp_size,
-    "SUN": _sun_size,
+    "GIF": _gif_size,
+    "JPEG": _jpeg_size,
+    "JPEG 2000": _j2k_size,
+    "PNG": _png_size,
     "PNM": _pnm_size,
-    "WEBP": _webp_size,
+    "SUN": _sun_size,
     "TIFF": _tiff_size,
+    "WEBP": _webp_size,
 }

@@ -42,6 +42,11 @@ def refusal(name: str, reason: str) -> ImageError:
     return ImageError(f"{shown}: {reason}")
 
 
+def another_size(name: str, size: tuple[int, int]) -> ImageError:
+    """The error for a file whose pixels are not those that its header (width, height) promised."""
+    return refusal(name, f"is damaged: its header says {size[0]}x{size[1]} pixels, its data another size")
+
+
 def check_pixels(name: str, width: int, height: int, limits: Limits) -> None:
     """Refuse an empty or too large picture before it is decoded."""
     if width < 1 or height < 1:

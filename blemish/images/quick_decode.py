@@ -9,10 +9,7 @@ from __future__ import annotations
 from functools import cache
 from types import ModuleType
 
-import numpy as np
-import numpy.typing as npt
-
-Samples = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+from blemish.images.scaling import Samples
 
 # (bits, colour type) of a PNG header -> kornia_rs's function and mode; palettes, few bits, grey with alpha: not there
 _PNG_KINDS = {

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from blemish.errors import ImageError
 from blemish.images.sources import ImageRef
+from blemish.sample_range import FULL, BitDepth
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -26,7 +27,9 @@ _Given = TypeVar("_Given")
 _Done = TypeVar("_Done")
 
 
-def read_ahead(refs: Iterable[ImageRef], bit_depth: int = 16, workers: int = 2, depth: int = 8) -> Iterator[Read]:
+def read_ahead(
+    refs: Iterable[ImageRef], bit_depth: BitDepth = FULL, workers: int = 2, depth: int = 8
+) -> Iterator[Read]:
     """Every reference in order, with its RGB image or the `ImageError` in its place, and the seconds it took to read.
 
     At most `depth` images are read and not yet taken, fewer where they are large. Closing the generator drops what was
@@ -67,7 +70,7 @@ def work_ahead(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def read(ref: ImageRef, bit_depth: int = 16) -> Read:
+def read(ref: ImageRef, bit_depth: BitDepth = FULL) -> Read:
     """One reference with its RGB image or the `ImageError` in its place, and the seconds it took to read."""
     start = time.perf_counter()
     try:

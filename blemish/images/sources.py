@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import stat
@@ -17,18 +18,21 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.errors import ImageError
-from blemish.images import headers, pdf, tiff
-from blemish.images.decode import array_to_rgb, check_bit_depth, decode_image
+from blemish.images import pdf, tiff
+from blemish.images.decode import array_to_rgb, decode_image
 from blemish.images.fetch import fetch
+from blemish.images.folders import left_out_line, look_through
+from blemish.images.kinds import image_format
 from blemish.images.limits import DEFAULT_LIMITS, Limits, refusal
+from blemish.images.names import ONE_IMAGE, PAGED, accepted, is_image_name, suffix_of
+from blemish.sample_range import FULL, BitDepth, SampleRange
 
-_ONE_IMAGE_SUFFIXES = frozenset(("bmp", "dib", "jpeg", "jpg", "png", "webp", "pbm", "pgm", "ppm", "pnm", "sr", "ras"))
-_PAGED_SUFFIXES = frozenset(("tiff", "tif", "pdf"))
-_SUFFIXES = _ONE_IMAGE_SUFFIXES | _PAGED_SUFFIXES
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://|(?:file|ftp|data):", re.IGNORECASE)
 _MOST_PAGES = 10_000
 _DEEPEST_LIST = 32
 _ACCEPTED = 'a path, a folder, an http(s) URL, a numpy array, a list of these or {"img": one of these}'
+
+log = logging.getLogger("blemish")
 
 RGB = npt.NDArray[np.uint8]
 
@@ -44,16 +48,15 @@ class ImageRef:
     input_path: str | None
     page_index: int | None
     name: PurePosixPath
-    decode: Callable[[int], RGB] = field(repr=False, compare=False)
+    decode: Callable[[SampleRange], RGB] = field(repr=False, compare=False)
     failed: bool = False
 
-    def read(self, bit_depth: int = 16) -> RGB:
-        """The image as RGB uint8 (H, W, 3); `bit_depth` (10..16) is the significant bits of 16-bit samples.
+    def read(self, bit_depth: BitDepth = FULL) -> RGB:
+        """The image as RGB uint8 (H, W, 3); `bit_depth` says which 16-bit samples are black and white.
 
         Raises `ImageError` naming the input for whatever cannot be read.
         """
-        check_bit_depth(bit_depth)
-        return self.decode(bit_depth)
+        return self.decode(SampleRange.of(bit_depth))
 
 
 def expand(inputs: object, limits: Limits = DEFAULT_LIMITS) -> Iterator[ImageRef]:
@@ -76,25 +79,6 @@ def expand_bytes(data: bytes, name: str, limits: Limits = DEFAULT_LIMITS) -> Ite
         return
     for page in pages:
         yield ImageRef(name, page, PurePosixPath(name), partial(_decode_bytes, data, name, page, limits))
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Paths of all image files under a folder, recursive, sorted.
-
-    Hidden files and folders are left out, and so are pictures of results, which have their JSON file beside them.
-    """
-    found: list[Path] = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        results = {Path(name).stem for name in files if name.endswith("_res.json")}
-        images = (name for name in files if not name.startswith(".") and is_image_name(name))
-        found += [Path(parent, name) for name in images if Path(name).stem not in results]
-    return sorted(found)
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file of this name is taken for an image."""
-    return _suffix(name) in _SUFFIXES
 
 
 def _expand(item: object, limits: Limits, numbers: Iterator[int], depth: int) -> Iterator[ImageRef]:
@@ -147,19 +131,23 @@ def _expand_text(text: str, limits: Limits) -> Iterator[ImageRef]:
 
 
 def _expand_folder(folder: Path, limits: Limits) -> Iterator[ImageRef]:
-    paths = list_images(folder)
-    if not paths:
-        yield failing(str(folder), folder.name, "the folder holds no images (" + _suffixes() + ")")
-    for path in paths:
+    found = look_through(folder)
+    left_out = left_out_line(found.left_out)
+    if not found.images:
+        also = f"; left out: {left_out}" if left_out else ""
+        yield failing(str(folder), folder.name, f"the folder holds no images ({accepted()}){also}")
+    elif left_out:
+        log.warning("%s: left out: %s", folder, left_out)
+    for path in found.images:
         yield from _expand_file(path, PurePosixPath(path.relative_to(folder).as_posix()), limits)
 
 
 def _expand_file(path: Path, name: PurePosixPath, limits: Limits) -> Iterator[ImageRef]:
     if not is_image_name(path.name):
-        yield failing(str(path), str(name), "is not an image file by its suffix (" + _suffixes() + ")")
+        yield failing(str(path), str(name), "is not an image file by its suffix (" + accepted() + ")")
         return
     pages: Sequence[int | None] = [None]
-    if _suffix(path.name) in _PAGED_SUFFIXES:
+    if suffix_of(path.name) in PAGED:
         try:
             pages = _pages(_read_file(path, limits), str(path))
         except ImageError as error:
@@ -171,7 +159,7 @@ def _expand_file(path: Path, name: PurePosixPath, limits: Limits) -> Iterator[Im
 
 def _expand_url(url: str, limits: Limits) -> Iterator[ImageRef]:
     name = _url_name(url)
-    if _suffix(name) in _ONE_IMAGE_SUFFIXES:
+    if suffix_of(name) in ONE_IMAGE:
         yield ImageRef(url, None, PurePosixPath(name), partial(_decode_url, url, limits))
         return
     try:
@@ -186,26 +174,28 @@ def _expand_url(url: str, limits: Limits) -> Iterator[ImageRef]:
 
 def _pages(data: bytes, name: str) -> Sequence[int | None]:
     """The page numbers of a file with several pages, else one None."""
-    kind = headers.image_format(data)
+    kind = image_format(data)
     number = 1
     if kind == "PDF":
         number = pdf.page_count(data, name)
     elif kind == "TIFF":
-        number = sum(1 for _ in islice(tiff.frames(io.BytesIO(data)), _MOST_PAGES + 1))
+        directory = tiff.read_directory(io.BytesIO(data))
+        # what is missing at the end counts as a page, so that it is refused rather than unnoticed
+        number = len(directory.pages) + (directory.is_broken and bool(directory.pages))
     if number > _MOST_PAGES:
         raise refusal(name, f"has more than {_MOST_PAGES} pages")
     return range(number) if number > 1 else [None]
 
 
-def _decode_file(path: Path, page: int | None, limits: Limits, bit_depth: int) -> RGB:
+def _decode_file(path: Path, page: int | None, limits: Limits, bit_depth: SampleRange) -> RGB:
     return _decode_bytes(_read_file(path, limits), str(path), page, limits, bit_depth)
 
 
-def _decode_url(url: str, limits: Limits, bit_depth: int) -> RGB:
+def _decode_url(url: str, limits: Limits, bit_depth: SampleRange) -> RGB:
     return _decode_bytes(fetch(url, limits), url, None, limits, bit_depth)
 
 
-def _decode_bytes(data: bytes, name: str, page: int | None, limits: Limits, bit_depth: int) -> RGB:
+def _decode_bytes(data: bytes, name: str, page: int | None, limits: Limits, bit_depth: SampleRange) -> RGB:
     return decode_image(data, name, limits, page=page or 0, bit_depth=bit_depth)
 
 
@@ -227,7 +217,7 @@ def failing(input_path: str | None, name: str, reason: str) -> ImageRef:
     return ImageRef(input_path, None, PurePosixPath(name or "input"), partial(_raise, message), failed=True)
 
 
-def _raise(message: str, _bit_depth: int) -> RGB:
+def _raise(message: str, _bit_depth: SampleRange) -> RGB:
     raise ImageError(message)
 
 
@@ -239,11 +229,3 @@ def _url_name(url: str) -> str:
         return last if last.strip(".") else parts.hostname or "url"
     except ValueError:
         return "url"
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix[1:].lower()
-
-
-def _suffixes() -> str:
-    return ", ".join(sorted(_SUFFIXES))

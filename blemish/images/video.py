@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from blemish.errors import ImageError
-from blemish.images.decode import array_to_rgb, quiet_opencv
+from blemish.images.by_opencv import quiet_opencv
+from blemish.images.decode import array_to_rgb
 from blemish.images.limits import Limits, check_pixels, refusal
 from blemish.images.sources import ImageRef, failing
 

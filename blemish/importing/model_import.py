@@ -30,13 +30,14 @@ from blemish.models import (
     OutputInfo,
     check_place,
     data_fingerprint,
+    keep_before,
     printable,
     save_model,
     short_hash,
 )
+from blemish.sample_range import FULL
 from blemish.training_images import TrainingImages, typical_sizes
 
-_BIT_DEPTH = 16
 _MEMORY = 500_000_000  # bytes that good images may take
 _GIVEN = "good images given at import"
 
@@ -110,8 +111,10 @@ def import_model(
         calibration = Calibration.fixed(source.threshold, f"not calibrated: the fixed threshold of {source.program}")
     else:
         calibration = _calibrated(model, images, rate, device, progress)
-    save_model(output, model, _describe(source, weights, backbone or weights, images, calibration))
-    return ImportReport(output, [calibration.statement()], [] if images is None else images.failed)
+    info = _describe(source, weights, backbone or weights, images, calibration)
+    before = keep_before(output, model, info, output)
+    save_model(output, model, info)
+    return ImportReport(output, [calibration.statement(), *before.lines], [] if images is None else images.failed)
 
 
 def _origin(name: str) -> Origin:
@@ -123,13 +126,13 @@ def _origin(name: str) -> Origin:
 def _good_images(folder: Path, progress: Progress | None) -> TrainingImages:
     """The good images, squeezed to the network's square as the origin squeezes them if they have the usual aspect."""
     good = find_good_images(folder)
-    aspect = InputGeometry.for_images(typical_sizes(good, _BIT_DEPTH), SIZE * SIZE).aspect
+    aspect = InputGeometry.for_images(typical_sizes(good, FULL), SIZE * SIZE).aspect
 
     def advance(done: int, total: int) -> None:
         if progress is not None:
             progress("images", done, total)
 
-    return TrainingImages(good, Frame.whole(InputGeometry(SIZE, SIZE, aspect)), _BIT_DEPTH, _MEMORY, advance)
+    return TrainingImages(good, Frame.whole(InputGeometry(SIZE, SIZE, aspect)), FULL, _MEMORY, advance)
 
 
 def _calibrated(

@@ -1,7 +1,15 @@
 """The model folder on disk: write, find, verify, read."""
 
 from blemish.models.exported import describe_export, exported_files
-from blemish.models.folder import LoadedModel, check_place, find_model, load_model, save_model, set_false_alarm_rate
+from blemish.models.folder import (
+    LoadedModel,
+    check_place,
+    checksum_of,
+    find_model,
+    load_model,
+    save_model,
+    set_false_alarm_rate,
+)
 from blemish.models.good_patches import MOST_ROWS, GoodPatches, encode_patch, pack_patches, patch_side
 from blemish.models.info import (
     BackboneInfo,
@@ -17,11 +25,20 @@ from blemish.models.info import (
     printable,
     short_hash,
 )
-from blemish.models.versions import bring_back, kept_versions, replace_model
+from blemish.models.versions import (
+    Before,
+    bring_back,
+    history_of,
+    keep_before,
+    keep_version,
+    kept_versions,
+    replace_model,
+)
 
 __all__ = [
     "MOST_ROWS",
     "BackboneInfo",
+    "Before",
     "CalibrationInfo",
     "DataInfo",
     "DetectorInfo",
@@ -34,11 +51,15 @@ __all__ = [
     "UpdateInfo",
     "bring_back",
     "check_place",
+    "checksum_of",
     "data_fingerprint",
     "describe_export",
     "encode_patch",
     "exported_files",
     "find_model",
+    "history_of",
+    "keep_before",
+    "keep_version",
     "kept_versions",
     "load_model",
     "pack_patches",

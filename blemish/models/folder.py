@@ -58,13 +58,8 @@ def save_model(folder: Path, model: bytes, info: ModelInfo, good_patches: bytes 
     `folder` holds something else than a model, or if the disk refuses. One process at a time may save to a place.
     """
     check_network(model, info)
-    summary = _inference_yml(info)
     place = Path(os.path.realpath(folder))  # never rename a link in the place of the folder it points to
-    content = {NETWORK: model, SUMMARY: summary}
-    if good_patches is not None and len(good_patches) <= _LIMITS[GOOD_PATCHES]:
-        content[GOOD_PATCHES] = good_patches
-    files = {name: FileInfo(sha256=sha256(data), bytes=len(data)) for name, data in content.items()}
-    content[INFO] = write_info(info, files.items())
+    content = _content(model, info, good_patches)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _recover(place)
@@ -73,6 +68,11 @@ def save_model(folder: Path, model: bytes, info: ModelInfo, good_patches: bytes 
     except OSError as error:
         raise ModelError(f"model folder {folder} cannot be written: {error.strerror or error}") from error
     return folder
+
+
+def checksum_of(model: bytes, info: ModelInfo, good_patches: bytes | None = None) -> str:
+    """The checksum that `save_model` will give these."""
+    return read_info(_content(model, info, good_patches)[INFO]).checksum
 
 
 def load_model(path: str | Path) -> LoadedModel:
@@ -131,6 +131,16 @@ def set_false_alarm_rate(path: str | Path, rate: float) -> ModelInfo:
         temporary.unlink(missing_ok=True)
         raise ModelError(f"{place} cannot be written: {error.strerror}") from error
     return read_info(text)
+
+
+def _content(model: bytes, info: ModelInfo, good_patches: bytes | None) -> dict[str, bytes]:
+    """The files of a model folder by name."""
+    content = {NETWORK: model, SUMMARY: _inference_yml(info)}
+    if good_patches is not None and len(good_patches) <= _LIMITS[GOOD_PATCHES]:
+        content[GOOD_PATCHES] = good_patches
+    files = {name: FileInfo(sha256=sha256(data), bytes=len(data)) for name, data in content.items()}
+    content[INFO] = write_info(info, files.items())
+    return content
 
 
 def _read(folder: Path) -> tuple[ModelInfo, bytes]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from blemish import __version__
 from blemish.errors import UsageError
 from blemish.images import Area, Frame, InputGeometry, Tiling
+from blemish.sample_range import FULL, SampleRange
 
 FileName = Literal["model.onnx", "inference.yml", "good_patches.zip"]
 NETWORK: Literal["model.onnx"] = "model.onnx"
@@ -68,21 +69,21 @@ class AreaInfo(Record):
 class InputInfo(Record):
     """The image the network takes: size in pixels, and what the training images were.
 
-    `aspect` is width / height of the training images; an image of another aspect is letterboxed. `bit_depth` is the
-    significant bits of 16-bit image files, which are scaled to the 8 bits that the network takes.
+    `aspect` is width / height of the training images; an image of another aspect is letterboxed. `bit_depth` says which
+    samples of 16-bit image files become black and white among the 8 bits that the network takes.
     """
 
     width: Pixels
     height: Pixels
     aspect: Annotated[float, Field(gt=0)]
-    bit_depth: Annotated[int, Field(ge=10, le=16)] = 16
+    bit_depth: SampleRange = FULL
     colour: Literal["RGB"] = "RGB"
     resize: Literal["area"] = "area"
     tiles: TilesInfo | None = None
     area: AreaInfo | None = None
 
     @classmethod
-    def of(cls, frame: Frame, bit_depth: int) -> InputInfo:
+    def of(cls, frame: Frame, bit_depth: SampleRange) -> InputInfo:
         """The record of a frame."""
         tiling, area = frame.tiling, frame.area
         tiles = TilesInfo(columns=tiling.columns, rows=tiling.rows, step_x=tiling.step_x, step_y=tiling.step_y)
@@ -104,8 +105,10 @@ class InputInfo(Record):
         return Frame(InputGeometry(*tiling.size, self.aspect), tiling, area)
 
     @property
-    def least_version(self) -> Literal[1, 2]:
-        """The format version that can hold it: tiles and area came with the second."""
+    def least_version(self) -> Literal[1, 2, 5]:
+        """The format version that can hold it: tiles and area came with the second, windows with the fifth."""
+        if self.bit_depth.bits is None:
+            return 5
         return 1 if self.tiles is None and self.area is None else 2
 
     @model_validator(mode="after")
@@ -233,7 +236,7 @@ class ModelInfo(Record):
     and `checksum`."""
 
     format: Literal["blemish-model"] = "blemish-model"
-    format_version: Literal[1, 2, 3, 4] = 1
+    format_version: Literal[1, 2, 3, 4, 5] = 1
     created: Text = Field(default_factory=_now)
     blemish_version: Text = __version__
     detector: DetectorInfo
@@ -249,6 +252,8 @@ class ModelInfo(Record):
 
     @model_validator(mode="after")
     def _version_can_hold_it(self) -> ModelInfo:
+        if self.format_version < 5 and self.input.bit_depth.bits is None:
+            raise ValueError("has a window as its bit depth, which format versions 1 to 4 do not know")
         if self.format_version < self.input.least_version:
             raise ValueError("has tiles or an area, which format version 1 does not know")
         if self.format_version < 3 and self.history is not None:

@@ -13,7 +13,7 @@ from blemish.errors import ModelError
 from blemish.models.info import GOOD_PATCHES, NO_CHECKSUM, FileInfo, ModelInfo
 
 FORMAT = "blemish-model"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
@@ -35,9 +35,8 @@ def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
 
 
 def _least_version(info: ModelInfo, files: Container[str]) -> int:
-    if GOOD_PATCHES in files:
-        return 4
-    return info.input.least_version if info.history is None else 3
+    least = 4 if GOOD_PATCHES in files else 1 if info.history is None else 3
+    return max(least, info.input.least_version)
 
 
 def read_info(text: bytes) -> ModelInfo:

@@ -20,6 +20,7 @@ from blemish.engines import Engine, engines_for
 from blemish.errors import ImageError, UsageError
 from blemish.images import ImageRef, Limits, expand, keep_freed_memory, read, refusal, work_ahead
 from blemish.models import LoadedModel, load_model
+from blemish.pipeline.clipping import ClipWatch
 from blemish.pipeline.result import Result
 from blemish.pipeline.saving import ResultNamer
 
@@ -75,6 +76,7 @@ class Predictor:
         info = model.info
         self.model, self.engines, self.batch_size = model, engines, batch_size
         self.frame = info.input.frame
+        self._bit_depth = info.input.bit_depth.metered(ClipWatch(f"the model {model.folder}"))
         self.calibration = Calibration.from_json(info.calibration.model_dump())
         self.limit = limit or limit_at(self.calibration)
         self.limits = limits or Limits()
@@ -170,7 +172,7 @@ class Predictor:
 
     def prepare(self, ref: ImageRef) -> Item:
         """One image read and brought to the model's inputs, or the error in its place; may be called in any thread."""
-        _, image, seconds = read(ref, self.model.info.input.bit_depth)
+        _, image, seconds = read(ref, self._bit_depth)
         start = time.perf_counter()
         if not isinstance(image, ImageError):
             reason = self.frame.refusal(image.shape[1], image.shape[0])

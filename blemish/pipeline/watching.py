@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -13,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from threading import Event
 
 from blemish.errors import DatasetError, UsageError
-from blemish.images import ImageRef, expand, list_images
+from blemish.images import ImageRef, all_files, expand, is_image_name, left_out_kind, left_out_line
 from blemish.pipeline.journal import Answer, Journal, Version
 from blemish.pipeline.predictor import Predictor
 from blemish.pipeline.result import Result
@@ -62,6 +63,7 @@ class HotFolder:
         self._watch, self._predictor, self._journal, self._text_of = watch, predictor, journal, text_of
         self._missing = False
         self._folder = watch.folder.resolve()
+        self._passed_over: set[Path] = set()  # files that are no images, looked at once
         self._seen: dict[str, tuple[Version, float]] = {}  # what is not answered yet, and since when it is as it is
 
     def run(self, say: Callable[[str, bool], None], stopped: Event) -> int:
@@ -112,10 +114,19 @@ class HotFolder:
 
     def _versions(self) -> Iterator[Version]:
         own = [place.resolve() for place in (self._watch.move, self._watch.save_path) if place is not None]
-        for path in list_images(self._folder):
-            version = None if any(path.is_relative_to(place) for place in own) else _version(path)
-            if version is not None:
-                yield version
+        left_out = Counter[str]()
+        for path in sorted(all_files(self._folder)):
+            if any(path.is_relative_to(place) for place in own):
+                continue
+            if is_image_name(path.name):
+                version = _version(path)
+                if version is not None:
+                    yield version
+            elif path not in self._passed_over:
+                self._passed_over.add(path)
+                left_out.update(filter(None, [left_out_kind(path)]))
+        if left_out:
+            log.warning("%s: left out: %s", self._watch.folder, left_out_line(left_out))
 
     def _is_still(self, version: Version, seconds: float) -> bool:
         """Whether nobody seems to write to it: seen unchanged for an interval, or changed long ago."""

@@ -19,7 +19,8 @@ from fastapi import Request
 
 from blemish.images import ImageRef, expand_bytes
 from blemish.images.fetch import fetch
-from blemish.images.headers import image_format, image_size
+from blemish.images.headers import image_size
+from blemish.images.kinds import image_format
 from blemish.pipeline import Predictor, Result, open_model
 from blemish.service.batching import Worker
 from blemish.service.budgets import Memory, Quota

@@ -22,6 +22,7 @@ from blemish import __version__
 from blemish.errors import ImageError
 from blemish.images import ImageRef
 from blemish.pipeline import Result
+from blemish.sample_range import SampleRange
 from blemish.service.bodies import read_body
 from blemish.service.core import BYTES_PER_PIXEL, Picture, Service, service_of
 from blemish.service.errors import ServiceError
@@ -258,7 +259,7 @@ def _arrays(service: Service, pixels: npt.NDArray[np.uint8]) -> list[Picture]:
     ]
 
 
-def _same(image: npt.NDArray[np.uint8], _bit_depth: int) -> npt.NDArray[np.uint8]:
+def _same(image: npt.NDArray[np.uint8], _bit_depth: SampleRange) -> npt.NDArray[np.uint8]:
     return image
 
 

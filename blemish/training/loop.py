@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -92,7 +92,7 @@ class _Run:
         self.learner, self.plan = learner, plan
         self.parameters = [value for value in learner.network.parameters() if value.requires_grad]
         self.optimiser = learner.optimiser(plan.learning_rate)
-        self.state = State()
+        self.state = State(run=plan.run)
         self.best: dict[str, Tensor] | None = None
         self.device = next(iter(self.parameters)).device
         self.began = time.monotonic()
@@ -219,7 +219,7 @@ class _Run:
     def _save(self, folder: Any) -> None:
         import torch
 
-        now = State(self.state.step, self.seconds, self.state.losses, self.state.criteria)
+        now = replace(self.state, seconds=self.seconds)
         optimiser = {
             f"{index}.{key}": torch.as_tensor(value)
             for index, values in self.optimiser.state_dict()["state"].items()

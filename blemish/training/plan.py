@@ -6,12 +6,19 @@ Nothing here depends on what happened before the step, so a training that goes o
 from __future__ import annotations
 
 import math
+import secrets
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+
+def new_run() -> str:
+    """A name for a training that no other has, and that tells when it began."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Plan:
         folder: where `iter_N` folders go; None keeps nothing.
         resume: an `iter_N` folder to go on from.
         processes, rank: how many devices share each batch, and which of them this process is.
+        run: the name of this training in its checkpoints; one that goes on keeps the name that it has there.
         identity: all that must be the same for going on: dotted keys of the run file and the data's fingerprint.
     """
 
@@ -50,6 +58,7 @@ class Plan:
     weights: Path | None = None
     folder: Path | None = None
     resume: Path | None = None
+    run: str = ""
     identity: dict[str, Any] = field(default_factory=dict)
     processes: int = 1
     rank: int = 0

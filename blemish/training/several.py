@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +71,8 @@ def train_on_several(detector: Any, images: Any) -> tuple[Outcome, dict[str, Ten
             fault = Path(folder) / _FAULT
             said = fault.read_text(encoding="utf-8") if fault.is_file() else str(error).splitlines()[0]
             raise TrainingError(said) from None
-        step, seconds, losses, criteria, kept = results[0]
-        return Outcome(State(step, seconds, losses, criteria), kept), load_file(Path(folder) / _WEIGHTS)
+        state, kept = results[0]
+        return Outcome(State(**state), kept), load_file(Path(folder) / _WEIGHTS)
 
 
 def _work(job: Job) -> Any:
@@ -104,8 +104,7 @@ def _work(job: Job) -> Any:
         raise
     finally:
         distributed.destroy_process_group()
-    state = outcome.state
-    return state.step, state.seconds, state.losses, state.criteria, outcome.kept_step
+    return asdict(outcome.state), outcome.kept_step
 
 
 def distributed_network(network: nn.Module, device: Any) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +13,10 @@ from blemish import __version__
 from blemish.config import RunConfig
 from blemish.detectors import Progress
 from blemish.errors import BlemishError, UsageError
-from blemish.fitting import RESULT, fit
+from blemish.fitting import fit
 from blemish.learning import identity, weight_file
 from blemish.models import data_fingerprint
+from blemish.models.run_folder import read_result
 from blemish.pipeline import open_model
 from blemish.training.checkpoints import checkpoints
 from blemish.tuning.criterion import Yardstick
@@ -117,7 +117,7 @@ class _Run:
         """Train and measure."""
         config = self._config(trial)
         start = time.perf_counter()
-        report = fit(config, self.progress, self.yardstick.good)
+        report = fit(config, self.progress, self.yardstick.good, keeps=False)
         seconds = round(time.perf_counter() - start, 2)
         self.progress("measuring", 0, 1)
         figures = self.yardstick.measure(open_model(report.folder, config.Global.device))
@@ -145,8 +145,7 @@ class _Run:
 
 def _held_out_loss(folder: Path) -> float | None:
     """The loss of the kept weights on the good images that the training itself held out; None where there is none."""
-    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    loss = result["models"]["best"].get("score")
+    loss = read_result(folder)["models"]["best"].get("score")
     return loss if isinstance(loss, float) and loss == loss else None  # noqa: PLR0124  (NaN: nothing was held out)
 
 

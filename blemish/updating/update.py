@@ -35,6 +35,7 @@ from blemish.models import (
     UpdateInfo,
     check_place,
     data_fingerprint,
+    keep_before,
     load_model,
     printable,
     replace_model,
@@ -115,7 +116,10 @@ def update(
     if old.good_patches is not None:  # a model without them stays so: they may have been left out on purpose
         grid = old.info.output.map_height, old.info.output.map_width
         patches = cut_good_patches(detector, new.inputs, grid, progress, old.good_patches)
-    folder = replace_model(old, model, _described(old.info, new, joined, record), verify, output, good_patches=patches)
+    info = _described(old.info, new, joined, record)
+    if output is not None:
+        lines += keep_before(output, model, info, output).lines
+    folder = replace_model(old, model, info, verify, output, good_patches=patches)
     lines += [*remarks, joined.statement(), *_remaining_alarms(record, joined)]
     return UpdateReport(folder, record, lines, new.failed)
 

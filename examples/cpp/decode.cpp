@@ -126,7 +126,7 @@ struct Png {
     }
 };
 
-Image read_png(const Bytes& bytes, int bit_depth) {
+Image read_png(const Bytes& bytes, const SampleRange& range) {
     Png png(bytes);
     png_read_info(png.state, png.info);
     const int width = int(png_get_image_width(png.state, png.info));
@@ -144,13 +144,14 @@ Image read_png(const Bytes& bytes, int bit_depth) {
     for (int y = 0; y < image.height; y++) rows.push_back(samples.data() + length * y);
     png_read_image(png.state, rows.data());
     png_read_end(png.state, png.info);
-    const unsigned largest = (1u << bit_depth) - 1;
+    const unsigned span = range.high - range.low;
     if (png_get_bit_depth(png.state, png.info) == 8) {
         image.rgb = std::move(samples);
     } else {
         for (std::size_t i = 0; i < image.rgb.size(); i++) {
             const unsigned value = samples[2 * i] << 8 | samples[2 * i + 1];
-            image.rgb[i] = std::uint8_t(std::min(255u, (2 * 255 * value + largest) / (2 * largest)));
+            const unsigned above = std::min(std::max(value, range.low) - range.low, span);
+            image.rgb[i] = std::uint8_t((2 * 255 * above + span) / (2 * span));
         }
     }
     png_bytep exif = nullptr;
@@ -161,9 +162,9 @@ Image read_png(const Bytes& bytes, int bit_depth) {
 
 }  // namespace
 
-Image read_image(const std::string& path, int bit_depth) {
+Image read_image(const std::string& path, const SampleRange& range) {
     const Bytes bytes = read_file(path);
-    if (bytes.size() >= 8 && png_sig_cmp(bytes.data(), 0, 8) == 0) return read_png(bytes, bit_depth);
+    if (bytes.size() >= 8 && png_sig_cmp(bytes.data(), 0, 8) == 0) return read_png(bytes, range);
     if (bytes.size() >= 3 && std::memcmp(bytes.data(), "\xff\xd8\xff", 3) == 0) return read_jpeg(bytes);
     throw std::runtime_error("is neither a PNG nor a JPEG file");
 }

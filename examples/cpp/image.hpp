@@ -17,9 +17,13 @@ struct Image {
     const std::uint8_t* pixel(int x, int y) const { return rgb.data() + 3 * (std::size_t(y) * width + x); }
 };
 
+// Which samples of 16-bit files become 0 and 255; the rest lies evenly between.
+struct SampleRange {
+    unsigned low, high;
+};
+
 // A PNG or JPEG file as 8-bit RGB, upright; std::runtime_error says why it cannot be read.
-// Of 16-bit samples `bit_depth` bits are significant.
-Image read_image(const std::string& path, int bit_depth);
+Image read_image(const std::string& path, const SampleRange& range);
 
 // Area averages along an axis that shrinks, linear interpolation along one that grows; equal to OpenCV's to the bit.
 Image resize(const Image& image, int width, int height);

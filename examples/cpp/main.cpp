@@ -44,7 +44,7 @@ Json read_info(const fs::path& folder) {
     std::ifstream file(folder / "model.json");
     Json info = Json::parse(file);
     if (info.at("format") != "blemish-model") throw std::runtime_error("model.json is not of a Blemish model");
-    if (info.at("format_version") > 4)
+    if (info.at("format_version") > 5)
         throw std::runtime_error("the model was written by a newer Blemish than this program knows");
     const Json& input = info.at("input");
     if (input.contains("tiles") || input.contains("area"))
@@ -56,16 +56,31 @@ Json read_info(const fs::path& folder) {
     return info;
 }
 
+// `bit_depth` of model.json: a number of bits, 10 to 16, or a window "LOW-HIGH" of samples. What is neither is 0 to 0.
+SampleRange read_range(const Json& bit_depth) {
+    SampleRange range{0, 0};
+    if (bit_depth.is_number_integer()) {
+        const int bits = bit_depth;
+        if (bits >= 10 && bits <= 16) range.high = (1u << bits) - 1;
+    } else if (bit_depth.is_string()) {
+        const std::string text = bit_depth;
+        char end;
+        if (std::sscanf(text.c_str(), "%5u-%5u%c", &range.low, &range.high, &end) != 2) range = {0, 0};
+    }
+    return range;
+}
+
 // The network's input, as `input` of model.json has it, and how an image lies in it: in its top-left corner.
 struct Frame {
-    int width, height, bit_depth;
+    int width, height;
+    SampleRange samples;
     double aspect;
 
     explicit Frame(const Json& input)
-        : width(input.at("width")), height(input.at("height")), bit_depth(input.at("bit_depth")),
+        : width(input.at("width")), height(input.at("height")), samples(read_range(input.at("bit_depth"))),
           aspect(input.at("aspect")) {
         const bool is_size = std::min(width, height) >= 1 && std::max(width, height) <= 16384;
-        if (!is_size || bit_depth < 10 || bit_depth > 16 || !(aspect > 0))
+        if (!is_size || samples.low >= samples.high || samples.high > 65535 || !(aspect > 0))
             throw std::runtime_error("`input` of model.json has a value out of range");
     }
 
@@ -107,7 +122,7 @@ class Model {
 
     Verdict judge(const std::string& path) {
         const auto start = Clock::now();
-        const Image image = read_image(path, frame_.bit_depth);
+        const Image image = read_image(path, frame_.samples);
         const auto read = Clock::now();
         Image input = frame_.fit(image);
         const auto fitted = Clock::now();

@@ -16,7 +16,7 @@ from pathlib import Path
 from blemish.datasets.files import PARTIAL, safe_name, write_whole
 from blemish.errors import ImageError
 from blemish.images import Limits, expand_bytes, is_image_name, list_images
-from blemish.images.headers import image_format
+from blemish.images.kinds import USUAL_SUFFIX, image_format
 from blemish.models.files import sibling
 from blemish.service.errors import ServiceError
 from blemish.service.settings import NAME
@@ -24,15 +24,6 @@ from blemish.service.settings import NAME
 FOLDER = "datasets"
 MOST_IMAGES = 50_000
 _MOST_PAGES = 64
-_SUFFIXES = {
-    "JPEG": ".jpg",
-    "PNG": ".png",
-    "BMP": ".bmp",
-    "TIFF": ".tif",
-    "WEBP": ".webp",
-    "SUN": ".ras",
-    "PDF": ".pdf",
-}
 
 
 class Taken(Enum):
@@ -121,7 +112,7 @@ def _verify(data: bytes, name: str, limits: Limits) -> None:
 def _own_name(name: str, data: bytes) -> str:
     """A safe file name that is taken for an image."""
     plain = safe_name(name.replace("\\", "/").rpartition("/")[2], "image")
-    return plain if is_image_name(plain) else plain + _SUFFIXES.get(str(image_format(data)), ".pnm")
+    return plain if is_image_name(plain) else plain + USUAL_SUFFIX[image_format(data) or "PNG"]
 
 
 def _digest(path: Path) -> bytes:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _MOST_POINTS = 240  # of the curve of losses
 _LOSS = re.compile(r"loss (\d[\d.e+-]*)")
-_RESULT = "train_result.json"
 # what the overrides may say; the rest is decided by the page, or names files of the server
 _SECTIONS = ("Train", "Model", "Calibrate")
 _KEYS = ("Global.seed", "Global.device", "Global.good")
@@ -50,11 +49,13 @@ def configure(parameters: Mapping[str, Any]) -> RunConfig:
 
 def run(parameters: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     """Train, or go on from the newest checkpoint; answers what the page says of it."""
+    from blemish.models.run_folder import read_result
+
     output = Path(parameters["output"])
     with told_without_paths(parameters):
         tell(0.0, "starting")
         check_inside(parameters, configure(parameters).Global.good)
-        if not (output / _RESULT).exists():  # else a process before this one was ended when all was done
+        if not read_result(output):  # else a process before this one was ended when all was done
             _fit(parameters, output, tell)
         return _summary(parameters, output)
 
@@ -103,8 +104,10 @@ def _fit(parameters: Mapping[str, Any], output: Path, tell: Tell) -> None:
 
 
 def _summary(parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
+    from blemish.models.run_folder import read_result
+
     inference = output / "best_model" / "inference"
-    record = json.loads((output / _RESULT).read_text(encoding="utf-8"))
+    record = read_result(output)
     described = json.loads((inference / "model.json").read_text(encoding="utf-8"))
     return {
         "name": parameters["name"],

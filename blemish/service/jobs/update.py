@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from blemish.errors import BlemishError, UsageError
 from blemish.images import expand_bytes
-from blemish.images.headers import image_format
+from blemish.images.kinds import USUAL_SUFFIX, image_format
 from blemish.service.errors import ServiceError
 from blemish.service.jobs.kinds import Tell
 from blemish.service.jobs.stored import judged, limit_of, opened, without_paths
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from blemish.service.core import Service
 
 _GOOD = "reviewed-false-alarms"  # the name that the model's history gives
-_ENDINGS = {"JPEG": "jpg", "TIFF": "tif", "PNM": "ppm", "SUN": "ras"}
 _SHARE = 0.6  # of the progress, for the update itself
 
 
@@ -78,8 +77,8 @@ def write_images(images: list[dict[str, Any]], blobs: Blobs, folder: Path) -> in
             continue  # forgotten since
         if pages != 1:
             continue
-        kind = image_format(data) or "PNG"
-        (folder / f"inspection-{image['id']}.{_ENDINGS.get(kind, kind.lower())}").write_bytes(data)
+        suffix = USUAL_SUFFIX[image_format(data) or "PNG"]
+        (folder / f"inspection-{image['id']}{suffix}").write_bytes(data)
         written += 1
     return written
 

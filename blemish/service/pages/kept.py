@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from blemish.errors import StoreError
 from blemish.images import ImageRef
-from blemish.images.headers import image_format
+from blemish.images.kinds import image_format
+from blemish.sample_range import FULL
 from blemish.service.core import Service
 from blemish.service.pages.viewing import Layers, layers
 from blemish.service.registry import Version
@@ -25,6 +26,9 @@ _TYPES = {
     "PNG": ("image/png", "png"),
     "BMP": ("image/bmp", "bmp"),
     "WEBP": ("image/webp", "webp"),
+    "GIF": ("image/gif", "gif"),
+    "AVIF": ("image/avif", "avif"),
+    "JPEG 2000": ("image/jp2", "jp2"),
     "TIFF": ("image/tiff", "tif"),
     "PDF": ("application/pdf", "pdf"),
     "PNM": ("image/x-portable-anymap", "pnm"),
@@ -84,8 +88,8 @@ def read_map(data: bytes) -> npt.NDArray[np.float32]:
 
 
 def _layers(store: Store, inspection: Inspection, version: Version | None, ref: ImageRef) -> Layers:
-    bits = 16 if version is None else version.predictor.model.info.input.bit_depth
-    image = ref.read(bits)  # (H, W, 3)
+    bit_depth = FULL if version is None else version.predictor.model.info.input.bit_depth
+    image = ref.read(bit_depth)  # (H, W, 3)
     height, width = image.shape[:2]
     if (width, height) != (inspection.width, inspection.height):
         raise StoreError("the kept image has another size than the one that was judged")

@@ -7,7 +7,7 @@ const DEPTHS = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6
 const WHOLE = [[0, 0, 1, 1]];
 const ADAM7 = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]]; // x, y, steps
 
-// {width, height, data, exif} of a file's bytes; `bitDepth` is how many bits of 16 are significant.
+// {width, height, data, exif} of a file's bytes; `bitDepth` says which samples of 16 bits are black and white.
 export async function decodePng(bytes, bitDepth, checkSize) {
   const chunks = readChunks(bytes);
   const header = readHeader(chunks.IHDR?.[0]);
@@ -125,9 +125,14 @@ function painter({ width, depth, type, bits }, image, palette, bitDepth) {
   };
 }
 
-// round(v * 255 / (2 ** bitDepth - 1)), at most 255, of every 16-bit value
+// What every 16-bit value becomes: `bitDepth` is a number of bits, or a window "LOW-HIGH"; halves are rounded up.
 function scale16(bitDepth) {
-  return Uint8Array.from({ length: 65536 }, (_, value) => Math.min(255, Math.round((value * 255) / (2 ** bitDepth - 1))));
+  const [low, high] = typeof bitDepth === "string" ? bitDepth.split("-").map(Number) : [0, 2 ** bitDepth - 1];
+  const width = high - low;
+  return Uint8Array.from({ length: 65536 }, (_, value) => {
+    const above = Math.min(Math.max(value - low, 0), width);
+    return Math.floor((above * 510 + width) / (2 * width));
+  });
 }
 
 const CRC_TABLE = Int32Array.from({ length: 256 }, (_, n) => {
