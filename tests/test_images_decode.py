@@ -11,12 +11,14 @@ from contextlib import suppress
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from image_writers import write_pnm, write_tiff
 from PIL import Image, ImageOps
 
 from blemish.errors import ImageError, UsageError
-from blemish.images import Limits, decode_image
+from blemish.images import Limits, decode_image, decode_samples, expand_bytes
 from blemish.images.decode import array_to_rgb
 from blemish.images.headers import image_size
 from blemish.images.kinds import image_format
@@ -370,3 +372,61 @@ def test_arrays_are_bgr_as_documented() -> None:
 def test_other_arrays_are_refused_with_what_is_accepted(array: np.ndarray) -> None:
     with pytest.raises(ImageError, match=r"array_0001\.png: .*accepted are .*BGR.*uint8 or uint16"):
         array_to_rgb(array, "array_0001.png")
+
+
+def test_what_a_decoder_would_allocate_is_bounded_before_it_is_asked() -> None:
+    png = bytearray(FILES["png"])
+    at = png.index(b"IDAT") - 4
+    png[at : at + 4] = b"\xff\0\0\0"
+    with pytest.raises(ImageError, match="a chunk is longer than the file"):
+        decode_image(bytes(png), "x")
+    tags = [(322, 4, [60_000]), (323, 4, [60_000]), (324, 4, [8]), (325, 4, [4])]
+    with pytest.raises(ImageError, match="60000x60000 pixels are more than the limit"):
+        decode_image(write_tiff(GREY, more=tags), "x")
+
+
+def test_thumbnails_pyramids_and_masks_of_a_tiff_are_no_pages() -> None:
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as writer:
+        writer.write(RGB[::2, ::2], photometric="rgb", subfiletype=1)
+        writer.write(RGB, photometric="rgb", subifds=1)
+        writer.write(RGB[::2, ::2], photometric="rgb", subfiletype=1)  # in the directory below the one before
+        writer.write(GREY > 9, photometric=4, subfiletype=4)
+        writer.write(RGB[::3, ::3], photometric="rgb", subfiletype=1)
+        writer.write(RGB[::-1], photometric="rgb", subfiletype=2)  # a page of several
+    refs = list(expand_bytes(stream.getvalue(), "x.tif"))
+    assert [ref.page_index for ref in refs] == [0, 1]
+    assert np.array_equal(refs[0].read(), RGB) and np.array_equal(refs[1].read(), RGB[::-1])
+    assert image_size(stream.getvalue(), "TIFF") == (30, 20)
+    with pytest.raises(ImageError, match="has no frame 2, it has 2"):
+        decode_image(stream.getvalue(), "x", page=2)
+
+
+@pytest.mark.parametrize("more", [[(254, 4, [1])], [(254, 4, [4])], [(255, 3, [2])], [(254, 4, [3])]])
+def test_a_lone_frame_is_a_picture_whatever_it_calls_itself(more: list[tuple[int, int, list[int]]]) -> None:
+    (ref,) = expand_bytes(write_tiff(RGB, more=more), "x.tif")
+    assert ref.page_index is None and np.array_equal(ref.read(), RGB)
+
+
+def test_a_preview_of_a_camera_raw_is_not_taken_for_the_picture() -> None:
+    raw = write_tiff(RGB, more=[(254, 4, [1]), (330, 4, [8])])
+    with pytest.raises(ImageError, match="holds a preview alone; the picture is camera raw data"):
+        decode_image(raw, "x")
+
+
+def test_pages_that_are_missing_at_the_end_are_not_forgotten() -> None:
+    data = encoded(SMOOTH, "TIFF", save_all=True, append_images=[Image.fromarray(SMOOTH)] * 2)
+    refs = list(expand_bytes(data[: len(data) // 2], "x.tif"))
+    assert np.array_equal(refs[0].read(), SMOOTH) and len(refs) > 1
+    with pytest.raises(ImageError, match="cut short after"):
+        refs[-1].read()
+    garbage = encoded(RGB, "TIFF")
+    assert len(list(expand_bytes(garbage + b"trailing", "x.tif"))) == 1
+
+
+def test_masks_keep_the_values_that_were_stored() -> None:
+    samples = (GREY % 5).astype(np.uint8)
+    for data in (write_pnm(samples, 5, 4), write_pnm(samples, 2, 4), encoded(samples, "GIF"), encoded(samples, "BMP")):
+        assert np.array_equal(decode_samples(data, "x"), three(samples))
+    for data in (write_pnm(DEEP, 5, 65535), by_opencv(DEEP, ".png")):
+        assert np.array_equal(decode_samples(data, "x"), three(DEEP))

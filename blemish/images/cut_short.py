@@ -27,7 +27,7 @@ def tiff_is_cut_short(data: bytes, frame: tiff.Frame) -> bool:
     """Whether a frame's strips or tiles reach beyond the file."""
     try:
         return any(end > len(data) for end in frame.ends(data))
-    except struct.error:
+    except (struct.error, OverflowError):
         return True
 
 
@@ -39,7 +39,16 @@ def _least_size(data: bytes, kind: str) -> int:
 
 
 def _png_has_end(data: bytes) -> bool:
-    return _PNG_END in data[-1024:] or _PNG_END in data
+    """Whether the chain of chunks reaches its end; a decoder would allocate what a damaged length says."""
+    at = 8
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] == b"IEND":
+            return True
+        if end > len(data) and _PNG_END in data:
+            raise ValueError("a chunk is longer than the file")
+        at = end
+    return False
 
 
 def _j2k_has_end(data: bytes) -> bool:

@@ -113,6 +113,7 @@ def _tiff(data: bytes, name: str, limits: Limits, page: int) -> Stored:
         raise refusal(name, f"has no frame {page}, it has {len(directory.pages)}")
     frame = directory.pages[page]
     check_pixels(name, frame.width, frame.height, limits)
+    check_pixels(name, *frame.tile, limits)  # a whole tile is decoded, however small the picture is
     reason = why_frame_unsupported(frame)
     if reason is not None:
         raise refusal(name, reason)

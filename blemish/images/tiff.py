@@ -74,11 +74,16 @@ class Frame:
     def height(self) -> int:
         return self.first(Tag.HEIGHT, 0)
 
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Width and height of a tile; 1 x 1 where the frame has none."""
+        return self.first(Tag.TILE_WIDTH, 1), self.first(Tag.TILE_HEIGHT, 1)
+
     @cached_property
     def bits(self) -> tuple[int, ...]:
         """Bits of each sample of a pixel."""
         bits, samples = self.values.get(Tag.BITS) or (1,), self.first(Tag.SAMPLES, 1)
-        return tuple(bits) if len(bits) > 1 else tuple(bits) * min(samples, 64)
+        return tuple(bits) if len(bits) > 1 else tuple(bits) * min(max(samples, 1), _MOST_VALUES)
 
     @property
     def white_is_zero(self) -> bool:

@@ -151,10 +151,15 @@ def _layout(frame: Frame) -> str | None:
 
 def _tiles(frame: Frame) -> str | None:
     """libtiff pads the buffer of an uncompressed tile to whole KiB, and then refuses it for not being full."""
-    width, height = frame.first(Tag.TILE_WIDTH, 0), frame.first(Tag.TILE_HEIGHT, 0)
-    samples = 1 if frame.separate_planes else frame.first(Tag.SAMPLES, 1)
+    (width, height), samples = frame.tile, frame.first(Tag.SAMPLES, 1)
+    samples = 1 if frame.separate_planes else samples
     size = (width * samples * frame.bits[0] + 7) // 8 * height
-    if frame.first(Tag.COMPRESSION, 1) != 1 or frame.bits[0] > 8 or size % _TILE_UNIT == 0:
+    if (
+        Tag.TILE_WIDTH not in frame.values
+        or frame.first(Tag.COMPRESSION, 1) != 1
+        or frame.bits[0] > 8
+        or size % _TILE_UNIT == 0
+    ):
         return None
     return f"has uncompressed tiles of {width}x{height} pixels, which is not supported; save it in strips or with LZW"
 
