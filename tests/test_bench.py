@@ -128,6 +128,9 @@ class TestContinuing:
         before = made(tmp_path / "out", "bolt")
         bench(products, tmp_path / "out", configs("Global.seed=1"), ["bolt"])
         assert made(tmp_path / "out", "bolt") != before
+        run = tmp_path / "out" / "PatchCore" / "bolt"
+        assert [path.name for path in (run / "best_model").iterdir()] == ["inference"]  # no model before piles up
+        assert "seed: 1" in (run / "config.yaml").read_text()
 
     def test_a_backbone_that_has_changed_is_another_run(self, products, tmp_path):
         bench(products, tmp_path / "out", configs(f"Model.backbone={backbone(tmp_path, 1.0)}"), ["nut"])

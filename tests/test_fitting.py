@@ -105,6 +105,7 @@ class TestLayouts:
     def test_lists(self, line: str, tmp_path: Path) -> None:
         for number in range(4):
             write(tmp_path / "in" / "images" / f"my {number}.png", plate(number))
+            write(tmp_path / "in" / "masks" / f"{number}.png", np.zeros_like(plate(number)[..., 0]))
         text = "\n".join(line.format(i=number) for number in (0, 1, 3)) + "\n\n"
         (tmp_path / "in" / "train.txt").write_text("\ufeff" + text, encoding="utf-8")
         report = fitted(tmp_path / "in", tmp_path / "out", r"Calibrate.group_by=my (\d)\.png$")
