@@ -15,8 +15,7 @@ export PIP_ROOT_USER_ACTION := ignore
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
-install: SYSTEM := install
-install: .venv/installed vendor  ## everything, torch included, into .venv (6 GB)
+install: .venv/installed  ## everything, torch included, into .venv (6 GB)
 
 demo: .venv-base/installed  ## the base package alone into .venv-base, then a first look at output/quickstart
 	.venv-base/bin/blemish quickstart --output output/quickstart
@@ -24,7 +23,7 @@ demo: .venv-base/installed  ## the base package alone into .venv-base, then a fi
 test: export OMP_NUM_THREADS := 1
 test: export OPENBLAS_NUM_THREADS := 1
 test: SYSTEM := test
-test: system vendor lint  ## set up all there is, then lint, types, direction of imports, and the tests
+test: system lint  ## set up all there is, then lint, types, direction of imports, and the tests
 	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: .venv/installed  ## style, types and the direction of imports
@@ -36,15 +35,14 @@ lint: .venv/installed  ## style, types and the direction of imports
 system:
 	@PYTHON='$(PYTHON)' scripts/system-packages.sh $(SYSTEM)
 
-vendor: system  ## onnxruntime-web, htmx and Swagger UI from npm, by their stated hashes, for exports, pages and wheels
-	@scripts/vendor.sh
+vendor:  ## renew htmx, Swagger UI and onnxruntime-web from npm, after a change of their lists; needs npm
+	$(PYTHON) scripts/vendor.py
 
 pins:  ## bring constraints.txt in line with pyproject.toml; `make pins UPGRADE=--upgrade` takes the newest of all
 	PYTHON='$(PYTHON)' scripts/pin.sh $(UPGRADE)
 
 clean:  ## remove what these targets have made
 	rm -rf .venv .venv-base .venv-pins output/quickstart build dist
-	rm -rf blemish/exporting/browser/vendor blemish/service/pages/static/vendor*
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

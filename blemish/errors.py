@@ -52,3 +52,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     lower = {k.lower(): k for k in known}
     close = get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     return f" Did you mean `{lower[close[0]]}`?" if close else ""
+
+
+def install_command(extra: str) -> str:
+    """What adds an extra to the Blemish that is running. pip takes the installed one and looks for no other."""
+    return f'pip install "blemish[{extra}]"'

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is needed from Debian where that is allowed; elsewhere says what is missing and goes on.
-# With the argument `install` also what a whole installation needs, with `test` what only the tests need besides.
+# With the argument `test` also what only the tests need.
 set -eu
 
 missing=
@@ -12,11 +12,6 @@ need_file() {  # a file, likewise
 }
 
 "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"  # the virtual environments
-case "${1-}" in
-install | test)
-    need npm npm  # fetches onnxruntime-web, and brings node
-    ;;
-esac
 if [ "${1-}" = test ]; then
     need openssl openssl  # the certificate of the HTTPS test
     command -v google-chrome >/dev/null || need chromium chromium  # the exported page

@@ -71,13 +71,19 @@ class Server:
 
 
 @contextmanager
-def serving(*arguments: object, before: Sequence[str] = (), cwd: Path | None = None, **env: str) -> Iterator[Server]:
+def serving(
+    *arguments: object,
+    before: Sequence[str] = (),
+    program: Sequence[str | Path] = (sys.executable, "-W", "error", "-m", "blemish"),
+    cwd: Path | None = None,
+    **env: str,
+) -> Iterator[Server]:
     """`blemish serve` on a free port; it must end by itself with exit code 0, and without a traceback.
 
-    `before` is a program that turns into the one that its arguments name.
+    `before` is a program that turns into the one that its arguments name, `program` the one that is `blemish`.
     """
     process = subprocess.Popen(
-        [*before, sys.executable, "-W", "error", "-m", "blemish", "serve", *map(str, arguments), "--port", "0"],
+        [*before, *program, "serve", *map(str, arguments), "--port", "0"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **env},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import struct
 import tarfile
@@ -286,22 +287,48 @@ class TestRuntime:
         with pytest.raises(ModelError, match="is an export for other programs"):
             load_model(exported)
 
-    def test_where_it_is_missing_both_ways_are_named(self, model: Path, tmp_path: Path, monkeypatch: Any) -> None:
-        monkeypatch.setattr(runtime, "VENDORED", tmp_path / "nowhere")
-        with pytest.raises(UsageError, match=r"vendor\.sh .*npm pack onnxruntime-web@\d.*--runtime"):
-            export_model(model, "browser", tmp_path / "page")
+    @pytest.mark.parametrize("damage", [None, 0, 1000, -1000], ids=["missing", "empty", "changed", "cut short"])
+    def test_where_ours_is_missing_or_damaged_both_ways_are_named(
+        self, damage: int | None, model: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
+    ) -> None:
+        content = runtime.VENDORED.read_bytes()
+        monkeypatch.setattr(runtime, "VENDORED", tmp_path / "archive.tar.xz")
+        if damage == 1000:
+            runtime.VENDORED.write_bytes(content[:damage] + b"ours" + content[damage + 4 :])
+        elif damage is not None:
+            runtime.VENDORED.write_bytes(content[:damage])
+        page = tmp_path / "page"
+        assert main(["export", str(model), "--format", "browser", "--output", str(page)]) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and "onnxruntime-web" in told and not page.exists()
+        assert re.search(r"archive\.tar\.xz.*install Blemish again.*npm pack onnxruntime-web@\d.*--runtime", told)
 
     def test_it_may_be_given_as_a_folder_or_as_npms_archive(self, model: Path, tmp_path: Path, capsys: Any) -> None:
-        archive = tmp_path / "onnxruntime-web.tgz"
+        with tarfile.open(runtime.VENDORED) as ours:
+            ours.extractall(tmp_path, filter="data")
+        archive, folder = tmp_path / "onnxruntime-web.tgz", tmp_path / "package" / "dist"
         with tarfile.open(archive, "w:gz", compresslevel=1) as file:
-            for name in runtime.FILES:
-                file.add(runtime.VENDORED / name, f"package/dist/{name}")
-        for given in (archive, runtime.VENDORED):
+            file.add(folder, "package/dist")
+        for given in (archive, folder):
             arguments = ["export", model, "--format", "browser", "--runtime", given, "--output", tmp_path / "page"]
             assert main([str(argument) for argument in arguments]) == 0
             for name in runtime.FILES:
-                assert (tmp_path / "page" / "runtime" / name).read_bytes() == (runtime.VENDORED / name).read_bytes()
+                assert (tmp_path / "page" / "runtime" / name).read_bytes() == (folder / name).read_bytes()
         capsys.readouterr()
+
+    @pytest.mark.parametrize("kind", ["gz", "xz"])
+    def test_a_given_archive_that_is_damaged_is_refused(self, kind: str, model: Path, tmp_path: Path) -> None:
+        given = tmp_path / "given"
+        with tarfile.open(given, f"w:{kind}") as file:
+            for name in ("first", "second"):
+                member = tarfile.TarInfo(name)
+                member.size = 1 << 20
+                file.addfile(member, io.BytesIO(np.random.default_rng(0).bytes(1 << 20)))
+        content = given.read_bytes()
+        for damaged in (content[: len(content) // 2], content[: 1 << 19] + bytes(1000) + content[(1 << 19) + 1000 :]):
+            given.write_bytes(damaged)
+            with pytest.raises(UsageError, match=r"onnxruntime-web"):
+                export_model(model, "browser", tmp_path / "page", runtime=given)
 
     @pytest.mark.parametrize("kind", ["folder", "archive", "text", "nothing"])
     def test_what_is_none_is_refused(self, kind: str, model: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ A hidden line `<!-- tests: A => B -->` above a block runs it with B in place of 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -149,14 +150,44 @@ def test_every_block_runs_and_prints_what_is_shown(page, world, tmp_path):
             assert not missing, f"{block.code}\nshows {missing}\nbut prints {printed}"
 
 
+def extras() -> set[str]:
+    return set(importlib.metadata.metadata("blemish").get_all("Provides-Extra") or ())
+
+
 def test_installations_name_what_there_is():
-    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8") if (ROOT / "Makefile").exists() else ""
-    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    for extra in re.findall(r"pip install \"(?:blemish|\.)\[(\w+)\]", text):
-        assert re.search(rf"^{extra} = \[", project, re.MULTILINE), extra
-    for target in re.findall(r"^make (\w+)$", text, re.MULTILINE):
+    text = "\n".join(page.read_text(encoding="utf-8") for page in [*PAGES, ROOT / "CONTRIBUTING.md"])
+    named = re.findall(r"pip (?:install|wheel)[^`\n]*\[([\w,]+)\]", text)
+    assert len(named) > 20
+    for extra in {extra for names in named for extra in names.split(",")} | set(re.findall(r"extra `(\w+)`", text)):
+        assert extra in extras(), extra
+    for target in re.findall(r"^make (\w+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_extra_is_described():
+    text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    table = text.split("## Extras")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == extras()
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "examples").rglob("*.md"))], ids=name_of)
+def test_no_page_installs_blemish_from_an_index_that_has_none(page):
+    """By its name alone it can be installed only where it is installed, or from a folder of wheels."""
+    for line in page.read_text(encoding="utf-8").splitlines():
+        by_name = re.search(r"pip install[^`]* \"?blemish(\[|\"|`|\s|$)", line)
+        assert not by_name or "--find-links" in line or "in the same environment" in line, line
+
+
+def test_messages_name_extras_that_there_are():
+    """Through the one function that knows how one is added."""
+    found = set()
+    for path in (ROOT / "blemish").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert "pip install" not in text or "blemish[" not in text or path.name == "errors.py", path
+        found |= set(re.findall(r"install_command\([\"'](\w+)[\"']\)", text))
+    assert len(found) > 6 and found <= extras()
 
 
 def anchors(page: Path) -> set[str]:

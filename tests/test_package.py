@@ -1,10 +1,12 @@
 """The package as it is installed: its public names, what importing it costs, what a wheel holds."""
 
+import hashlib
 import importlib.metadata
 import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import pytest
 from command import ROOT
 
 import blemish
-from blemish.exporting.browser.runtime import FILES as RUNTIME
+from blemish.exporting.browser import runtime
+from blemish.service.pages.vendored import LISTS
 
 HEAVY = ("cv2", "matplotlib", "onnx", "onnxruntime", "PIL", "timm", "torch")
 PUBLIC = [
@@ -55,7 +58,6 @@ def test_no_module_loads_a_heavy_library_or_warns():
     code = """
 import importlib, pkgutil, sys
 import blemish
-from blemish.exporting.browser.runtime import FILES as RUNTIME
 names = ["blemish", *(module.name for module in pkgutil.walk_packages(blemish.__path__, "blemish."))]
 for name in names:
     importlib.import_module(name)
@@ -102,25 +104,71 @@ def test_constraints_pin_every_dependency_to_one_version():
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from this folder."""
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the archive of the sources, and the wheel that is built from that archive alone."""
     folder = tmp_path_factory.mktemp("dist")
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    return next(folder.glob("blemish-*-py3-none-any.whl"))
+    build("sdist", ROOT, folder)
+    with tarfile.open(next(folder.glob("blemish-*.tar.gz"))) as archive:
+        archive.extractall(folder, filter="data")
+    build("wheel", folder / f"blemish-{blemish.__version__}", folder)
+    return folder
+
+
+def build(kind: str, source: Path, folder: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", str(folder)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> Path:
+    return next(dist.glob("blemish-*-py3-none-any.whl"))
 
 
 def test_a_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     package = {name for name in names if name.startswith("blemish/")}
-    kinds = (".py", ".yaml", ".typed", ".j2", ".css", ".html", ".js", ".mjs", ".wasm", ".svg", ".txt")
-    files = [path for path in (ROOT / "blemish").rglob("*") if path.suffix in kinds]
+    files = [path for path in (ROOT / "blemish").rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
     assert package == {path.relative_to(ROOT).as_posix() for path in files}
-    assert {f"blemish/exporting/browser/vendor/{name}" for name in RUNTIME} <= package
     assert {"blemish/py.typed", "blemish/configs/pipelines/anomaly_detection.yaml"} <= package
     record = f"blemish-{blemish.__version__}.dist-info"
     assert {name.partition("/")[0] for name in names} == {"blemish", record}
     assert {f"{record}/licenses/LICENSE", f"{record}/licenses/NOTICE", f"{record}/entry_points.txt"} <= set(names)
+
+
+def test_git_has_all_that_a_wheel_holds():
+    """What lies in this folder alone is missing in everybody else's."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("an archive of the sources")
+    command = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", "blemish"]
+    ignored = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert not [name for name in ignored if "__pycache__" not in name]
+
+
+def listed(stated: Path) -> dict[str, str]:
+    """The SHA-256 of each file that a list of a package of npm names; after its name, its version and its SHA-512."""
+    name, digest, *lines = stated.read_text("utf-8").splitlines()
+    assert f"\n{name}\n" in (ROOT / "NOTICE").read_text("utf-8") and re.fullmatch(r"[0-9a-f]{128}", digest)
+    return {Path(line.split()[1]).name: line.split()[0] for line in lines}
+
+
+@pytest.mark.parametrize("stated", LISTS, ids=lambda stated: stated.name)
+def test_files_of_the_pages_are_those_of_their_list(stated):
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in LISTS[stated].iterdir()}
+    assert found == listed(stated) and "LICENSE" in found
+
+
+def test_files_of_the_browser_export_are_those_of_their_list():
+    found = {name: hashlib.sha256(content).hexdigest() for name, content in runtime.runtime_files().items()}
+    assert found == listed(Path(runtime.__file__).parent / "runtime.txt")
+
+
+def test_pages_ask_for_nothing_that_is_not_listed():
+    """Of the files of others; ours are in the same folder."""
+    asked = set()
+    for path in (ROOT / "blemish" / "service" / "pages" / "templates").glob("*.j2"):
+        asked |= set(re.findall(r"/static/(vendor\w*/[\w.-]+)", path.read_text("utf-8")))
+    assert len(asked) == 3
+    assert asked <= {f"{folder.name}/{name}" for stated, folder in LISTS.items() for name in listed(stated)}
 
 
 def test_a_wheel_works_from_its_own_folder(wheel, tmp_path):

@@ -12,7 +12,7 @@ import typer
 
 from blemish.cli import options
 from blemish.cli.logs import say
-from blemish.errors import UsageError
+from blemish.errors import UsageError, install_command
 
 if TYPE_CHECKING:
     from blemish.config import HpiConfig
@@ -219,4 +219,4 @@ def serve_pipeline(
 def _check_installed() -> None:
     missing = [library for library in _LIBRARIES if find_spec(library) is None]
     if missing:
-        raise UsageError(f'The service needs {", ".join(missing)}: pip install "blemish[serve]"')
+        raise UsageError(f"The service needs {', '.join(missing)}: {install_command('serve')}")

@@ -40,7 +40,7 @@ class ModelCard:
 
     name: str
     summary: str
-    requires: str  # the extra of `pip install "blemish[...]"`, empty for the base package
+    requires: str  # the extra that it needs, empty for the base package
     reference: str
 
 

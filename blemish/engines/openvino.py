@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from blemish.engines.devices import OPENVINO_DEVICES, Device
 from blemish.engines.shapes import Shape, check_images, check_outputs
-from blemish.errors import DeviceError, ModelError
+from blemish.errors import DeviceError, ModelError, install_command
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -87,7 +87,7 @@ def load_openvino() -> Any:
         with _without_telemetry():
             import openvino
     except ImportError as error:
-        raise DeviceError(f'the engine openvino needs OpenVINO ({error}): pip install "blemish[openvino]"') from None
+        raise DeviceError(f"the engine openvino needs OpenVINO ({error}): {install_command('openvino')}") from None
     return openvino
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from blemish.datasets.sample import render_part
 from blemish.engines.openvino import load_openvino
-from blemish.errors import ModelError, UsageError
+from blemish.errors import ModelError, UsageError, install_command
 from blemish.exporting.onnx_runtime import required_operators, save_optimised
 from blemish.models import LoadedModel, describe_export, save_model
 from blemish.training.export import check_parity
@@ -30,7 +30,7 @@ def export_onnx(model: LoadedModel, folder: Path) -> Path:
 def export_openvino(model: LoadedModel, folder: Path) -> Path:
     """`model.xml` and `model.bin`, weights in float32, with `model.json`; needs `blemish[openvino]`."""
     if find_spec("openvino") is None:
-        raise UsageError('the format openvino needs OpenVINO: pip install "blemish[openvino]"')
+        raise UsageError(f"the format openvino needs OpenVINO: {install_command('openvino')}")
     openvino = load_openvino()
     core = openvino.Core()
     try:

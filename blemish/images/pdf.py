@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from blemish.errors import install_command
 from blemish.images.limits import Limits, check_pixels, refusal
 
 _pdfium_lock = threading.Lock()  # PDFium may be called from one thread at a time
@@ -44,7 +45,7 @@ def _document(data: bytes, name: str) -> Iterator[Any]:
     try:
         import pypdfium2
     except ImportError as error:
-        raise refusal(name, 'PDF pages need a further package: pip install "blemish[pdf]"') from error
+        raise refusal(name, f"PDF pages need a further package: {install_command('pdf')}") from error
     with _pdfium_lock:
         try:
             document = pypdfium2.PdfDocument(data)

@@ -1,6 +1,6 @@
 """PNG and JPEG by kornia_rs where that is installed, for the kinds of file whose samples equal OpenCV's to the bit.
 
-`pip install "blemish[decode]"` brings it. What is not listed here, what is large, and whatever kornia_rs refuses is
+The extra `decode` brings it. What is not listed here, what is large, and whatever kornia_rs refuses is
 left to OpenCV, which alone decides what is damaged: with it or without it, the same files give the same pixels.
 """
 

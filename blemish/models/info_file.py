@@ -109,7 +109,7 @@ def _check_format(record: dict[str, Any]) -> None:
     if number > FORMAT_VERSION:
         raise ModelError(
             f"the model was written by a newer Blemish (format {str(number)[:10]}, not {FORMAT_VERSION}); "
-            "update with `pip install --upgrade blemish`"
+            "install a newer one to read it"
         )
 
 

@@ -28,8 +28,9 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     """The service as an ASGI app, its models loaded; `store` is closed with it.
 
     Raises `ModelError` for a model that is refused, and `UsageError` for an address or a name that others can reach
-    while there is no token.
+    while there is no token, and where a file of the pages is missing.
     """
+    pages.check_vendored()
     guard = Guard(store)
     reachable = settings.hosts[:1] if settings.is_local else (settings.host,)  # by a name, through a proxy
     if guard.is_open and reachable:

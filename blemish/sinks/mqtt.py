@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from blemish.errors import UsageError
+from blemish.errors import UsageError, install_command
 from blemish.store import Message
 
 if TYPE_CHECKING:
@@ -130,4 +130,4 @@ def _require_paho() -> None:
     from importlib.util import find_spec
 
     if find_spec("paho") is None:
-        raise UsageError('MQTT needs paho-mqtt: pip install "blemish[mqtt]"')
+        raise UsageError(f"MQTT needs paho-mqtt: {install_command('mqtt')}")

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from blemish.errors import UsageError
+from blemish.errors import UsageError, install_command
 from blemish.store import Inspection
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class OpcUaServer:
 
     def __init__(self, endpoint: str = "opc.tcp://127.0.0.1:4840/blemish") -> None:
         if find_spec("asyncua") is None:
-            raise UsageError('OPC UA needs asyncua: pip install "blemish[opcua]"')
+            raise UsageError(f"OPC UA needs asyncua: {install_command('opcua')}")
         if not re.fullmatch(r"opc\.tcp://(\[[0-9a-fA-F:.]+\]|[^\s/:@]+):\d{1,5}(/\S*)?", endpoint):
             raise UsageError(f"an OPC UA endpoint is opc.tcp://HOST:PORT/PATH, not {endpoint!r}")
         # what goes wrong is told by exceptions; it would write every one to stderr, with its traceback

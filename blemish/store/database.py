@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blemish.errors import StoreError, UsageError
+from blemish.errors import StoreError, UsageError, install_command
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -64,7 +64,7 @@ def open_database(url: str | None, folder: Path) -> Database:
     try:
         import sqlalchemy as sa
     except ModuleNotFoundError:
-        raise UsageError('the store needs SQLAlchemy: pip install "blemish[serve]"') from None
+        raise UsageError(f"the store needs SQLAlchemy: {install_command('serve')}") from None
     try:
         parts = sa.make_url(url) if url else sa.URL.create("sqlite", database=str(folder / "store.db"))
     except (sa.exc.ArgumentError, ValueError):
@@ -106,7 +106,7 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
         # a connection that the server ended while it was idle is replaced before it is used
         engine = sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     except ModuleNotFoundError:
-        raise UsageError('PostgreSQL needs psycopg: pip install "blemish[postgres]"') from None
+        raise UsageError(f"PostgreSQL needs psycopg: {install_command('postgres')}") from None
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:  # noqa: ARG001

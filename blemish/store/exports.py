@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from blemish.errors import StoreError, UsageError
+from blemish.errors import StoreError, UsageError, install_command
 from blemish.models.files import sibling
 from blemish.store.inspection import Inspection
 
@@ -50,7 +50,7 @@ def write_parquet(inspections: Iterable[Inspection], path: Path) -> int:
         import pyarrow as pa
         from pyarrow import parquet
     except ModuleNotFoundError:
-        raise UsageError('Parquet needs pyarrow: pip install "blemish[parquet]"') from None
+        raise UsageError(f"Parquet needs pyarrow: {install_command('parquet')}") from None
     schema, temporary, rows = _schema(), sibling(path, ".part"), 0
     try:
         with parquet.ParquetWriter(temporary, schema) as writer:

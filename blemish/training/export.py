@@ -15,7 +15,7 @@ from blemish.backbones import Backbone
 from blemish.backbones.onnx_layers import append, converted, image_input
 from blemish.backbones.record import normalised, to_channels_first
 from blemish.engines import open_engine
-from blemish.errors import ModelError, UsageError
+from blemish.errors import ModelError, UsageError, install_command
 from blemish.graph import OPSET, GraphBuilder
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _exported(module: nn.Module, height: int, width: int) -> Any:
     import torch
 
     if find_spec("onnxscript") is None:
-        raise UsageError('torch\'s exporter needs onnxscript: pip install "blemish[train]"')
+        raise UsageError(f"torch's exporter needs onnxscript: {install_command('train')}")
     noisy = logging.getLogger("torch.onnx")
     level = noisy.level
     noisy.setLevel(logging.ERROR)

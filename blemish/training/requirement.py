@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from blemish.errors import UsageError
+from blemish.errors import UsageError, install_command
 
 PACKAGES = ("torch", "timm", "safetensors")
 
@@ -14,7 +14,7 @@ def require_torch(detector: str) -> None:
     missing = [name for name in PACKAGES if not is_installed(name)]
     if missing:
         raise UsageError(
-            f'{detector} learns by gradient and needs {", ".join(missing)}: pip install "blemish[train]". '
+            f"{detector} learns by gradient and needs {', '.join(missing)}: {install_command('train')}. "
             "What it has learned then predicts without."
         )
 

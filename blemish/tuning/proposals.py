@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blemish.errors import UsageError
+from blemish.errors import UsageError, install_command
 from blemish.tuning.question import Question, Range
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _QUESTION = "question"
 def require_optuna() -> None:
     """`UsageError` with the command that installs it, before any work."""
     if find_spec("optuna") is None:
-        raise UsageError('tune needs optuna: pip install "blemish[tune]".')
+        raise UsageError(f"tune needs optuna: {install_command('tune')}")
 
 
 class Proposals:

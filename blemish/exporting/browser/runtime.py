@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tarfile
+import zlib
+from contextlib import suppress
 from pathlib import Path
 
 from blemish.errors import UsageError
 
-VENDORED = Path(__file__).parent / "vendor"  # filled by scripts/vendor.sh, part of every wheel
+VENDORED = Path(__file__).parent / "onnxruntime-web.tar.xz"  # 41 MB in 5; `make vendor` writes it
 FILES = (
     "ort.wasm.min.mjs",
     "ort-wasm-simd-threaded.mjs",
@@ -28,19 +30,26 @@ def runtime_version() -> str:
 def runtime_files(given: Path | None = None) -> dict[str, bytes]:
     """The contents of `FILES` from a folder or .tgz of onnxruntime-web, by default from the package.
 
-    Raises `UsageError`, which says how to get them, where one is missing.
+    Raises `UsageError`, which says how to get them, where one is missing or damaged.
     """
-    if given is None:
-        if not all((VENDORED / name).is_file() for name in FILES):
-            raise UsageError(
-                "the format browser needs onnxruntime-web, which this copy of Blemish does not hold: run scripts/"
-                f"vendor.sh in it, or `npm pack {runtime_version()}` and give the file as --runtime"
-            )
-        return {name: (VENDORED / name).read_bytes() for name in FILES}
+    source = VENDORED if given is None else given
+    way_out = f"; install Blemish again, or `npm pack {runtime_version()}` and give its file as --runtime"
+    if given is None and not source.exists():
+        raise UsageError(f"the format browser needs onnxruntime-web, and {source} is missing{way_out}")
     try:
-        return _from_folder(given) if given.is_dir() else _from_archive(given)
-    except (OSError, tarfile.TarError, EOFError) as error:
-        raise UsageError(f"{given} cannot be read as onnxruntime-web: {error}") from error
+        return _from_folder(source) if source.is_dir() else _from_archive(source)
+    except _damages() as error:
+        raise UsageError(f"{source} cannot be read as onnxruntime-web: {error}{'' if given else way_out}") from error
+
+
+def _damages() -> tuple[type[Exception], ...]:
+    """What reading a damaged archive raises."""
+    found: list[type[Exception]] = [OSError, tarfile.TarError, EOFError, zlib.error]
+    with suppress(ImportError):  # some Pythons were built without it; to tarfile that is a damaged archive
+        import lzma
+
+        found.append(lzma.LZMAError)
+    return tuple(found)
 
 
 def _from_folder(folder: Path) -> dict[str, bytes]:
@@ -54,7 +63,7 @@ def _from_folder(folder: Path) -> dict[str, bytes]:
 
 
 def _from_archive(file: Path) -> dict[str, bytes]:
-    """From the package as `npm pack` writes it; nothing is unpacked to the disk."""
+    """From the package as `npm pack` or `scripts/vendor.py` writes it; nothing is unpacked to the disk."""
     contents: dict[str, bytes] = {}
     with tarfile.open(file) as archive:
         for member in archive:

@@ -14,7 +14,10 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from blemish.service.pages import api, history, history_files, inspect, jobs, learning, models, sign_in, train, trend
+from blemish.service.pages.vendored import check_vendored
 from blemish.service.tokens import require
+
+__all__ = ["check_vendored", "install"]
 
 _STATIC = Path(__file__).parent / "static"
 

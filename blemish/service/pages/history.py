@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Form, Path, Query, Request
@@ -60,6 +61,7 @@ async def show(
         "names": sorted(names),
         "counts": counts,
         "is_empty": not counts.total and not choice.query,
+        "tables": ["CSV", "Parquet"] if find_spec("pyarrow") else ["CSV"],
     }
     return page(request, "history.html.j2", **context, **_rows(choice, found))
 

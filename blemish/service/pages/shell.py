@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse
 
 from blemish import __version__
 from blemish.calibration import rate_text
+from blemish.errors import install_command
 from blemish.report.words import number, percent
 from blemish.service.jobs.data import in_words
 from blemish.service.pages.plotting import over_steps
@@ -71,7 +72,7 @@ def _templates() -> Environment:
         "iso": iso,
         "count": count,
     }
-    environment.filters |= {"over_steps": over_steps, "duration": in_words}
+    environment.filters |= {"over_steps": over_steps, "duration": in_words, "install_command": install_command}
     return environment
 
 
