@@ -176,8 +176,8 @@ def _refusals(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None and not Path(str(error.filename)).is_relative_to(folder):
-            raise  # of a file that is read; whoever reads it has not said which
+        if error.filename is not None and not Path(str(error.filename)).resolve().is_relative_to(folder.resolve()):
+            raise  # of a file outside that is read
         raise UsageError(f"the output folder {folder} cannot be written: {error.strerror}") from None
 
 
