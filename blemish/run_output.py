@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -164,6 +165,9 @@ def open_output(folder: Path, *, keeps: bool = True) -> Iterator[Output]:
 
 
 def _refuse_blocked(folder: Path) -> None:
+    """Before the work, what would fail after it."""
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"the output folder {folder} cannot be written: no permission; take another --output")
     if (folder / "best_model").is_file():
         raise UsageError(f"the output folder {folder} cannot be written: best_model in it is a file")
     for name in (LOG, *RECORDS):
@@ -176,8 +180,8 @@ def _refusals(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None and not Path(str(error.filename)).is_relative_to(folder):
-            raise  # of a file that is read; whoever reads it has not said which
+        if error.filename is not None and not Path(str(error.filename)).resolve().is_relative_to(folder.resolve()):
+            raise  # of a file outside that is read
         raise UsageError(f"the output folder {folder} cannot be written: {error.strerror}") from None
 
 

@@ -140,8 +140,9 @@ def keep_before(place: Path, model: bytes, info: ModelInfo, said: Path) -> Befor
         return Before()
     if present is not None:
         kept, version = keep_version(present), present.info.checksum[:DIGITS]
+        shown = place.with_name(kept.parent.name) / version
         line = (
-            f"The model before ({present.info.detector.name}, {present.info.data.images} images) is kept: {kept} "
+            f"The model before ({present.info.detector.name}, {present.info.data.images} images) is kept: {shown} "
             f"({megabytes(kept)} MB, yours to delete). To go back: "
             f"blemish update {quote(str(said))} --undo --to {version}"
         )
