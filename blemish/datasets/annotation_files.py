@@ -12,11 +12,10 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from blemish.datasets import annotation_json, annotation_xml
-from blemish.datasets.annotation_marks import AnnotationFile, Marks, is_clean_label
-from blemish.datasets.files import decode_text, fold, image_stem, parse_json, read_file
+from blemish.datasets import annotation_json, annotation_xml, label_tables
+from blemish.datasets.annotation_marks import AnnotationFile, Marks
+from blemish.datasets.files import decode_text, image_stem, parse_json, read_file
 from blemish.datasets.words import role
 from blemish.datasets.yolo_lines import label_lines
 from blemish.errors import DatasetError
@@ -26,8 +25,6 @@ __all__ = ["SUFFIXES", "AnnotationFile", "annotation_file", "marked_stems"]
 
 _MOST_JSON = 1 << 30
 _MOST_TEXT = 1 << 26
-_LABEL_COLUMNS = ("label", "class", "category", "anomaly", "defect", "target", "verdict", "result")
-_IMAGE_COLUMNS = ("image", "filename", "file_name", "file", "image_path", "path", "image_id", "img", "name")
 
 Read = Callable[[int], bytes]
 
@@ -115,7 +112,7 @@ def _text(name: PurePosixPath, data: bytes) -> AnnotationFile | None:
         return dagm
     lines = label_lines(text)
     if lines is None or (not lines and not _may_be_labels(name)):
-        return None
+        return label_tables.boxes(name, text) or label_tables.recognise(name, text)
     marks = Marks("yolo", "YOLO")
     stem = image_stem(name.name)
     return (marks.mark(stem) if lines else marks.clear(stem)).file()
@@ -139,10 +136,10 @@ def _dagm(text: str) -> AnnotationFile | None:
     return marks.file() if marks.is_used else None
 
 
-def _table(_: PurePosixPath, data: bytes) -> AnnotationFile | None:
+def _table(name: PurePosixPath, data: bytes) -> AnnotationFile | None:
     """Tables of images and labels; VisA's, VGG Image Annotator's and those of others."""
     text = decode_text(data)
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    delimiter = label_tables.delimiter(text)
     try:
         rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
     except csv.Error:
@@ -154,18 +151,7 @@ def _table(_: PurePosixPath, data: bytes) -> AnnotationFile | None:
         for row in rows:
             marks.say(row.get(columns["filename"]), str(row.get(shape) or "{}").strip() in ("{}", '"{}"'))
         return marks.file()
-    image = next((columns[name] for name in _IMAGE_COLUMNS if name in columns), None)
-    label = next((columns[name] for name in _LABEL_COLUMNS if name in columns), None)
-    if image is None or label is None or not any(_is_image(row.get(image)) for row in rows[:20]):
-        return None
-    marks = Marks("", "a table of images and labels")
-    for row in rows:
-        marks.say(row.get(image), is_clean_label(row.get(label)))
-    return marks.file()
-
-
-def _is_image(value: Any) -> bool:
-    return isinstance(value, str) and is_image_name(PurePosixPath(fold(value.strip())).name)
+    return label_tables.recognise(name, text)
 
 
 _RECOGNISERS: dict[str, Callable[[PurePosixPath, bytes], AnnotationFile | None]] = {

@@ -6,7 +6,7 @@ from shlex import quote
 
 from blemish.datasets.files import some
 from blemish.datasets.folder_roles import HERE
-from blemish.datasets.mask_pairs import pictures_like_masks
+from blemish.datasets.mask_finding import pictures_like_masks
 from blemish.datasets.samples import GOOD
 from blemish.datasets.sorting import Sorting
 from blemish.datasets.words import names_defects_alone, role
@@ -16,7 +16,9 @@ LISTS = ("train.txt", "val.txt")
 
 def against_plain(sorting: Sorting) -> str:
     """What speaks against learning from all images alike; empty where nothing does."""
-    doubts = (_annotated, _lists, _masks, _split, _unsure, _names, _looks)
+    doubts = [annotated, _lists, _masks]
+    if "." not in sorting.asked:
+        doubts += [_split, _unsure, _names, _looks]
     return next(filter(None, (doubt(sorting) for doubt in doubts)), "")
 
 
@@ -32,9 +34,10 @@ def unknown_beside(sorting: Sorting) -> str:
     )
     first = next(iter(good), HERE)
     alone = "" if first == HERE else f"To learn from {first} alone: {quote(f'{tree.title}/{first}')}. "
-    return _annotated(sorting) or (
-        f"{tree.title}: {known}, and nothing tells what is in {some(places)}. {alone}To say which folders are good: "
-        f"--good {asked_name(next(iter(good), places[0]))}"
+    every = "" if bad else "; or say that all images are good: --good ."
+    return annotated(sorting) or (
+        f"{tree.title}: {known}, and nothing tells what is in {some(places)}. {alone}To say which folders are good, "
+        f"once for each, so that all others are defects: --good {asked_name(next(iter(good), places[0]))}{every}"
     )
 
 
@@ -43,7 +46,7 @@ def asked_name(place: str) -> str:
     return "." if place == HERE else quote(place.rpartition("/")[2])
 
 
-def _annotated(sorting: Sorting) -> str:
+def annotated(sorting: Sorting) -> str:
     """A folder as an annotation tool leaves it."""
     known = sorted(sorting.annotations, key=lambda each: not each[1].tool)
     if not known:
@@ -70,16 +73,19 @@ def _masks(sorting: Sorting) -> str:
     bare = [one.file.name for one in sorting.found if not one.masks]
     if bare:
         said += f", and {len(bare)} images have none, such as {bare[0]}, so nothing tells whether they are good"
-    return f"{said}. Put the good parts into train/good"
+    first = next(iter(sorting.masks)).parent.name
+    parts = f", or, if these are parts and no masks: --good {quote(first)}" if first else ""
+    return f"{said}. Put the good parts into train/good{parts}"
 
 
 def _split(sorting: Sorting) -> str:
-    places = sorted({one.place for one in sorting.found if one.split})
+    places = {one.split_place: one.split or "" for one in sorting.found if one.split}
     if not places:
         return ""
+    first = max(sorted(places), key=lambda place: places[place] == "train")
     return (
-        f"{sorting.tree.title} is split ({some(places)}), but no folder says which images are good. Expected "
-        f"train/good, test/good and test/<defect>; or name the folder of the good ones: --good {asked_name(places[0])}"
+        f"{sorting.tree.title} is split ({some(sorted(places))}), but no folder says which images are good. Expected "
+        f"train/good, test/good and test/<defect>; or name the folder of the good ones: --good {asked_name(first)}"
     )
 
 
@@ -89,7 +95,7 @@ def _unsure(sorting: Sorting) -> str:
         return ""
     return (
         f"{sorting.tree.title}: {some(unsure)} may mean good or defective. Name the folder of the good ones: --good "
-        f"{asked_name(unsure[0])}"
+        f"{asked_name(unsure[0])}; or say that all images are good: --good ."
     )
 
 

@@ -10,12 +10,12 @@ from typing import Literal
 
 from blemish.datasets.samples import GOOD
 from blemish.datasets.tree import File, Tree
-from blemish.datasets.words import Role, is_plain_defect, role
+from blemish.datasets.words import Role, class_number, is_plain_defect, product_words, role
 
 Label = Literal["good", "bad"]
 Folder = tuple[str, ...]
 HERE = "the folder itself"
-_CLASSES = {"0", "1"}  # folders of two classes, of which nobody can tell which is good
+_CLASSES = ({"0", "1"}, {"a", "b"})  # folders of two classes, of which nobody can tell which is good
 _RGB = "rgb"
 
 
@@ -45,6 +45,7 @@ class FolderRoles:
         for folder in counts:
             children[folder[:-1]].add(folder[-1])
         self._children = children
+        self._above = {outer for folder, found in own.items() if found.is_labelled for outer in _path(folder[:-1])}
 
     def has(self, name: str) -> bool:
         """Whether there is a folder of this name, at any depth, or at this path; `.` is always there."""
@@ -54,15 +55,28 @@ class FolderRoles:
 
     def split(self, file: File) -> str | None:
         """`train`, `val` or `test` by the outermost folder that says so."""
-        return next((found.split for _, found in self._on_the_way(file) if found.split), None)
+        return next((self._roles[folder].split for folder in self._splits(file)), None)
+
+    def split_folder(self, file: File) -> str:
+        """The folder that says so, as messages name it."""
+        return shown(next(iter(self._splits(file)), ()))
 
     def in_masks(self, file: File) -> bool:
         """Whether a folder says that its files are masks."""
-        return any(found.mask for _, found in self._on_the_way(file))
+        return any(found.mask and not found.mixed for _, found in self._unasked(file))
 
     def in_maybe_masks(self, file: File) -> bool:
-        """Whether a folder says so by a word that may mean something else."""
-        return any(found.maybe_mask for _, found in self._on_the_way(file))
+        """Whether a folder says so by a word that may mean something else, or beside one that does."""
+        return any(found.maybe_mask or found.mask for _, found in self._unasked(file))
+
+    def is_asked(self, file: File) -> bool:
+        """Whether the user has said that a folder on the way is good."""
+        return any(map(self._is_asked, [(), *_path(file.folders)]))
+
+    def only_beside(self, file: File) -> bool:
+        """Whether the words that call it bad all have others beside them, so that it may be a product's name."""
+        bad = [found for _, found in self._on_the_way(file) if found.bad]
+        return bool(bad) and all(found.mixed for found in bad)
 
     def beside_rgb(self, file: File) -> bool:
         """Whether a folder `rgb` lies beside the file's own: then the file is depth, or another view of no camera."""
@@ -92,26 +106,42 @@ class FolderRoles:
     def unsure(self, file: File) -> str:
         """The folder whose word may mean good or bad; empty where there is none."""
         for folder in _path(file.folders):
-            classes = self._children[folder[:-1]] == _CLASSES
-            if (self._roles[folder].unsure or classes) and not self._is_asked(folder):
+            if (self._roles[folder].unsure or self._is_class(folder)) and not self._is_asked(folder):
                 return shown(folder)
         return ""
 
-    def base(self, file: File) -> Folder:
-        """The folders before the first that says anything: the product, or the data set within the tree."""
+    def _is_class(self, folder: Folder) -> bool:
+        """Whether folders that are called by numbers of classes lie beside each other."""
+        beside = {name.casefold() for name in self._children[folder[:-1]] if not role(name).mask}
+        return beside in _CLASSES or (class_number(folder[-1]) and sum(map(class_number, beside)) > 1)
+
+    def base(self, file: File, kind: str = "") -> Folder:
+        """The folders before the first that says anything, or is the kind: the product, or the set within the tree."""
         named = []
         for folder, found in self._on_the_way(file):
-            if found.split or found.is_labelled or found.mask or found.maybe_mask or self._is_asked(folder):
+            said = found.split or found.is_labelled or found.mask or found.maybe_mask or self._is_asked(folder)
+            if said or folder[-1] == kind:
                 break
             named += [] if found.pictures else [folder[-1]]
         return tuple(named)
 
-    def telling(self, folders: Folder) -> Folder:
-        """The folders that tell one part or defect from another: without splits, masks and plain pictures."""
-        return tuple(_plain(folder[-1]) for folder in _path(folders) if self._tells(folder))
+    def telling(self, folders: Folder, without: int | None = None) -> Folder:
+        """The folders that tell one part or defect from another: without splits, masks and plain pictures, and without
+        the one at a depth.
+        """
+        return tuple(_plain(folder[-1]) for folder in _path(folders) if self._tells(folder) and len(folder) != without)
 
     def _on_the_way(self, file: File) -> list[tuple[Folder, Role]]:
         return [(folder, self._roles[folder]) for folder in _path(file.folders)]
+
+    def _unasked(self, file: File) -> list[tuple[Folder, Role]]:
+        """The folders of whose words the user has said nothing."""
+        return [(folder, found) for folder, found in self._on_the_way(file) if not self._is_asked(folder)]
+
+    def _splits(self, file: File) -> list[Folder]:
+        """The folders that say a split; `test tubes` that the user calls good is a product."""
+        named = [(folder, found) for folder, found in self._on_the_way(file) if found.split]
+        return [folder for folder, found in named if not (found.mixed and self._is_asked(folder))]
 
     def _is_asked(self, folder: Folder) -> bool:
         """Whether the user has said that the folder is good."""
@@ -126,18 +156,21 @@ class FolderRoles:
     def _kinds_below_split(self, file: File) -> list[Folder]:
         """The folders that may name a type of defect: below the split, or where the tree branches."""
         start = len(self._before_kinds(file))
-        return [folder for folder in _path(file.folders)[start:] if self._tells(folder)]
+        return [f for f in _path(file.folders)[start:] if self._tells(f) and f not in self._above]
 
     def _before_kinds(self, file: File) -> Folder:
-        split = next((folder for folder, found in self._on_the_way(file) if found.split), ())
+        split = next(iter(self._splits(file)), ())
         return split or file.folders[: self._common]
 
     def _kind(self, bad: Folder, file: File) -> str:
-        """The folder's own name, or the one below where it only says `defect` and every image lies deeper."""
-        deeper = file.folders[: len(bad) + 1]
-        if len(deeper) > len(bad) and bad not in self._direct and is_plain_defect(bad[-1]) and self._tells(deeper):
-            return deeper[-1]
-        return bad[-1]
+        """The folder's own name, or one below where it only says `defect` and every image lies deeper.
+
+        Days, cameras and numbers are no types of defects.
+        """
+        if bad in self._direct or not is_plain_defect(bad[-1]):
+            return bad[-1]
+        deeper = (folder for folder in _path(file.folders)[len(bad) :] if self._tells(folder))
+        return next((folder[-1] for folder in deeper if product_words(folder[-1])), bad[-1])
 
 
 def _telling(own: Role, below: Sequence[Role], whole: bool) -> Role:
@@ -154,6 +187,7 @@ def _telling(own: Role, below: Sequence[Role], whole: bool) -> Role:
         mask=own.mask and not is_outer,
         maybe_mask=own.maybe_mask and not is_outer,
         pictures=own.pictures,
+        mixed=own.mixed,
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from blemish.datasets.files import some
 from blemish.datasets.learned import learned
 from blemish.datasets.listed import LISTS, Refuse, read_listed
+from blemish.datasets.published import companions
 from blemish.datasets.recogniser import recognise
 from blemish.datasets.samples import Dataset, GoodImages, Sample
 from blemish.datasets.sorting import Found
@@ -85,9 +87,19 @@ def find_categories(root: Path) -> list[Path]:
     if not root.is_dir():
         raise DatasetError(f"{root}: {'is a file, not a folder' if root.exists() else 'no such folder'}")
     children = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
-    if any(role(child.name).split or role(child.name).is_labelled for child in children):
+    roles = [role(child.name) for child in children]
+    if any((found.split or found.is_labelled) and not found.mixed for found in roles) or _is_one(root):
         return []
     return [child for child in children if (child / LISTS["train"]).is_file() or _is_category(child)]
+
+
+def _is_one(root: Path) -> bool:
+    """Whether a folder can be read as one data set."""
+    try:
+        recognise(folder_tree(root))
+    except DatasetError:
+        return False
+    return True
 
 
 def _is_category(folder: Path) -> bool:
@@ -103,7 +115,7 @@ def _raise(source: Path, number: int, problem: str) -> None:
 
 
 def _recognised(folder: Path, good: Sequence[str]) -> Dataset:
-    tree = folder_tree(folder)
+    tree = replace(folder_tree(folder), companions=companions(folder))
     found = recognise(tree, good)
     left_out = dict(found.left_out)
     for name in tree.others:

@@ -1,4 +1,4 @@
-"""Which pictures of a tree are masks, and of which images."""
+"""Which mask is of which image."""
 
 from __future__ import annotations
 
@@ -7,60 +7,44 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from blemish.datasets.folder_roles import Folder, FolderRoles
-from blemish.datasets.mask_pictures import looks_like_mask, suspects
 from blemish.datasets.samples import GOOD
+from blemish.datasets.stems import image_of_stem, mask_of_stem
 from blemish.datasets.tree import File
-from blemish.datasets.words import mask_of_stem
 
 _SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jpg", ".jpeg")  # the first of them where several fit
+_SIGNS = " _.-("
 
 
-def find_masks(images: Sequence[File], roles: FolderRoles) -> dict[PurePosixPath, File]:
-    """The masks by name.
-
-    A folder called so holds masks; by a word that may mean something else, where its pictures look like it. So may a
-    picture that is named for another (`000_GT` beside `000`), or lies beside one of its own name.
-    """
-    masks = {file.name: file for file in images if roles.in_masks(file)}
-    rest = [file for file in images if file.name not in masks]
-    stems = Counter(file.stem.casefold() for file in rest)
-    for file in rest:
-        base = mask_of_stem(file.stem)
-        named = base is not None and stems[base.casefold()] > 0
-        if (named or roles.in_maybe_masks(file)) and looks_like_mask(file, alone=False):
-            masks[file.name] = file
-    for group in _same_stem(file for file in rest if file.name not in masks):
-        looking = [file for file in group if looks_like_mask(file, alone=False)]
-        if 0 < len(looking) < len(group):
-            masks |= {file.name: file for file in looking}
-    return masks
-
-
-def pictures_like_masks(files: Sequence[File]) -> list[File]:
-    """The pictures of two levels among photographs; none where all are such."""
-    looking = [file for file in suspects(list(files)) if looks_like_mask(file)]
-    return looking if len(looking) < len(files) else []
+def before_sign(stem: str) -> str | None:
+    """`000` of `000_m`: the stem up to its last sign."""
+    place = max(stem.rfind(sign) for sign in _SIGNS)
+    return stem[:place].rstrip(_SIGNS) if place > 0 else None
 
 
 class MaskPairs:
     """The masks of a tree, found by the image that they are of."""
 
-    def __init__(self, masks: dict[PurePosixPath, File], roles: FolderRoles) -> None:
+    def __init__(self, masks: dict[PurePosixPath, File], images: Sequence[File], roles: FolderRoles) -> None:
         self._roles = roles
+        self._images = images
         self._by_stem: dict[str, list[tuple[Folder, bool, File]]] = defaultdict(list)
+        stems = {file.stem.casefold() for file in images}
+        shared = {file.folders[:depth] for file in images for depth in range(len(file.folders) + 1)}
         for file in masks.values():
-            where = roles.telling(file.folders)
-            base = mask_of_stem(file.stem)
+            depth = next((n for n in range(1, len(file.folders) + 1) if file.folders[:n] not in shared), None)
+            where = roles.telling(file.folders, without=depth)  # a folder of masks has any name
+            base = mask_of_stem(file.stem) or (None if file.stem.casefold() in stems else before_sign(file.stem))
             if base is not None:
                 self._by_stem[base.casefold()].append((where, True, file))
             self._by_stem[file.stem.casefold()].append((where, False, file))
-            if where:  # several masks in a folder that is called as the image
-                self._by_stem[f"{where[-1]}/"].append((where[:-1], True, file))
+            if file.folders:  # several masks in a folder that is called as the image
+                outer = roles.telling(file.folders[:-1], without=depth)
+                self._by_stem[f"{file.folders[-1].casefold()}/"].append((outer, True, file))
 
-    def of(self, images: Sequence[File]) -> dict[PurePosixPath, tuple[PurePosixPath, ...]]:
+    def by_image(self) -> dict[PurePosixPath, tuple[PurePosixPath, ...]]:
         """The masks by the image. One that fits several is the defect's, then the test image's; of equals, nobody's."""
-        found = {file.name: self._candidates(file) for file in images}
-        ranks = {file.name: self._rank(file) for file in images if found[file.name]}
+        found = {file.name: self._candidates(file) for file in self._images}
+        ranks = {file.name: self._rank(file) for file in self._images if found[file.name]}
         claims: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
         for name, masks in found.items():
             for mask in masks:
@@ -83,9 +67,10 @@ class MaskPairs:
         stem = image.stem.casefold()
         split = self._roles.split(image)
         several = [(folder, True, file) for folder, _, file in self._by_stem.get(f"{stem}/", ())]
+        own = self._by_stem.get(stem) or self._by_stem.get(image_of_stem(stem), [])
         fitting = [
             (folder, marked, file)
-            for folder, marked, file in [*several, *self._by_stem.get(stem, ())]
+            for folder, marked, file in [*several, *own]
             if _is_within(folder, where) and (self._roles.split(file) or split) == split
         ]
         if not fitting:
@@ -101,7 +86,7 @@ def _is_within(folder: Folder, where: Folder) -> bool:
     return not Counter(folder) - Counter(where)
 
 
-def _one_of_each(files: list[File]) -> list[File]:
+def _one_of_each(files: Iterable[File]) -> list[File]:
     """Without those of equal names but for the suffix."""
     first: dict[PurePosixPath, File] = {}
     for file in sorted(files, key=_preference):
@@ -112,11 +97,3 @@ def _one_of_each(files: list[File]) -> list[File]:
 def _preference(file: File) -> int:
     suffix = file.name.suffix.lower()
     return _SUFFIXES.index(suffix) if suffix in _SUFFIXES else len(_SUFFIXES)
-
-
-def _same_stem(files: Iterable[File]) -> list[list[File]]:
-    """Files of one folder that differ in their suffix alone."""
-    groups: dict[tuple[Folder, str], list[File]] = defaultdict(list)
-    for file in files:
-        groups[file.folders, file.stem.casefold()].append(file)
-    return [group for group in groups.values() if len(group) > 1]

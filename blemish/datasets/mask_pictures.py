@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +17,7 @@ from blemish.images.limits import DEFAULT_LIMITS
 _NEAR = 0.03  # of the range: what JPEG leaves around the two levels
 _SHARE = 0.97  # of the pixels that lie near one of the two; the rest are edges
 _MOST_CLASSES = 20
+_SAMPLE = 100
 _STEP = 4  # every fourth pixel of every fourth row is looked at
 _UNPACKED = frozenset((".bmp", ".dib", ".tif", ".tiff", ".pgm", ".pbm", ".ppm", ".pnm", ".ras", ".sr"))
 _SMALL = 0.3  # of the size of most files: a mask packs better than a photograph
@@ -47,7 +50,15 @@ def marks_something(file: File) -> bool:
         return True
 
 
-def suspects(files: list[File]) -> list[File]:
+def looking(files: Sequence[File], *, alone: bool = True) -> list[File]:
+    """Those that look like masks; of many, all are looked at only if some of a sample do."""
+    sample = files[:: max(1, len(files) // _SAMPLE)]
+    if not any(looks_like_mask(file, alone=alone) for file in sample):
+        return []
+    return [file for file in files if looks_like_mask(file, alone=alone)]
+
+
+def suspects(files: Sequence[File]) -> list[File]:
     """The files worth a look: much smaller than most, or of a kind that does not pack pixels."""
     if not files:
         return []

@@ -13,19 +13,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from blemish.datasets.annotation_files import AnnotationFile, annotation_file
-from blemish.datasets.doubts import against_plain, asked_name, unknown_beside
+from blemish.datasets.doubts import against_plain, annotated, asked_name, unknown_beside
 from blemish.datasets.files import some
 from blemish.datasets.folder_roles import FolderRoles
-from blemish.datasets.mask_pairs import MaskPairs, find_masks
+from blemish.datasets.judging import DEFECT, by_lists, by_masks, by_names, by_tables, take_out_marked
+from blemish.datasets.label_tables import BOXES
+from blemish.datasets.mask_finding import find_masks, pictures_like_masks
+from blemish.datasets.mask_pairs import MaskPairs, before_sign
+from blemish.datasets.products import refuse_several
+from blemish.datasets.published import read_tables, tabled_masks
 from blemish.datasets.samples import GOOD
 from blemish.datasets.sorting import Found, Sorting
 from blemish.datasets.tree import File, Tree
+from blemish.datasets.views import camera_views
 from blemish.errors import DatasetError
 
-DEFECT = "defect"  # the type of a defect whose folder names none
 NONE = "none"  # as the name of good folders: there are none
 KINDS = ("masks", "masks of no image", "pictures of other sensors", "marked images")  # of what is left out
-_TELLS_ALL = "DAGM's Labels.txt"
+_NAMED = "./none"  # said of a folder that is called so
 
 
 @dataclass(frozen=True)
@@ -60,29 +65,64 @@ def recognise(tree: Tree, good: Sequence[str] = ()) -> Recognised:
     missing = [name for name in good if name != NONE and not roles.has(name)]
     if missing:
         raise DatasetError(f"{tree.title} has no folder {some(missing)}; --good takes the name of a folder in it")
-    views = [file for file in tree.images if not roles.beside_rgb(file) or roles.in_masks(file)]
-    masks = find_masks(views, roles)
-    images = [file for file in views if file.name not in masks]
-    paired = MaskPairs(masks, roles).of(images)
-    found = [
-        Found(file, roles.split(file), *roles.verdict(file), roles.unsure(file), paired.get(file.name, ()))
-        for file in images
-    ]
-    told = any(one.label or one.split for one in found)
-    files = {file.name: file for file in views}
-    sorting = Sorting(tree, found, files, _annotations(tree, all_of_them=told), masks, bool(good))
-    _by_lists(sorting)
-    _by_masks(sorting)
-    marked = _take_out_marked(sorting)
-    _refuse_several(sorting, roles)
-    if any(one.split for one in sorting.found) and (marked or any(one.label for one in sorting.found)):
-        result = _with_splits(sorting)
-    elif marked or any(one.label for one in sorting.found):
-        result = _without_splits(sorting)
-    else:
-        result = _plain(sorting)
+    views = camera_views(tree, roles)
+    asked = frozenset(name for name in good if name != NONE or not roles.has(NONE))
+    sorting = _sorted_out(tree, views, roles, asked | ({_NAMED} if roles.has(NONE) and NONE in good else frozenset()))
+    for judge in (by_lists, by_tables, by_names, by_masks):
+        judge(sorting)
+    marked = take_out_marked(sorting)
+    _refuse_annotated(sorting, marked)
+    refuse_several(sorting, roles)
+    result = _result(sorting, bool(marked))
     used = {one.file.name for one in (*result.train, *result.test)}
     return replace(result, left_out=_left_out(sorting, used, views, marked), marked=tuple(marked))
+
+
+def _sorted_out(tree: Tree, views: Sequence[File], roles: FolderRoles, asked: frozenset[str]) -> Sorting:
+    """The images and their masks, with what folders and tables say of them."""
+    told = any(roles.verdict(file)[0] or roles.split(file) for file in views)
+    said, tables = read_tables(tree)
+    tabled = tabled_masks(said, tree)
+    masks = find_masks([file for file in views if file.name not in tabled], roles)
+    masks |= {file.name: file for file in views if file.name in tabled}
+    if told or said:
+        rest = [file for file in views if file.name not in masks and not roles.is_asked(file)]
+        masks |= {file.name: file for file in pictures_like_masks(rest)}
+    images = [file for file in views if file.name not in masks]
+    paired = MaskPairs(masks, images, roles).by_image()
+    for mask, image in tabled.items():
+        paired.setdefault(image, (mask,))
+    found = [
+        Found(
+            file,
+            roles.split(file),
+            *roles.verdict(file),
+            roles.unsure(file),
+            paired.get(file.name, ()),
+            roles.split_folder(file),
+            roles.only_beside(file),
+        )
+        for file in images
+    ]
+    files = {file.name: file for file in views}
+    annotations = [each for each in _annotations(tree, all_of_them=told) if each[0].name not in tables]
+    return Sorting(tree, found, files, annotations, masks, asked, said)
+
+
+def _refuse_annotated(sorting: Sorting, marked: Sequence[str]) -> None:
+    """`DatasetError` where annotations mark images, and nothing says which images are good."""
+    if not marked and not any(one.label == GOOD for one in sorting.found) and (text := annotated(sorting)):
+        raise DatasetError(text)
+
+
+def _result(sorting: Sorting, is_marked: bool) -> Recognised:
+    labels = {one.label for one in sorting.found} - {None}
+    only_asked = sorting.asked == {"."} and labels <= {GOOD} and not is_marked
+    if only_asked and (any(one.label is None for one in sorting.found) or not any(one.split for one in sorting.found)):
+        return _plain(sorting)
+    if not labels and not is_marked:
+        return _plain(sorting)
+    return _with_splits(sorting) if any(one.split for one in sorting.found) else _without_splits(sorting)
 
 
 def _left_out(
@@ -107,78 +147,14 @@ def _left_out(
 def _annotations(tree: Tree, *, all_of_them: bool) -> list[tuple[File, AnnotationFile]]:
     """The annotation files; one is enough where nothing else could tell good parts from defects."""
     known = []
+    stems = {stem for image in tree.images for stem in (image.stem.casefold(), before_sign(image.stem.casefold()))}
     for file in tree.texts:
         told = annotation_file(file.name, file.read)
-        if told is not None:
+        if told is not None and (told.title != BOXES or told.marked & stems):
             known.append((file, told))
             if told.tool and not all_of_them:
                 break
     return known
-
-
-def _by_lists(sorting: Sorting) -> None:
-    """Verdicts of the lists that name every image, for the images beside the folder in which a list lies."""
-    lists = {file.folders[:-1]: told for file, told in sorting.annotations if told.title == _TELLS_ALL}
-    for number, one in enumerate(sorting.found):
-        told = lists.get(one.file.folders)
-        if one.label is None and told is not None and one.stem in told.marked | told.clean:
-            sorting.found[number] = _judged(one, bad=one.stem in told.marked, kind=DEFECT)
-
-
-def _by_masks(sorting: Sorting) -> None:
-    """Verdicts of masks: where every image of a split that has none yet has a mask, an empty one is a good part's.
-
-    In a tree that knows good images already, the same holds for each folder by itself.
-    """
-    knows_good = any(one.label == GOOD for one in sorting.found)
-    splits: dict[str | None, list[Found]] = defaultdict(list)
-    places: dict[tuple[str | None, str], list[Found]] = defaultdict(list)
-    for one in sorting.unlabelled:
-        splits[one.split].append(one)
-        places[one.split, one.place].append(one)
-    whole = {split for split, group in splits.items() if all(one.masks for one in group)}
-    marks = {
-        one.file.name: sorting.marks(one)
-        for (split, _), group in places.items()
-        if split in whole or (knows_good and all(one.masks for one in group))
-        for one in group
-    }
-    for number, one in enumerate(sorting.found):
-        if one.file.name in marks:
-            group = places[one.split, one.place]
-            is_kind = one.kind and (knows_good or len(places) > 1) and all(marks[each.file.name] for each in group)
-            sorting.found[number] = _judged(one, marks[one.file.name], one.kind if is_kind else DEFECT)
-
-
-def _judged(one: Found, bad: bool, kind: str) -> Found:
-    return replace(one, label="bad" if bad else "good", kind=kind if bad else GOOD)
-
-
-def _take_out_marked(sorting: Sorting) -> list[str]:
-    """Images to learn from that are called good, but marked: what they are is unsure, so they are left out."""
-    stems = {stem for _, told in sorting.annotations if told.tool for stem in told.marked}
-    learned = (one for one in sorting.found if one.label == GOOD and one.split in (None, "train"))
-    marked = {one.file.name for one in learned if one.stem in stems or sorting.marks(one)}
-    sorting.found = [one for one in sorting.found if one.file.name not in marked]
-    return sorted(map(str, marked))
-
-
-def _refuse_several(sorting: Sorting, roles: FolderRoles) -> None:
-    """`DatasetError` where the tree holds several products, each with folders of its own."""
-    splits = any(one.split for one in sorting.found)
-    telling = [one for one in sorting.found if (one.split if splits else one.label)]
-    bases = sorted({roles.base(one.file) for one in telling})
-    if len(bases) < 2 or not (splits or sorting.masks or any(one.label == "bad" for one in telling)):
-        return
-    if sorting.asked and not splits:
-        return
-    names = list(dict.fromkeys(base[0] if base else "." for base in bases))
-    names = names if len(names) > 1 else ["/".join(base) for base in bases]
-    first = next(name for name in names if name != ".")
-    raise DatasetError(
-        f"{sorting.tree.title} holds several products ({some(names)}); name one of them, such as "
-        f"{sorting.tree.title}/{first}" + ("" if splits else ", or say with --good NAME which folders are good in all")
-    )
 
 
 def _with_splits(sorting: Sorting) -> Recognised:
@@ -194,13 +170,21 @@ def _with_splits(sorting: Sorting) -> Recognised:
 
 
 def _test(sorting: Sorting, judged: Sequence[Found]) -> tuple[tuple[Found, ...], str]:
-    """The test images, and what is not known of them: which folder holds the good ones."""
+    """The test images, and what is not known of them: which folder holds the good ones.
+
+    Beside good ones, a folder of any name is a type of defects. Images outside of such folders are not judged.
+    """
     unknown = sorted({one.place for one in judged if one.label is None})
     unsure = sorted({one.unsure for one in judged if one.label is None and one.unsure})
     has_good = any(one.label == GOOD for one in judged)
-    test = tuple(replace(one, label="bad") if one.label is None else one for one in judged if one.label or one.kind)
-    if sorting.asked or not unknown or (has_good and not unsure):
-        return test, ""
+    said_none = NONE in sorting.asked
+    test = tuple(
+        one if one.label else replace(one, label="bad", kind=one.kind or DEFECT)
+        for one in judged
+        if one.label or one.kind or said_none
+    )
+    if said_none or not unknown or (has_good and (sorting.asked or not unsure)):
+        return test, _products_or_defects(sorting, test)
     places = unsure or unknown
     return test, (
         f"{sorting.tree.title}: nothing tells whether {some(places)} "
@@ -211,11 +195,35 @@ def _test(sorting: Sorting, judged: Sequence[Found]) -> tuple[tuple[Found, ...],
 
 def _no_good(learned: Sequence[Found]) -> str:
     """Why there is nothing to learn from."""
-    places = sorted({one.place for one in learned})
-    if any(one.label is None for one in learned):
-        unknown = sorted({one.place for one in learned if one.label is None})
-        return f"nothing says that {some(unknown)} holds good parts; if it does: --good {asked_name(unknown[0])}"
-    return f"{some(places)} holds defects alone" if places else ""
+    unknown = sorted({one.place for one in learned if one.label is None})
+    if unknown:
+        first = unknown[0] if len(unknown) == 1 else learned[0].split_place
+        return f"nothing says that {some(unknown)} {_holds(unknown)} good parts; if so: --good {asked_name(first)}"
+    return _defects_alone(learned)
+
+
+def _defects_alone(found: Sequence[Found]) -> str:
+    places = sorted({one.place for one in found})
+    if not places:
+        return ""
+    text = f"{some(places)} {_holds(places)} defects alone"
+    is_beside = all(one.only_beside for one in found)
+    return f"{text}. If that is the name of good parts: --good {asked_name(places[0])}" if is_beside else text
+
+
+def _holds(places: Sequence[str]) -> str:
+    return "holds" if len(places) == 1 else "hold"
+
+
+def _products_or_defects(sorting: Sorting, test: Sequence[Found]) -> str:
+    """What has to be known where all that calls images defects may be the name of a product."""
+    if sorting.asked or not test or not all(one.only_beside and one.label == "bad" for one in test):
+        return ""
+    places = sorted({one.place for one in test})
+    return (
+        f"{sorting.tree.title}: {some(places)} may be the name of defects or of good parts. If they are good: --good "
+        f"{asked_name(places[0])}, or --good none if none of them is"
+    )
 
 
 def _without_splits(sorting: Sorting) -> Recognised:
@@ -225,8 +233,10 @@ def _without_splits(sorting: Sorting) -> Recognised:
     train = tuple(one for one in sorting.found if one.label == GOOD)
     rest = (one for one in sorting.found if one.label != GOOD)
     test = tuple(one if one.label else replace(one, label="bad", kind=one.kind or DEFECT) for one in rest)
-    places = sorted({one.place for one in test})
-    return Recognised("folders", train, test, no_good="" if train else f"{some(places)} holds defects alone")
+    if train:
+        return Recognised("folders", train, test)
+    question = _products_or_defects(sorting, test)
+    return Recognised("folders", train, test, no_good=_defects_alone(test), question=question)
 
 
 def _plain(sorting: Sorting) -> Recognised:

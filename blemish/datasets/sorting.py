@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from blemish.datasets.annotation_files import AnnotationFile
 from blemish.datasets.folder_roles import Label
 from blemish.datasets.mask_pictures import marks_something
+from blemish.datasets.published import Said
 from blemish.datasets.tree import File, Tree
 
 
@@ -23,6 +24,8 @@ class Found:
         place: the folder that messages name it by.
         unsure: the folder on the way whose word may mean either; empty where there is none.
         masks: the files that mark it.
+        split_place: the folder that says the split.
+        only_beside: whether the words that call it a defect may be part of a product's name.
     """
 
     file: File
@@ -32,6 +35,8 @@ class Found:
     place: str
     unsure: str = ""
     masks: tuple[PurePosixPath, ...] = ()
+    split_place: str = ""
+    only_beside: bool = False
 
     @property
     def stem(self) -> str:
@@ -47,7 +52,8 @@ class Sorting:
     files: dict[PurePosixPath, File]
     annotations: list[tuple[File, AnnotationFile]]
     masks: dict[PurePosixPath, File]
-    asked: bool  # whether the user has named good folders
+    asked: frozenset[str]  # what the user has said of good folders
+    said: dict[PurePosixPath, Said] = field(default_factory=dict)  # what tables say of images
 
     @property
     def unlabelled(self) -> list[Found]:

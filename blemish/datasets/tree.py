@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from blemish.datasets.files import naming, read_file
+from blemish.errors import DatasetError
 from blemish.images import is_image_name
 
 _TEXT_SUFFIXES = frozenset((".json", ".xml", ".txt", ".yaml", ".yml", ".manifest", ".csv", ".jsonl", ".ndjson"))
@@ -42,6 +43,7 @@ class Tree:
         images: the files that are read as images, sorted by name.
         texts: the files that may hold annotations.
         others: names of all other files.
+        companions: tables that lie beside the folder and may speak of its images.
     """
 
     title: str
@@ -49,6 +51,7 @@ class Tree:
     images: tuple[File, ...]
     texts: tuple[File, ...]
     others: tuple[PurePosixPath, ...]
+    companions: tuple[File, ...] = ()
 
 
 def tree_of(title: str, own_name: str, files: Iterable[File]) -> Tree:
@@ -71,24 +74,47 @@ def tree_of(title: str, own_name: str, files: Iterable[File]) -> Tree:
 
 
 def folder_tree(folder: Path) -> Tree:
-    """The tree of a folder on disk. Links to folders are followed, each real folder once."""
+    """The tree of a folder on disk, links to folders followed.
+
+    What lies in the folder itself counts by its own name alone. Raises `DatasetError` for two links to one folder, of
+    which nobody can tell which name is right.
+    """
     return tree_of(str(folder), folder.resolve().name, _files(folder))
 
 
+def file_at(path: Path, name: PurePosixPath) -> File:
+    """A file on disk under a name of the tree."""
+    return File(name, _size(path), _reader(path))
+
+
 def _files(folder: Path) -> Iterable[File]:
-    seen = {os.path.realpath(folder)}
+    root = os.path.realpath(folder)
+    linked: dict[str, str] = {}  # real folders, by the links to them
     for parent, folders, files in os.walk(folder, followlinks=True):
-        within = Path(parent).relative_to(folder).as_posix()
-        kept = []
-        for name in sorted(folders):
-            real = os.path.realpath(Path(parent, name))
-            if not name.startswith(".") and real not in seen:
-                seen.add(real)
-                kept.append(name)
-        folders[:] = kept
+        within = Path(parent).relative_to(folder)
+        folders[:] = [name for name in sorted(folders) if _is_entered(folder, within / name, root, linked)]
         for name in files:
-            path = Path(parent, name)
-            yield File(PurePosixPath(within, name), _size(path), _reader(path))
+            yield file_at(Path(parent, name), PurePosixPath(within.as_posix(), name))
+
+
+def _is_entered(folder: Path, within: Path, root: str, linked: dict[str, str]) -> bool:
+    """Whether a folder is walked: not a hidden one, nor a link into the tree, above it or above where it lies."""
+    if within.name.startswith("."):
+        return False
+    if not (folder / within).is_symlink():
+        return True
+    real = os.path.realpath(folder / within)
+    above = [os.path.realpath(folder / outer) for outer in within.parents]
+    if _holds(root, real) or any(_holds(real, outer) for outer in above):
+        return False
+    if real in linked:
+        raise DatasetError(f"{folder / within} and {folder / linked[real]} are links to one folder; remove one of them")
+    linked[real] = within.as_posix()
+    return True
+
+
+def _holds(outer: str, inner: str) -> bool:
+    return inner == outer or inner.startswith(outer.rstrip(os.sep) + os.sep)
 
 
 def _size(path: Path) -> int:

@@ -20,6 +20,11 @@ GOOD = _words(
     correctas aprobado aprobados sano sanos buono buoni buona buone conformi accettato accettati idoneo idonei sani
     bom boa boas aprovado aprovados perfeito perfeitos goed goede godkand godkanda bra hyva dobre dobry dobra
     dobrze iyi saglam hatasiz kusursuz хорошие хорошии хорошо годные годен годныи норма нормальные
+    aceptado aceptados aceptada aceptadas aceptable aceptables acceptabel godkant godkjent goedgekeurd goedgekeurde
+    prima bestanden aprovada aprovadas aprobada aprobadas conforma dobri dobro zgodne zgodny sprawne sprawny poprawne
+    shodne shodny vyhovujici bezvadne bezvadny jo normale normali normaux saudavel
+    saudaveis uygun normalne исправные исправныи исправен нормальныи нормально хорошая kunnossa ehja intatto intatti
+    integro integri perfetto perfetti perfekt perfekte parfait parfaits uncracked unscratched defectless flawfree
     """
 )
 
@@ -40,6 +45,12 @@ BAD = _words(
     fouten afkeur afgekeurd dalig daliga felaktig felaktiga underkand fel viallinen vika wadliwe wadliwy wada wady
     zle zly odrzut odrzuty vadne vadny vada vady spatne zmetek zmetky hatali kusurlu bozuk hata kusur брак дефект
     дефекты дефектные плохие плохо негодные
+    dirty dirt nogo nogos fehlteile mangelhafter verworfen abweichung abweichungen abgelehnt abgelehnte ungut gebrochen
+    defeituosas inaceptable inaceptables refuse refuses casse casses abime abimes danneggiato danneggiati rotto rotti
+    roto rotos danado danados danificado danificados quebrado quebrados beschadigde beschadigd kapot kapotte kotu
+    arizali defolu underkanda underkant odottamaton uszkodzone uszkodzony niezgodne niezgodny odrzucone poskozene
+    poskozeny neshodne neshodny nedobre hibas serult sikertelen плохая бракованные бракованныи повреждения
+    поврежденные неисправные неисправныи ошибка ungood vikaa virheellinen rikki
     """
 )
 
@@ -137,6 +148,45 @@ FIELDS = _words(
     """
 )
 
+# Beginnings that are enough, in all inflections; what denies them is known as a whole word.
+BAD_BEGINNINGS = tuple(
+    """
+    defect defekt defeit difett defectu fehlerh beschadig anomal abnormal anormal rechaz reject scartat rebut wadliw
+    uszkodz poskoz hatal kusurl bozuk ariza danneggia danific beschad abgelehnt inaccept inacept inaccett nonconf
+    дефект бракован плох негодн неисправн поврежд
+    """.split()  # noqa: SIM905
+)
+GOOD_BEGINNINGS = tuple(
+    """
+    acceptab aceptab accettab fehlerfre einwandfre mangelfre hatasiz kusursuz исправн годн хорош нормальн
+    """.split()  # noqa: SIM905
+)
+
+# Words of places, times and numbers: folders that differ in them alone are of one product.
+PLACES = _words(
+    """
+    cam cams camera cameras kamera kameras camara cameraa camera line lines linie linien ligne lignes linea linee linha
+    lijn linia lot lots los lotto lote lotes lotti batch batches charge chargen partie partij seria serie series shift
+    shifts schicht equipe turno turni ploeg zmiana station stations stationen anlage machine maschine cell cells zelle
+    day days tag tage jour jours giorno giorni dia dias dag dzien week woche semaine month monat mois mes year jahr
+    date datum run runs session sessions view views side sides seite left right top bottom front back rear upper lower
+    links rechts oben unten vorne hinten gauche droite haut bas izquierda derecha sinistra destra esquerda direita
+    morning evening night early late fruh spat nacht nord sud ost west north south east plant werk site hall halle
+    part parts teil teile piece pieces item items unit units sample samples no nr num number id
+    jan feb mar apr may jun jul aug sep oct nov dec january february march april june july august september october
+    november december januar februar marz mai juni juli oktober dezember monday tuesday wednesday thursday friday
+    saturday sunday montag dienstag mittwoch donnerstag freitag samstag sonntag copy kopie
+    """
+)
+PLACE_ENDINGS = ("schicht", "tag", "linie", "kamera", "woche", "halle", "seite")
+
+# Words that number classes, of which nobody can tell what they are.
+CLASSES = _words(
+    """
+    class classes klasse classe clase klass cls category categorie kategorie label lbl type typ group gruppe
+    """
+)
+
 # Phrases that say no to a word of defects; then words of defects; then of good parts, which some of those contain.
 CJK_NOT_BAD = tuple(
     """
@@ -154,7 +204,7 @@ CJK_BAD = tuple(
 
 CJK_GOOD = tuple(
     """
-    良品 良 合格 正常 好 正品 优 優 양품 정상 합격
+    良品 良好 良 合格 正常 好 正品 优 優 양품 정상 합격
     """.split()  # noqa: SIM905
 )
 
@@ -178,6 +228,9 @@ CJK_SPLITS = {
         "test",
     ),
 }
+
+# Words beside a phrase that only say what it is of.
+CJK_NOUNS = "样本 樣本 样品 图像 图片 圖像 圖片 图 数据 产品 產品 製品 画像 部品 이미지 사진 제품 품 品 件 有 あり 的 集 类".split()  # noqa: SIM905
 
 CJK_MASKS = tuple(
     """

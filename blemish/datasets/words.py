@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from blemish.datasets import vocabulary
 
@@ -26,6 +28,7 @@ class Role:
         mask: whether it names masks, or annotations.
         maybe_mask: whether it names them by a word that may name parts as well, such as `label`.
         pictures: whether it only says that there are images, such as `imgs` or `rgb`.
+        mixed: whether it has words beside, that say nothing of this: `scratch card`, `test tubes`, `nut_ng`.
     """
 
     split: str | None = None
@@ -35,6 +38,7 @@ class Role:
     mask: bool = False
     maybe_mask: bool = False
     pictures: bool = False
+    mixed: bool = False
 
     @property
     def is_labelled(self) -> bool:
@@ -42,6 +46,9 @@ class Role:
 
 
 _WORD = re.compile(r"[^\W\d_\u2e80-\uffef]+")  # letters, but those of scripts without gaps
+_SIGNS = re.compile(r"[\u2e80-\uffef]+")
+_RUN = re.compile(r"[A-Za-z0-9]{8,}")  # may be a number in base 16, or another identifier
+_LETTERS = str.maketrans("łıøđ", "liod")  # those that no accent makes
 
 
 def is_good(name: str) -> bool:
@@ -56,7 +63,34 @@ def is_bad(name: str) -> bool:
 
 def is_plain_defect(name: str) -> bool:
     """Whether a name only says that there are defects, and not of which type."""
+    if role(name).bad and not _heads(name):
+        return not _without(unicodedata.normalize("NFKC", name), (*vocabulary.CJK_BAD, *vocabulary.CJK_NOUNS))
     return bool(_heads(name)) and _heads(name) <= vocabulary.BAD
+
+
+def product_words(name: str) -> tuple[str, ...]:
+    """What a name says of a product: without numbers, single letters, and words of places and times."""
+    text = unicodedata.normalize("NFKC", name)
+    words = (_folded(word) for word in _WORD.findall(_without_ids(text)))
+    latin = (word for word in words if len(word) > 1 and not _is_place(word))
+    return (*latin, *_SIGNS.findall(text))
+
+
+def class_number(name: str) -> bool:
+    """Whether a name is the number of a class, such as `class_0`."""
+    words = _WORD.findall(name)
+    return len(words) == 1 and _folded(words[0]) in vocabulary.CLASSES and any(sign.isdigit() for sign in name)
+
+
+def _is_place(word: str) -> bool:
+    return word in vocabulary.PLACES or word.endswith(vocabulary.PLACE_ENDINGS)
+
+
+def _without(text: str, phrases: Iterable[str]) -> str:
+    """What is left of a name without phrases, digits and signs."""
+    for phrase in phrases:
+        text = text.replace(phrase, "")
+    return re.sub(r"[\W\d_]", "", text)
 
 
 def names_defects_alone(name: str) -> bool:
@@ -73,7 +107,7 @@ def _heads(name: str) -> frozenset[str]:
 @lru_cache(maxsize=4096)
 def role(name: str) -> Role:
     """What a folder's or a file's name says; a file's without its suffix."""
-    text = unicodedata.normalize("NFKC", name)
+    text = _without_ids(unicodedata.normalize("NFKC", name))
     words = _joined(_cut(text))
     folded = text.casefold()
     good, bad = _verdicts(words, folded)
@@ -95,18 +129,34 @@ def role(name: str) -> Role:
         mask=mask,
         maybe_mask=not mask and bool(known & vocabulary.MAYBE_MASKS),
         pictures=bool(words) and known <= vocabulary.PICTURES,
+        mixed=any(_is_beside(word) for word in words),
     )
 
 
-def mask_of_stem(stem: str) -> str | None:
-    """The stem of the image that a mask is of, by its own: `000_mask`, `mask-000`, `000_GT`; None for other names."""
-    match = _MASK_ENDING.match(stem) or _MASK_BEGINNING.match(stem)
-    return match["stem"] if match and match["stem"] else None
+def _is_beside(word: str) -> bool:
+    """Whether a word says nothing of splits, verdicts and masks, and of no place either."""
+    said = _says_bad(word) or _says_good(word) or word in _KNOWN | vocabulary.NO | vocabulary.FREE | _ASIDE
+    return len(word) > 1 and not said and not _is_place(word)
 
 
-_MARK = r"(?:masks?|gt|ground[ _-]?truth|labels?|seg|segmentation|annotations?|anno|segmap|maske|masque|mascara)"
-_MASK_ENDING = re.compile(rf"(?P<stem>.*?)[ _.\-(]+{_MARK}[ _-]?\d{{0,3}}\)?$", re.IGNORECASE)
-_MASK_BEGINNING = re.compile(rf"{_MARK}[ _.\-]+(?P<stem>.+)$", re.IGNORECASE)
+def _says_bad(word: str) -> bool:
+    is_begun = word.startswith(vocabulary.BAD_BEGINNINGS) and not word.startswith(vocabulary.GOOD_BEGINNINGS)
+    return word in vocabulary.BAD or word in vocabulary.DEFECT_TYPES or (is_begun and word not in vocabulary.GOOD)
+
+
+def _says_good(word: str) -> bool:
+    return word in vocabulary.GOOD or word.startswith(vocabulary.GOOD_BEGINNINGS)
+
+
+def _without_ids(text: str) -> str:
+    """A name without identifiers such as `0bad12f9`, whose letters are no words."""
+    return _RUN.sub(lambda found: " " if _is_id(found[0]) else found[0], text)
+
+
+def _is_id(run: str) -> bool:
+    changes = sum(a.isdigit() != b.isdigit() for a, b in zip(run, run[1:], strict=False))
+    is_hex = re.fullmatch(r"[0-9a-f]+|[0-9A-F]+", run) is not None
+    return changes >= (2 if is_hex else 4)
 
 
 def _verdicts(words: list[str], folded: str) -> tuple[bool, bool]:
@@ -115,14 +165,14 @@ def _verdicts(words: list[str], folded: str) -> tuple[bool, bool]:
     for number, word in enumerate(words):
         before = words[number - 1] if number else ""
         after = words[number + 1] if number + 1 < len(words) else ""
-        says_bad = word in vocabulary.BAD or word in vocabulary.DEFECT_TYPES
+        says_bad = _says_bad(word)
         if says_bad and after in vocabulary.FIELDS:
             continue
         if says_bad and (before in vocabulary.NO or after in vocabulary.FREE):
             good = True
-        elif says_bad or (word in vocabulary.GOOD and before in vocabulary.NO):
+        elif says_bad or (_says_good(word) and before in vocabulary.NO):
             bad = True
-        elif word in vocabulary.GOOD and not (word == "free" and before in vocabulary.BAD | vocabulary.DEFECT_TYPES):
+        elif _says_good(word) and not (word == "free" and _says_bad(before)):
             good = True
     text = folded
     for phrase in vocabulary.CJK_NOT_BAD:
@@ -138,16 +188,17 @@ def _cut(text: str) -> list[str]:
 
 
 def _cut_chunk(chunk: str) -> list[str]:
-    whole = _plain(chunk)
+    whole = _folded(chunk)
     if _bare(whole) != whole or whole in _KNOWN:
         return [whole]
     parted = re.sub(r"(?<=[a-zà-ÿ])(?=[A-ZÀ-Þ])|(?<=[A-Z])(?=[A-Z][a-z]{2})", " ", chunk)
-    return [_plain(part) for part in parted.split()]
+    return [_folded(part) for part in parted.split()]
 
 
-def _plain(text: str) -> str:
-    """Folded, without accents."""
-    return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+def _folded(text: str) -> str:
+    """In small letters, without accents."""
+    signs = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
+    return "".join(sign for sign in signs if not unicodedata.combining(sign))
 
 
 def _joined(words: list[str]) -> list[str]:
@@ -163,7 +214,13 @@ def _joined(words: list[str]) -> list[str]:
         joined += [letters] if letters else []
         letters = ""
         joined += [_bare(word)] if word else []
-    return joined
+    return _in_order(joined)
+
+
+def _in_order(words: list[str]) -> list[str]:
+    """`in Ordnung` as one word."""
+    place = next((number for number, pair in enumerate(pairwise(words)) if pair == ("in", "ordnung")), None)
+    return words if place is None else [*words[:place], "io", *words[place + 2 :]]
 
 
 def _bare(word: str) -> str:
@@ -175,9 +232,9 @@ def _bare(word: str) -> str:
             return stem
     for beginning in _NO_JOINED:
         rest = word.removeprefix(beginning)
-        if rest != word and rest in vocabulary.GOOD and len(rest) > 1:
+        if rest != word and len(rest) > 1 and _says_good(rest):
             return "notok"
-        if rest != word and rest in vocabulary.BAD:
+        if rest != word and _says_bad(rest):
             return "nodefect"
     return word
 
@@ -191,5 +248,10 @@ _KNOWN = (
     | vocabulary.MASKS
     | vocabulary.MAYBE_MASKS
     | vocabulary.PICTURES
+)
+_ASIDE = (
+    frozenset(vocabulary.NOUNS)
+    | vocabulary.FIELDS
+    | frozenset(["set", "public", "private", "ground", "truth", "with", "mit", "avec", "con", "com"])
 )
 _NO_JOINED = ("non", "not", "no", "un", "in", "nicht")

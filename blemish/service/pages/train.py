@@ -222,10 +222,13 @@ def _content(path: Folder, most: int) -> bytes:
 
 
 def _refuse_by_folder(source: str) -> None:
-    """`ImageError` for an image that came with its path, where a folder calls it a defect or a mask."""
+    """`ImageError` for an image that came with its path, where a folder on the way leaves doubt that it is good."""
     *folders, file = source.replace("\\", "/").split("/")
-    if folder := next((name for name in folders if role(name).bad or role(name).mask), None):
-        raise ImageError(f"{file}: lies in a folder called {folder}; only images of good parts are learned from")
+    roles = {name: role(name) for name in folders}
+    is_good = any(found.good for found in roles.values())
+    for name, found in roles.items():
+        if found.bad or found.mask or (not is_good and (found.unsure or found.split in ("val", "test"))):
+            raise ImageError(f"{file}: lies in a folder called {name}; only images of good parts are learned from")
 
 
 async def _keep(service: Service, name: str, file: str, data: bytes, count: _Count) -> None:
