@@ -9,7 +9,8 @@ from blemish.datasets.annotation_files import marked_stems
 from blemish.datasets.annotations import Annotation, Reading, in_bad_folder, leave_out
 from blemish.datasets.files import fold, inside, some
 from blemish.datasets.image_index import ImageIndex, in_masks, nearest
-from blemish.datasets.words import is_good, mask_of_stem, role
+from blemish.datasets.stems import mask_of_stem
+from blemish.datasets.words import is_good, role
 from blemish.errors import DatasetError
 
 NOT_LISTED = "not listed"
