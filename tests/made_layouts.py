@@ -1,4 +1,4 @@
-"""Data sets as people and publishers lay them out, made of small pictures whose truth is known; and what is read of them.
+"""Data sets as people and publishers lay them out, of small pictures whose truth is known; and what is read of them.
 
 `python tests/made_layouts.py` prints the table of all layouts that `dev/LOG.md` holds.
 """
@@ -131,8 +131,8 @@ def encoded(picture: np.ndarray, suffix: str) -> bytes:
 class Layout:
     """A layout, filled by `fill`; `refused` and `asked` are patterns of the line that refuses to learn, or to judge.
 
-    `way` is a way out that the line offers: `--good NAME`, `FOLDER` to name instead, `--from TOOL` to convert, or `move`
-    where the user has to put files elsewhere.
+    `way` is a way out that the line offers: `--good NAME`, `FOLDER` to name instead, `--from TOOL` to convert, or
+    `move` where the user has to put files elsewhere.
     """
 
     name: str

@@ -1,4 +1,6 @@
-"""Folders as people have them: in their own words, by lots and lines and days, with masks anywhere, and parts called anything."""
+"""Folders as people have them: in their own words, by lots, lines and days, with masks anywhere, parts of any name."""
+
+# ruff: noqa: RUF001 - Turkish has an i without a dot
 
 from __future__ import annotations
 
@@ -9,28 +11,33 @@ import numpy as np
 from made_layouts import COLUMNS, ROWS, Made, layout
 
 PAIRS = """
-OK NG | ok nok | Good Bad | GOOD BAD | Pass Fail | PASSED FAILED | Normal Abnormal | normal anomaly | normals anomalies |
-good defect | good defective | no_defect defect | defect-free defective | non_defective defective | nondefective defective |
-IO NIO | i.O. n.i.O. | gut schlecht | Gutteile Schlechtteile | gute fehlerhafte | fehlerfrei fehlerhaft | Gut Ausschuss |
-iO niO | in_Ordnung nicht_in_Ordnung |
-bon mauvais | conforme non_conforme | Conformes Non-conformes | bonnes rebuts | sain défectueux |
-sans_défaut défaut |
-bueno malo | buenas defectuosas | correcto defectuoso | sin_defecto con_defecto | aceptado rechazado | aprobado rechazado |
-buono difettoso | buoni scarti | conformi non_conformi | senza_difetti difetti | accettati scartati | idoneo non_idoneo |
-bom ruim | boas defeituosas | aprovado reprovado | sem_defeito com_defeito |
-goed fout | goed afgekeurd | goedgekeurd afgekeurd |
-dobre złe | dobre wadliwe | dobre zle | dobré špatné | dobré vadné | OK zmetky |
-iyi kötü | sağlam hatalı | hatasız hatalı |
-годные брак | хорошие плохие | норма дефект | годные негодные |
-良品 不良品 | 良品 不良 | 合格 不合格 | 正常 异常 | 正常 異常 | 正常品 异常品 | 无缺陷 有缺陷 | 无瑕疵 瑕疵 | 好 坏 | 合格品 废品 |
-良 不良 | 良好 不良 | 良品 欠陥品 | 正常 キズ | 欠陥なし 欠陥あり | 양품 불량 | 양품 불량품 | 정상 비정상 | 정상 결함 | 합격 불합격 |
-godkända underkända | hyvä viallinen |
-ok_front def_front | ok_parts ng_parts | okparts ngparts | OKParts NGParts | 01_ok 02_ng | 1_OK 2_NG | OK1 NG1 | ok-2026 ng-2026 |
-img_good img_bad | good_images defect_images | GoodImages BadImages | Images_Good Images_Bad | part.ok part.ng |
-OK_2026-11-20 NG_2026-11-20 | line1_OK line1_NG | ok not_ok | OK NotOK | good notgood | good not_good | good no_good |
-accepted rejected | accept reject | perfect flawed | healthy damaged | intact broken | clean dirty | conforming nonconforming |
-compliant non-compliant | OK KO | true_ok false_ng | Good_Parts Scrap | undamaged damaged | flawless faulty | acceptable unacceptable |
-OK Ausschuß | ok fehler | ok defekt | ok defekte | gut defekt | gut n.i.O | io nio_teile | GUT_TEILE NIO_TEILE | Gutbilder Fehlerbilder
+OK NG | ok nok | Good Bad | GOOD BAD | Pass Fail | PASSED FAILED | Normal
+Abnormal | normal anomaly | normals anomalies | good defect | good defective |
+no_defect defect | defect-free defective | non_defective defective |
+nondefective defective | IO NIO | i.O. n.i.O. | gut schlecht | Gutteile
+Schlechtteile | gute fehlerhafte | fehlerfrei fehlerhaft | Gut Ausschuss | iO
+niO | in_Ordnung nicht_in_Ordnung | bon mauvais | conforme non_conforme |
+Conformes Non-conformes | bonnes rebuts | sain défectueux | sans_défaut défaut |
+bueno malo | buenas defectuosas | correcto defectuoso | sin_defecto con_defecto
+| aceptado rechazado | aprobado rechazado | buono difettoso | buoni scarti |
+conformi non_conformi | senza_difetti difetti | accettati scartati | idoneo
+non_idoneo | bom ruim | boas defeituosas | aprovado reprovado | sem_defeito
+com_defeito | goed fout | goed afgekeurd | goedgekeurd afgekeurd | dobre złe |
+dobre wadliwe | dobre zle | dobré špatné | dobré vadné | OK zmetky | iyi kötü |
+sağlam hatalı | hatasız hatalı | годные брак | хорошие плохие | норма дефект |
+годные негодные | 良品 不良品 | 良品 不良 | 合格 不合格 | 正常 异常 | 正常 異常 | 正常品 异常品 | 无缺陷 有缺陷 |
+无瑕疵 瑕疵 | 好 坏 | 合格品 废品 | 良 不良 | 良好 不良 | 良品 欠陥品 | 正常 キズ | 欠陥なし 欠陥あり | 양품 불량 | 양품
+불량품 | 정상 비정상 | 정상 결함 | 합격 불합격 | godkända underkända | hyvä viallinen | ok_front
+def_front | ok_parts ng_parts | okparts ngparts | OKParts NGParts | 01_ok 02_ng
+| 1_OK 2_NG | OK1 NG1 | ok-2026 ng-2026 | img_good img_bad | good_images
+defect_images | GoodImages BadImages | Images_Good Images_Bad | part.ok part.ng
+| OK_2026-11-20 NG_2026-11-20 | line1_OK line1_NG | ok not_ok | OK NotOK | good
+notgood | good not_good | good no_good | accepted rejected | accept reject |
+perfect flawed | healthy damaged | intact broken | clean dirty | conforming
+nonconforming | compliant non-compliant | OK KO | true_ok false_ng | Good_Parts
+Scrap | undamaged damaged | flawless faulty | acceptable unacceptable | OK
+Ausschuß | ok fehler | ok defekt | ok defekte | gut defekt | gut n.i.O | io
+nio_teile | GUT_TEILE NIO_TEILE | Gutbilder Fehlerbilder
 """
 
 

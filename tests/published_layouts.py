@@ -510,7 +510,10 @@ def cookie(stem: str, label: int) -> str:
     )
 
 
-VOC = "<annotation><filename>{0}.jpg</filename><size><width>48</width><height>40</height><depth>3</depth></size>{1}</annotation>"
+VOC = (
+    "<annotation><filename>{0}.jpg</filename>"
+    "<size><width>48</width><height>40</height><depth>3</depth></size>{1}</annotation>"
+)
 BOX = "<object><name>crazing</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>20</xmax><ymax>20</ymax></bndbox></object>"
 
 

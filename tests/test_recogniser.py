@@ -137,7 +137,7 @@ def zipped(root: Path) -> bytes | None:
     return target.getvalue() if archive.namelist() else None
 
 
-GOOD_WORDS = [
+GOOD_WORDS = (
     "good",
     "OK",
     "ok",
@@ -157,8 +157,8 @@ GOOD_WORDS = [
     "no_defect",
     "годные",
     "dobre",
-]
-BAD_WORDS = [
+)
+BAD_WORDS = (
     "bad",
     "NG",
     "ng",
@@ -177,7 +177,7 @@ BAD_WORDS = [
     "defects",
     "брак",
     "złe",
-]
+)
 DRESSES = ("{}", "img_{}", "{}_images", "01_{}", "{}-2026", "{} dir", "set {}", "{}_cam2")
 PLACES = ("", "line 1", "2026-11-20", "Lot 4711/shift B", "cam1", "images")
 MASKS = ("", "", "masks/{:03}.png", "GT/{:03}_mask.png", "{place}{bad}/{:03}_mask.png", "anything/{:03}.png")

@@ -44,7 +44,8 @@ class FolderRoles:
         children: dict[Folder, set[str]] = defaultdict(set)
         for folder in counts:
             children[folder[:-1]].add(folder[-1])
-        self._children = children
+        self._with_rgb = {outer for outer, names in children.items() if _RGB in map(str.casefold, names)}
+        self._classes = {folder for outer, names in children.items() for folder in _classes(outer, names)}
         self._above = {outer for folder, found in own.items() if found.is_labelled for outer in _path(folder[:-1])}
 
     def has(self, name: str) -> bool:
@@ -80,10 +81,7 @@ class FolderRoles:
 
     def beside_rgb(self, file: File) -> bool:
         """Whether a folder `rgb` lies beside the file's own: then the file is depth, or another view of no camera."""
-        return any(
-            _RGB in {name.casefold() for name in self._children[folder[:-1]]} and folder[-1].casefold() != _RGB
-            for folder in _path(file.folders)
-        )
+        return any(folder[:-1] in self._with_rgb and folder[-1].casefold() != _RGB for folder in _path(file.folders))
 
     def verdict(self, file: File) -> tuple[Label | None, str, str]:
         """Good or bad, the type of defect that the folders name, and the folder that messages name.
@@ -106,14 +104,9 @@ class FolderRoles:
     def unsure(self, file: File) -> str:
         """The folder whose word may mean good or bad; empty where there is none."""
         for folder in _path(file.folders):
-            if (self._roles[folder].unsure or self._is_class(folder)) and not self._is_asked(folder):
+            if (self._roles[folder].unsure or folder in self._classes) and not self._is_asked(folder):
                 return shown(folder)
         return ""
-
-    def _is_class(self, folder: Folder) -> bool:
-        """Whether folders that are called by numbers of classes lie beside each other."""
-        beside = {name.casefold() for name in self._children[folder[:-1]] if not role(name).mask}
-        return beside in _CLASSES or (class_number(folder[-1]) and sum(map(class_number, beside)) > 1)
 
     def base(self, file: File, kind: str = "") -> Folder:
         """The folders before the first that says anything, or is the kind: the product, or the set within the tree."""
@@ -171,6 +164,14 @@ class FolderRoles:
             return bad[-1]
         deeper = (folder for folder in _path(file.folders)[len(bad) :] if self._tells(folder))
         return next((folder[-1] for folder in deeper if product_words(folder[-1])), bad[-1])
+
+
+def _classes(outer: Folder, names: set[str]) -> list[Folder]:
+    """Folders beside each other that are called by numbers of classes."""
+    if {name.casefold() for name in names if not role(name).mask} in _CLASSES:
+        return [(*outer, name) for name in names]
+    numbered = [(*outer, name) for name in names if class_number(name)]
+    return numbered if len(numbered) > 1 else []
 
 
 def _telling(own: Role, below: Sequence[Role], whole: bool) -> Role:

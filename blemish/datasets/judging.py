@@ -1,4 +1,4 @@
-"""Verdicts on images whose folders say none: by lists, tables, names of files and masks; and what speaks against good."""
+"""Verdicts on images whose folders say none: by lists, tables, names and masks; and what speaks against good ones."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def by_names(sorting: Sorting) -> None:
 
 
 def by_masks(sorting: Sorting) -> None:
-    """Verdicts of masks: where no folder says any, and every image of a split has a mask, an empty one is a good part's.
+    """Verdicts of masks: where no folder says any, and every image of a split has one, an empty one is a good part's.
 
     Where folders name the good parts, one of whose images all are marked holds defects, and an empty mask is a mistake.
     """

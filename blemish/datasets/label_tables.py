@@ -15,34 +15,38 @@ from blemish.images import is_image_name
 
 TABLE = "a table of images and labels"
 BOXES = "a text file of boxes"
-_LABELS = [
-    "label",
-    "class",
-    "classid",
-    "category",
-    "anomaly",
-    "anomalyclass",
-    "defect",
-    "target",
-    "verdict",
-    "result",
-    "encodedpixels",
-]
-_IMAGES = [
-    "image",
-    "filename",
-    "file",
-    "imagepath",
-    "path",
-    "imageid",
-    "img",
-    "name",
-    "imagename",
-    "images",
-    "imagefile",
-    "filepath",
-    "id",
-]
+_LABELS = frozenset(
+    (
+        "label",
+        "class",
+        "classid",
+        "category",
+        "anomaly",
+        "anomalyclass",
+        "defect",
+        "target",
+        "verdict",
+        "result",
+        "encodedpixels",
+    )
+)
+_IMAGES = frozenset(
+    (
+        "image",
+        "filename",
+        "file",
+        "imagepath",
+        "path",
+        "imageid",
+        "img",
+        "name",
+        "imagename",
+        "images",
+        "imagefile",
+        "filepath",
+        "id",
+    )
+)
 _LOOKED_AT = 50  # rows
 _YES_NO = frozenset(("0", "1", "true", "false", "yes", "no", "0.0", "1.0"))
 

@@ -15,12 +15,12 @@ from blemish.datasets.words import product_words
 from blemish.errors import DatasetError
 
 
-class SeveralProducts(DatasetError):
+class SeveralProductsError(DatasetError):
     """A tree of several products."""
 
 
 def refuse_several(sorting: Sorting, roles: FolderRoles) -> None:
-    """`SeveralProducts` where the tree holds several products, each with folders of its own.
+    """`SeveralProductsError` where the tree holds several products, each with folders of its own.
 
     Days, lots, cameras and numbers are of one product, unless each has a split of its own.
     """
@@ -36,7 +36,7 @@ def refuse_several(sorting: Sorting, roles: FolderRoles) -> None:
     title = sorting.tree.title
     first = next(name for name in names if name != ".")
     good = next((one.place for one in telling if one.label == GOOD), "")
-    raise SeveralProducts(
+    raise SeveralProductsError(
         f"{title} holds several products ({some(names)}); name one of them, such as {quote(f'{title}/{first}')}"
         + ("" if splits or not good else f", or say which folders are good in all of them: --good {asked_name(good)}")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from blemish.datasets.files import naming, read_file
@@ -23,11 +24,11 @@ class File:
     size: int
     read: Callable[[int], bytes] = field(repr=False, compare=False)  # at most so many bytes, else `DatasetError`
 
-    @property
+    @cached_property
     def folders(self) -> tuple[str, ...]:
         return self.name.parts[:-1]
 
-    @property
+    @cached_property
     def stem(self) -> str:
         """The name without the suffix, and without an image's suffix before it: `000` of `000.jpg.png`."""
         return self.name.with_suffix("").stem if is_image_name(self.name.stem) else self.name.stem

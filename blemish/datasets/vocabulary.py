@@ -230,7 +230,11 @@ CJK_SPLITS = {
 }
 
 # Words beside a phrase that only say what it is of.
-CJK_NOUNS = "样本 樣本 样品 图像 图片 圖像 圖片 图 数据 产品 產品 製品 画像 部品 이미지 사진 제품 품 品 件 有 あり 的 集 类".split()  # noqa: SIM905
+CJK_NOUNS = tuple(
+    """
+    样本 樣本 样品 图像 图片 圖像 圖片 图 数据 产品 產品 製品 画像 部品 이미지 사진 제품 품 品 件 有 あり 的 集 类
+    """.split()  # noqa: SIM905
+)
 
 CJK_MASKS = tuple(
     """

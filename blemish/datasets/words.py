@@ -95,9 +95,8 @@ def _without(text: str, phrases: Iterable[str]) -> str:
 
 def names_defects_alone(name: str) -> bool:
     """Whether a name says defects or masks and nothing else, as `NG` or `defect images`, but not `nut_ng` does."""
-    heads = _heads(name)
-    known = vocabulary.BAD | vocabulary.DEFECT_TYPES | vocabulary.MASKS
-    return (is_bad(name) or role(name).mask) and heads <= known | vocabulary.PICTURES | frozenset(vocabulary.NOUNS)
+    found = role(name)
+    return (found.bad or found.mask) and not found.mixed
 
 
 def _heads(name: str) -> frozenset[str]:
@@ -154,7 +153,7 @@ def _without_ids(text: str) -> str:
 
 
 def _is_id(run: str) -> bool:
-    changes = sum(a.isdigit() != b.isdigit() for a, b in zip(run, run[1:], strict=False))
+    changes = sum(a.isdigit() != b.isdigit() for a, b in pairwise(run))
     is_hex = re.fullmatch(r"[0-9a-f]+|[0-9A-F]+", run) is not None
     return changes >= (2 if is_hex else 4)
 
@@ -252,6 +251,6 @@ _KNOWN = (
 _ASIDE = (
     frozenset(vocabulary.NOUNS)
     | vocabulary.FIELDS
-    | frozenset(["set", "public", "private", "ground", "truth", "with", "mit", "avec", "con", "com"])
+    | frozenset(("set", "public", "private", "ground", "truth", "with", "mit", "avec", "con", "com"))
 )
 _NO_JOINED = ("non", "not", "no", "un", "in", "nicht")
