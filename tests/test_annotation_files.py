@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blemish.datasets.annotation_files import SUFFIXES, annotation_file, marked_stems
+from blemish.datasets.annotations.recognising import SUFFIXES, annotation_file, marked_stems
 from blemish.errors import DatasetError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from annotated import HEIGHT, WIDTH, area, names, read_mask, sorted_into, write_image
 
-from blemish.datasets.convert import convert
+from blemish.datasets.conversion.convert import convert
 from blemish.errors import DatasetError
 
 SCRATCH, HOLE, GOOD = 1, 7, 9

@@ -7,7 +7,7 @@ import pytest
 from annotated import HEIGHT, WIDTH, area, names, read_mask, sorted_into, write_image
 from PIL import Image, ImageDraw
 
-from blemish.datasets.convert import convert
+from blemish.datasets.conversion.convert import convert
 from blemish.errors import DatasetError
 
 

@@ -11,7 +11,7 @@ import pytest
 from annotated import HEIGHT, WIDTH, labelme, names, read_mask, shape, sorted_into, square, write_image
 
 from blemish.datasets import load_dataset
-from blemish.datasets.convert import convert
+from blemish.datasets.conversion.convert import convert
 from blemish.errors import DatasetError
 
 

@@ -7,8 +7,8 @@ import pytest
 from annotated import HEIGHT, WIDTH, area, json_file, names, read_mask, sorted_into, write_image
 from PIL import Image, ImageDraw
 
-from blemish.datasets.brush_rle import decode_brush
-from blemish.datasets.convert import convert
+from blemish.datasets.annotations.brush_rle import decode_brush
+from blemish.datasets.conversion.convert import convert
 from blemish.errors import DatasetError
 
 

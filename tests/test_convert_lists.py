@@ -8,7 +8,7 @@ from annotated import HEIGHT, WIDTH, killed_at, names, read_mask, tree, write_im
 from command import blemish
 
 from blemish.datasets import load_dataset
-from blemish.datasets.convert import convert
+from blemish.datasets.conversion.convert import convert
 from blemish.errors import DatasetError
 
 

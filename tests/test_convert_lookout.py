@@ -9,7 +9,7 @@ import pytest
 from annotated import HEIGHT, WIDTH, area, names, sorted_into, write_image
 from PIL import Image
 
-from blemish.datasets.convert import convert
+from blemish.datasets.conversion.convert import convert
 from blemish.errors import DatasetError
 
 COLOURS = {

@@ -13,7 +13,7 @@ import pytest
 from annotated import killed_at, labelme, names, square, tree, write_image
 from command import ROOT, blemish
 
-from blemish.datasets.convert import convert
+from blemish.datasets.conversion.convert import convert
 from blemish.errors import DatasetError, UsageError
 
 

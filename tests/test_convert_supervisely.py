@@ -11,7 +11,7 @@ import pytest
 from annotated import HEIGHT, WIDTH, area, json_file, names, read_mask, sorted_into, write_image
 from PIL import Image
 
-from blemish.datasets.convert import convert
+from blemish.datasets.conversion.convert import convert
 from blemish.errors import DatasetError
 
 

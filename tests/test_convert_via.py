@@ -8,7 +8,7 @@ import json
 import pytest
 from annotated import area, json_file, names, read_mask, sorted_into, write_image
 
-from blemish.datasets.convert import convert
+from blemish.datasets.conversion.convert import convert
 from blemish.errors import DatasetError
 
 

@@ -7,7 +7,7 @@ import pytest
 from annotated import HEIGHT, WIDTH, names, read_mask, write_image
 from PIL import Image
 
-from blemish.datasets.convert import convert
+from blemish.datasets.conversion.convert import convert
 from blemish.errors import DatasetError
 
 PALETTE = [value for colour in ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)) for value in colour] + [0] * 756

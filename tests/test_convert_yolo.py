@@ -7,7 +7,7 @@ import pytest
 from annotated import HEIGHT, WIDTH, area, names, read_mask, sorted_into, write_image
 from PIL import Image, ImageDraw
 
-from blemish.datasets.convert import convert
+from blemish.datasets.conversion.convert import convert
 from blemish.errors import DatasetError
 
 BOX = "0 0.5 0.5 0.5 0.4"  # columns 10 to 30, rows 9 to 21

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from plates import plate, write, write_set
 
 from blemish.datasets import Sample, find_categories, find_good_images, load_dataset
-from blemish.datasets.lists import read_list
+from blemish.datasets.lists.lines import read_list
 from blemish.errors import DatasetError
 
 PICTURE = np.zeros((6, 8, 3), np.uint8)

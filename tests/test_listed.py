@@ -11,7 +11,7 @@ from command import blemish
 from plates import write
 
 from blemish.datasets import find_good_images, load_dataset
-from blemish.datasets.convert import convert
+from blemish.datasets.conversion.convert import convert
 from blemish.errors import DatasetError
 
 MARK = np.zeros((30, 40), np.uint8)

@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 from plates import write
 
 from blemish.datasets import Sample, read_mask
-from blemish.datasets.mask_levels import marked_of
-from blemish.datasets.masks import mask_of, read_masks_of
-from blemish.datasets.orientation import file_orientation
+from blemish.datasets.masks.levels import marked_of
+from blemish.datasets.masks.orientation import file_orientation
+from blemish.datasets.masks.reading import mask_of, read_masks_of
 from blemish.errors import DatasetError
 
 SIZE = (60, 80)  # rows, columns

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from textures import plate
 
-from blemish.datasets.planting import KINDS, draw_change, plant
+from blemish.datasets.sample.planting import KINDS, draw_change, plant
 
 CHANGES = {kind: draw_change(kind, 0) for kind in KINDS}
 

@@ -15,8 +15,8 @@ import pytest
 from made_layouts import LAYOUTS, Layout, Made, followed, good_names, offers, silently_wrong, verdict_of, wrong
 
 from blemish.datasets import find_categories, load_dataset
-from blemish.datasets.recogniser import recognise
-from blemish.datasets.split import split
+from blemish.datasets.conversion.split import split
+from blemish.datasets.layouts.recogniser import recognise
 from blemish.datasets.tree import folder_tree, tree_of
 from blemish.errors import DatasetError, ImageError
 from blemish.service.datasets.zips import read_image_zip

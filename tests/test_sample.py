@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from blemish.datasets import sample
-from blemish.datasets.sample import generate_sample, render_defect, render_part
-from blemish.datasets.sample_camera import NOISE, expose
-from blemish.datasets.sample_defects import DEFECTS
-from blemish.datasets.sample_part import grow_part
+from blemish.datasets.sample import generate as sample
+from blemish.datasets.sample.camera import NOISE, expose
+from blemish.datasets.sample.defects import DEFECTS
+from blemish.datasets.sample.generate import generate_sample, render_defect, render_part
+from blemish.datasets.sample.part import grow_part
 from blemish.errors import DatasetError, UsageError
 
 SIZE = 128
@@ -125,7 +125,7 @@ def test_no_two_images_are_equal(made: Path) -> None:
 
 def test_same_seed_same_bytes_in_a_new_process(made: Path, tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from blemish.datasets.sample import generate_sample;"
+        "from pathlib import Path; from blemish.datasets.sample.generate import generate_sample;"
         f"generate_sample(Path({str(tmp_path / 'again')!r}), size={SIZE}, train=3, good=2, per_defect=2)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -211,5 +211,5 @@ def test_refuses_numbers_out_of_range(tmp_path: Path, wrong: dict[str, int]) -> 
 
 
 def test_import_loads_no_opencv() -> None:
-    code = "import blemish.datasets.sample, sys; sys.exit('cv2' in sys.modules)"
+    code = "import blemish.datasets.sample.generate, sys; sys.exit('cv2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blemish.datasets import shapes
+from blemish.datasets.annotations import shapes
 from blemish.errors import DatasetError
 
 

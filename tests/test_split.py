@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from test_convert_lists import write_mask
 
 from blemish.datasets import load_dataset
-from blemish.datasets.list_writing import JOURNAL, _quoted, write_lists
-from blemish.datasets.lists import read_list
-from blemish.datasets.split import split
+from blemish.datasets.conversion.split import split
+from blemish.datasets.lists.lines import read_list
+from blemish.datasets.lists.writing import JOURNAL, _quoted, write_lists
 from blemish.errors import DatasetError, UsageError
 
 

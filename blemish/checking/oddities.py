@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from blemish.calibration import FOLDER_DEVIATIONS, OddFolder, find_parts, is_in_folder, odd_folders, outlier_limit
 from blemish.datasets import GoodImages, Sample
-from blemish.datasets.masks import mask_of
+from blemish.datasets.masks.reading import mask_of
 from blemish.detectors import Progress, Setting
 from blemish.detectors.patchcore import PatchCore
 from blemish.engines import open_engine

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from blemish.checking.oddities import Oddity
 from blemish.checking.survey import ImageFacts
-from blemish.datasets.masks import mask_of
+from blemish.datasets.masks.reading import mask_of
 from blemish.images import expand
 from blemish.sample_range import SampleRange
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from blemish.checking.duplicates import detail
 from blemish.checking.stored import Stored, stored_as
 from blemish.datasets import Dataset, Sample
-from blemish.datasets.masks import MaskRemark, read_masks_of
+from blemish.datasets.masks.reading import MaskRemark, read_masks_of
 from blemish.errors import ImageError
 from blemish.images import ImageRef, SampleMeter, Span, decode_samples, expand
 from blemish.images.headers import depth_and_alpha

@@ -41,7 +41,7 @@ def check_as_configured(config: RunConfig) -> None:
 
 def _converted(data: Path, config: RunConfig) -> Path:
     """The folder of the converted data set: MVTec folders get lists where they are, as in PaddleX."""
-    from blemish.datasets.convert import KINDS, convert, source_kind
+    from blemish.datasets.conversion.convert import KINDS, convert, source_kind
 
     name = config.CheckDataset.convert.src_dataset_type
     if name is None:
@@ -55,7 +55,7 @@ def _converted(data: Path, config: RunConfig) -> Path:
 
 
 def _split(data: Path, config: RunConfig) -> None:
-    from blemish.datasets.split import split
+    from blemish.datasets.conversion.split import split
 
     percentages = config.CheckDataset.split
     if percentages.train_percent is None or percentages.val_percent is None:

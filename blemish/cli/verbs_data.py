@@ -38,8 +38,8 @@ def convert(
     """Turn annotations of other tools into a data set; the source is only read."""
     from blemish.cli.progress import show_progress
     from blemish.cli.results import SOME_FAILED
-    from blemish.datasets.convert import convert as make
-    from blemish.datasets.convert import source_kind
+    from blemish.datasets.conversion.convert import convert as make
+    from blemish.datasets.conversion.convert import source_kind
     from blemish.errors import DatasetError
 
     kind = source_kind(source_type)
@@ -69,7 +69,7 @@ def split(
     _verbose: options.Verbose = False,
 ) -> None:
     """Deal the good images into train.txt and val.txt; all defects go to val.txt."""
-    from blemish.datasets.split import split as deal
+    from blemish.datasets.conversion.split import split as deal
 
     report = deal(source, train_percent, val_percent, seed, good or ())
     for line in report.lines:

@@ -1,8 +1,8 @@
 """Data sets: their layouts and masks, and a generated sample."""
 
-from blemish.datasets.layouts import find_categories, find_good_images, load_dataset
-from blemish.datasets.masks import read_mask
-from blemish.datasets.sample import generate_sample
+from blemish.datasets.layouts.loading import find_categories, find_good_images, load_dataset
+from blemish.datasets.masks.reading import read_mask
+from blemish.datasets.sample.generate import generate_sample
 from blemish.datasets.samples import Dataset, GoodImages, Sample, relative_name
 
 __all__ = [

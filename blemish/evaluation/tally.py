@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.datasets import Sample
-from blemish.datasets.masks import MaskRemark, read_masks_of
+from blemish.datasets.masks.reading import MaskRemark, read_masks_of
 from blemish.evaluation.pictures import Gallery
 from blemish.metrics import PixelScores
 from blemish.pipeline import Result

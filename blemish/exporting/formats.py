@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from blemish.datasets.sample import render_part
+from blemish.datasets.sample.generate import render_part
 from blemish.engines.openvino import load_openvino
 from blemish.errors import ModelError, UsageError, install_command
 from blemish.exporting.onnx_runtime import required_operators, save_optimised

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from blemish.calibration import held_out_images
 from blemish.config import RunConfig
 from blemish.datasets import Dataset, GoodImages, Sample, find_good_images, load_dataset
-from blemish.datasets.planting import KINDS, draw_change, plant
+from blemish.datasets.sample.planting import KINDS, draw_change, plant
 from blemish.detectors import Progress, Setting
 from blemish.detectors.patch_features import EMBEDDED, embeddings_of
 from blemish.errors import DatasetError

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
-from blemish.datasets.learned import learned_of
-from blemish.datasets.recogniser import recognise
+from blemish.datasets.layouts.learned import learned_of
+from blemish.datasets.layouts.recogniser import recognise
 from blemish.datasets.tree import File, tree_of
 from blemish.errors import DatasetError, ImageError, ModelError
 from blemish.service.uploads import check_member, member_content

@@ -1,0 +1,1 @@
+"""List files, as PaddleX and others have them: read and written."""

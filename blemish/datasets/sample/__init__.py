@@ -1,0 +1,1 @@
+"""The generated sample, and planted defects."""
