@@ -98,7 +98,7 @@ def test_the_tree_is_the_package():
 
 def test_the_tree_is_in_the_order_of_imports():
     project = (ROOT / "pyproject.toml").read_text("utf-8")
-    (listed,) = re.findall(r"^layers = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    listed, *_ = re.findall(r"^layers = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)
     layers = [set(names.split(" | ")) for names in reversed(re.findall(r'"(.+)"', listed))]
     levels = [level for name in tree() for level, names in enumerate(layers) if name in names]
     assert levels == sorted(levels) and len(levels) == len(tree()) - 1  # all but the folder without code
