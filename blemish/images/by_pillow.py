@@ -26,11 +26,16 @@ _PLUGINS = {
     "JPEG 2000": ("Jpeg2KImagePlugin", "Jpeg2KImageFile"),
     "SUN": ("SunImagePlugin", "SunImageFile"),
 }
+_FEATURES = {"AVIF": "avif", "JPEG 2000": "jpg_2000"}
 
 
 def decode_by_pillow(data: bytes, kind: str, name: str, size: tuple[int, int]) -> Stored:
     """The first picture of a file; nothing is decoded if it has another (width, height) than its header says."""
+    from PIL import features
+
     module, plugin = _PLUGINS[kind]
+    if kind in _FEATURES and not features.check(_FEATURES[kind]):
+        raise refusal(name, f"is a file in {kind}, which the Pillow of this machine was built without")
     try:
         picture: Image = getattr(import_module(f"PIL.{module}"), plugin)(io.BytesIO(data))
         if picture.size != size:
