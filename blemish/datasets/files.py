@@ -24,6 +24,7 @@ _TEXTS = {
     **{f"iso-8859-{number}": f"iso-8859-{number}" for number in (1, 2, 5, 7, 9, 15)},
     **{f"windows-{number}": f"cp{number}" for number in range(1250, 1259)},
 }
+_MOST_YAML = 1 << 20
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 
 
@@ -136,6 +137,21 @@ def safe_name(text: str, otherwise: str) -> str:
     """`text` as the name of one file or folder on any system; `otherwise` if nothing is left of it."""
     name = _UNSAFE.sub("_", text).strip().lstrip(".")
     return os.fsencode(name)[:_LONGEST_NAME].decode(errors="ignore").rstrip(". ") or otherwise
+
+
+def parse_yaml(data: bytes) -> Any:
+    """The content of a YAML file of settings; `DatasetError` for one that is damaged, large or refers to its own parts.
+
+    References let a few lines stand for gigabytes, and no tool writes them into such a file.
+    """
+    import yaml
+
+    if len(data) > _MOST_YAML or re.search(rb"(?m)(?:^|[\s\[,:{-])[*&][^\s]", data):
+        raise DatasetError("is too large for a file of settings, or refers to its own parts")
+    try:
+        return yaml.safe_load(decode_text(data))
+    except Exception as error:  # what PyYAML raises at odd tags is not documented
+        raise DatasetError(f"is not readable YAML: {type(error).__name__}") from None
 
 
 def fold(text: str) -> str:

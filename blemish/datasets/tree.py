@@ -12,7 +12,7 @@ from blemish.datasets.files import naming, read_file
 from blemish.errors import DatasetError
 from blemish.images import is_image_name
 
-_TEXT_SUFFIXES = frozenset((".json", ".xml", ".txt", ".yaml", ".yml", ".manifest", ".csv", ".jsonl", ".ndjson"))
+_TEXT_SUFFIXES = frozenset((".json", ".xml", ".txt", ".yaml", ".yml", ".manifest", ".csv", ".tsv", ".jsonl", ".ndjson"))
 _RESULT = "_res.json"  # a result beside its picture, which is no new image
 
 

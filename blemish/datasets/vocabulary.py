@@ -12,6 +12,7 @@ def _words(text: str) -> frozenset[str]:
 
 GOOD = _words(
     """
+    correct complete usable working works satisfactory sound safe fresh qualified unspoiled passt funktioniert richtig
     good goods goodone goodones ok oks okay okey normal normals normality pass passed passes passing clean perfect
     golden accept accepted acceptable accepts conforming compliant conform conformant healthy intact flawless
     faultless undamaged unblemished defectfree faultfree nodefect nodefects nondefect nondefects nondefective
@@ -30,6 +31,9 @@ GOOD = _words(
 
 BAD = _words(
     """
+    incorrect incomplete unusable unsatisfactory irregular unsound
+    unsafe spoiled spoilt rotten kaputt falsch unqualified
+    malfunction
     bad bads badone badones ng ngs nok noks notok nogood ko fail fails failed failing failure failures faulty fault
     faults defect defects defective defectives defected defectiv def defs abnormal abnormals abnormality
     abnormalities anomaly anomalies anomalous anomal anomalie anomalien anomalia anomalias anomali reject rejects
@@ -57,6 +61,7 @@ BAD = _words(
 # Types of defects that folders are named by, where no other word tells.
 DEFECT_TYPES = _words(
     """
+    mousebite spur spurs spurious opencircuit shortcircuit
     crack cracks cracked scratch scratches scratched dent dents dented stain stains stained hole holes
     contamination contaminations contaminated bent missing misplaced chipped chipping torn tear tears rust rusted
     corrosion corroded blowhole blowholes burr burrs fray frayed uneven misprint misprints deformed deformation
@@ -79,6 +84,13 @@ NO = _words(
     """
     no not non n none without w/o nicht kein keine keinen ohne sans sin senza sem bez zero pas un nie ikke inte
     niet
+    """
+)
+
+# They turn the word that they begin round.
+NO_SYLLABLES = _words(
+    """
+    in im ir il un dis mis non not a an de не нe 不 非 未 无 無 不是 비 불 미
     """
 )
 

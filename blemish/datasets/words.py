@@ -99,6 +99,15 @@ def names_defects_alone(name: str) -> bool:
     return (found.bad or found.mask) and not found.mixed
 
 
+def are_opposite(name: str, other: str) -> bool:
+    """Whether one name is the other with a word or a syllable that says no: `usable` and `unusable`, `passt nicht`."""
+    shorter, longer = sorted((unicodedata.normalize("NFC", each).casefold() for each in (name, other)), key=len)
+    if not shorter or shorter == longer or not (longer.endswith(shorter) or longer.startswith(shorter)):
+        return False
+    rest = longer.removesuffix(shorter) if longer.endswith(shorter) else longer.removeprefix(shorter)
+    return rest.strip(" _-.") in vocabulary.NO | vocabulary.NO_SYLLABLES
+
+
 def _heads(name: str) -> frozenset[str]:
     return frozenset(_joined(_cut(unicodedata.normalize("NFKC", name))))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -84,9 +85,14 @@ def swapped(run: Path, version: str, write: Callable[[Path], None]) -> Iterator[
         settle(run)
 
 
+def _is_stage(path: Path) -> bool:
+    """Whether a folder is one of ours, by its name."""
+    return path.is_dir() and re.fullmatch(rf"\.[0-9a-f]{{{DIGITS}}}{re.escape(_STAGE)}", path.name) is not None
+
+
 def settle(run: Path) -> None:
     """Complete an exchange that a crash has interrupted, if its model is there, or undo it."""
-    for stage in run.glob(f".*{_STAGE}"):
+    for stage in filter(_is_stage, run.glob(f".*{_STAGE}")):
         is_there = _version_in(run) == stage.name[1 : -len(_STAGE)]
         for name in reversed(RECORDS):
             _move(stage / (_NEW if is_there else _OLD) / name, run / name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
+import zlib
 from pathlib import PurePosixPath
 
 from blemish.errors import ModelError
@@ -70,8 +72,11 @@ def member_content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int)
     """The member's bytes, at most so many; what its header says of their number is not believed."""
     if member.file_size > most:
         raise ModelError(f"{PurePosixPath(member.filename).name} is larger than the limit of {most} bytes")
-    with archive.open(member) as file:
-        content = file.read(member.file_size + 1)
+    try:
+        with archive.open(member) as file:
+            content = file.read(member.file_size + 1)
+    except (zlib.error, lzma.LZMAError) as error:
+        raise ModelError("the upload is a damaged zip file") from error
     if len(content) != member.file_size:
         raise ModelError("the upload is a damaged zip file")
     return content

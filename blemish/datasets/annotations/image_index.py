@@ -27,7 +27,10 @@ def plain_path(name: str) -> str:
     """The path in a name of any kind: with forward slashes, without drive, scheme, host and query."""
     text = name.strip().replace("\\", "/")
     if re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE) or text.startswith("/data/"):
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError:  # no host that there can be; the last part of the path may still be a file's name
+            return text.rpartition("/")[2]
         local = parse_qs(parts.query).get("d")  # Label Studio's files on its own disk: /data/local-files/?d=a/b.png
         text = local[0] if local else unquote(parts.path)
     return re.sub(r"^(?:[a-zA-Z]:)?/*", "", text)

@@ -19,12 +19,14 @@ class AnnotationFile:
         title: what people call it.
         marked: the folded stems of images that it says anything of but that they are good, or nothing certain.
         clean: the folded stems of images that it leaves unmarked for certain.
+        unreadable: whether it seems to be such a file, but is damaged: nobody knows what it marks.
     """
 
     tool: str
     title: str
     marked: frozenset[str]
     clean: frozenset[str]
+    unreadable: bool = False
 
 
 class Marks:

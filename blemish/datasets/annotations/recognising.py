@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from blemish.datasets.annotations import label_tables, recognising_json, recognising_xml
 from blemish.datasets.annotations.marks import AnnotationFile, Marks
 from blemish.datasets.annotations.yolo_lines import label_lines
-from blemish.datasets.files import decode_text, image_stem, parse_json, read_file
+from blemish.datasets.files import decode_text, image_stem, parse_json, parse_yaml, read_file
 from blemish.datasets.words import role
 from blemish.errors import DatasetError
 from blemish.images import is_image_name
@@ -25,6 +25,10 @@ __all__ = ["SUFFIXES", "AnnotationFile", "annotation_file", "marked_stems"]
 
 _MOST_JSON = 1 << 30
 _MOST_TEXT = 1 << 26
+
+# keys that only annotations have; a damaged JSON file with one of them is no file of settings
+_KEYS = (b'"annotations"', b'"file_name"', b'"regions"', b'"objects"', b'"annotationResults"')
+_UNREADABLE = AnnotationFile("", "a damaged file", frozenset(), frozenset(), unreadable=True)
 
 Read = Callable[[int], bytes]
 
@@ -69,7 +73,9 @@ def _json(name: PurePosixPath, data: bytes) -> AnnotationFile | None:
         content = parse_json(data)
     except DatasetError:
         # a file cut short beside its image: what it said is lost
-        return Marks("labelme", "LabelMe").mark(image_stem(name.name)).file() if b'"shapes"' in data else None
+        if b'"shapes"' in data:
+            return Marks("labelme", "LabelMe").mark(image_stem(name.name)).file()
+        return _UNREADABLE if any(key in data for key in _KEYS) else None
     return recognising_json.recognise(name, content)
 
 
@@ -95,11 +101,9 @@ def _manifest(_: PurePosixPath, data: bytes) -> AnnotationFile | None:
 
 
 def _yaml(_: PurePosixPath, data: bytes) -> AnnotationFile | None:
-    import yaml
-
     try:
-        content = yaml.safe_load(decode_text(data)) if len(data) < 1 << 20 else None
-    except (yaml.YAMLError, ValueError, RecursionError):
+        content = parse_yaml(data)
+    except DatasetError:
         return None
     if not isinstance(content, dict) or not isinstance(content.get("names"), list | dict):
         return None
@@ -159,6 +163,7 @@ _RECOGNISERS: dict[str, Callable[[PurePosixPath, bytes], AnnotationFile | None]]
     ".xml": recognising_xml.recognise,
     ".txt": _text,
     ".csv": _table,
+    ".tsv": _table,
     ".yaml": _yaml,
     ".yml": _yaml,
     ".manifest": _manifest,

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from blemish.datasets.annotations.image_index import ImageIndex
-from blemish.datasets.files import decode_text, fold, read_file, visible_files
+from blemish.datasets.files import decode_text, fold, parse_yaml, read_file, visible_files
 from blemish.datasets.words import role
 from blemish.errors import DatasetError
 
@@ -77,12 +77,7 @@ def _guarded(known: YoloSet, index: ImageIndex, path: Path, read: Any) -> None:
 
 
 def _read_yaml(known: YoloSet, index: ImageIndex, path: Path) -> None:
-    import yaml
-
-    try:
-        content = yaml.safe_load(decode_text(read_file(path, _MOST_BYTES)))
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise DatasetError("is not readable YAML") from None
+    content = parse_yaml(read_file(path, _MOST_BYTES))
     names = content.get("names") if isinstance(content, dict) else None
     if not isinstance(names, list | dict):
         return

@@ -10,12 +10,13 @@ from typing import Literal
 
 from blemish.datasets.samples import GOOD
 from blemish.datasets.tree import File, Tree
-from blemish.datasets.words import Role, class_number, is_plain_defect, product_words, role
+from blemish.datasets.words import Role, are_opposite, class_number, is_plain_defect, product_words, role
 
 Label = Literal["good", "bad"]
 Folder = tuple[str, ...]
 HERE = "the folder itself"
-_CLASSES = ({"0", "1"}, {"a", "b"})  # folders of two classes, of which nobody can tell which is good
+# folders of classes, of which nobody can tell which is good
+_CLASSES = ({"0", "1"}, {"0", "1", "2"}, {"0", "1", "2", "3"}, {"a", "b"})
 _RGB = "rgb"
 
 
@@ -170,6 +171,9 @@ def _classes(outer: Folder, names: set[str]) -> list[Folder]:
     """Folders beside each other that are called by numbers of classes."""
     if {name.casefold() for name in names if not role(name).mask} in _CLASSES:
         return [(*outer, name) for name in names]
+    opposite = [(*outer, name) for name in names if any(are_opposite(name, other) for other in names)]
+    if opposite:
+        return opposite
     numbered = [(*outer, name) for name in names if class_number(name)]
     return numbered if len(numbered) > 1 else []
 

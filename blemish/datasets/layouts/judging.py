@@ -98,9 +98,23 @@ def take_out_marked(sorting: Sorting) -> list[str]:
 
 
 def _by_annotations(sorting: Sorting) -> set[PurePosixPath]:
-    stems = {stem for _, told in sorting.annotations if told.title != TELLS_ALL for stem in told.marked}
+    """A file beside an image of a stem that it marks means that image; else every image of the stem may be meant."""
+    beside: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for one in sorting.found:
+        beside[one.file.folders].add(one.stem)
+    near: set[tuple[tuple[str, ...], str]] = set()
+    anywhere: set[str] = set()
+    for file, told in sorting.annotations:
+        if told.title != TELLS_ALL:
+            own = told.marked & beside[file.folders]
+            near |= {(file.folders, stem) for stem in own}
+            anywhere |= told.marked - own
     learned = (one for one in sorting.found if one.label == GOOD and one.split in (None, "train"))
-    return {one.file.name for one in learned if one.stem in stems or sorting.marks(one)}
+    return {
+        one.file.name
+        for one in learned
+        if one.stem in anywhere or (one.file.folders, one.stem) in near or sorting.marks(one)
+    }
 
 
 def _called_defects(sorting: Sorting) -> set[PurePosixPath]:

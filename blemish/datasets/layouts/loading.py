@@ -45,6 +45,11 @@ def load_dataset(folder: Path, refuse: Refuse | None = None, good: Sequence[str]
         found = Dataset(folder, "list", lists["train"], lists["test"])
     else:
         found = _recognised(folder, good)
+    if found.marked and not found.train and not found.test:
+        raise DatasetError(
+            f"{folder}: no good images to learn from: masks or annotations mark all {len(found.marked)} images "
+            f"that a folder calls good, such as {found.marked[0]}"
+        )
     if not found.train and not found.test:
         raise DatasetError(
             f"{folder}: no images found. Looked for {LISTS['train']} and {LISTS['test']}, for train/good and "

@@ -8,13 +8,13 @@ it: a folder is plain, and all its images good, if no name, mask or annotation s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from blemish.datasets.annotations.label_tables import BOXES
 from blemish.datasets.annotations.recognising import AnnotationFile, annotation_file
-from blemish.datasets.files import some
+from blemish.datasets.files import fold, some
 from blemish.datasets.layouts.doubts import against_plain, annotated, asked_name, unknown_beside
 from blemish.datasets.layouts.folder_roles import FolderRoles
 from blemish.datasets.layouts.judging import DEFECT, by_lists, by_masks, by_names, by_tables, take_out_marked
@@ -70,6 +70,8 @@ def recognise(tree: Tree, good: Sequence[str] = ()) -> Recognised:
     sorting = _sorted_out(tree, views, roles, asked | ({_NAMED} if roles.has(NONE) and NONE in good else frozenset()))
     for judge in (by_lists, by_tables, by_names, by_masks):
         judge(sorting)
+    if any(one.label == GOOD for one in sorting.found):
+        sorting.annotations = _annotations(tree, sorting.tables)
     marked = take_out_marked(sorting)
     _refuse_annotated(sorting, marked)
     refuse_several(sorting, roles)
@@ -105,8 +107,8 @@ def _sorted_out(tree: Tree, views: Sequence[File], roles: FolderRoles, asked: fr
         for file in images
     ]
     files = {file.name: file for file in views}
-    annotations = [each for each in _annotations(tree, all_of_them=told) if each[0].name not in tables]
-    return Sorting(tree, found, files, annotations, masks, asked, said)
+    annotations = _annotations(tree, tables, one_is_enough=not told)
+    return Sorting(tree, found, files, annotations, masks, asked, said, frozenset(tables))
 
 
 def _refuse_annotated(sorting: Sorting, marked: Sequence[str]) -> None:
@@ -144,15 +146,24 @@ def _left_out(
     return left | {kind: names for kind, names in zip(KINDS, kinds, strict=True) if names}
 
 
-def _annotations(tree: Tree, *, all_of_them: bool) -> list[tuple[File, AnnotationFile]]:
-    """The annotation files; one is enough where nothing else could tell good parts from defects."""
+def _annotations(
+    tree: Tree, tables: Collection[PurePosixPath], *, one_is_enough: bool = False
+) -> list[tuple[File, AnnotationFile]]:
+    """The annotation files but for `tables`; one is enough where nothing else could tell good parts from defects.
+
+    `DatasetError` where one cannot be read: nobody knows which images it marks.
+    """
     known = []
-    stems = {stem for image in tree.images for stem in (image.stem.casefold(), before_sign(image.stem.casefold()))}
+    stems = {stem for image in tree.images for stem in (fold(image.stem), before_sign(fold(image.stem)))}
     for file in tree.texts:
-        told = annotation_file(file.name, file.read)
+        told = None if file.name in tables else annotation_file(file.name, file.read)
+        if told is not None and told.unreadable:
+            raise DatasetError(
+                f"{tree.title}: {file.name} seems to hold annotations, but is damaged. Mend or remove it"
+            )
         if told is not None and (told.title != BOXES or told.marked & stems):
             known.append((file, told))
-            if told.tool and not all_of_them:
+            if told.tool and one_is_enough:
                 break
     return known
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from blemish.datasets.annotations.recognising import AnnotationFile
+from blemish.datasets.files import fold
 from blemish.datasets.layouts.folder_roles import Label
 from blemish.datasets.layouts.mask_pictures import marks_something
 from blemish.datasets.layouts.published import Said
@@ -40,7 +41,7 @@ class Found:
 
     @property
     def stem(self) -> str:
-        return self.file.stem.casefold()
+        return fold(self.file.stem)
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Sorting:
     masks: dict[PurePosixPath, File]
     asked: frozenset[str]  # what the user has said of good folders
     said: dict[PurePosixPath, Said] = field(default_factory=dict)  # what tables say of images
+    tables: frozenset[PurePosixPath] = frozenset()  # the files of these
 
     @property
     def unlabelled(self) -> list[Found]:

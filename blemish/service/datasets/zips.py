@@ -12,10 +12,12 @@ from blemish.datasets.layouts.learned import learned_of
 from blemish.datasets.layouts.recogniser import recognise
 from blemish.datasets.tree import File, tree_of
 from blemish.errors import DatasetError, ImageError, ModelError
+from blemish.images import is_image_name
 from blemish.service.uploads import check_member, member_content
 
 SIGNATURE = b"PK\x03\x04"
 _MOST_MEMBERS, _MOST_BYTES = 20_000, 8 << 30
+_MOST_IMAGE, _MOST_TEXT = 1 << 30, 32 << 20  # bytes of a member that are unpacked
 _TITLE = "the upload"
 
 
@@ -67,6 +69,8 @@ def _checked(members: Sequence[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
     for member in members:
         check_member(member)
     files = [member for member in members if not member.is_dir()]
+    if len({member.filename.replace("\\", "/") for member in files}) < len(files):
+        raise ImageError("the upload holds two files of one name")
     if not files:
         raise ImageError("the upload holds no image")
     return files
@@ -74,4 +78,5 @@ def _checked(members: Sequence[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
 
 def _file(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> File:
     name = PurePosixPath(member.filename.replace("\\", "/"))
-    return File(name, member.file_size, lambda most: member_content(archive, member, most))
+    largest = _MOST_IMAGE if is_image_name(name.name) else _MOST_TEXT
+    return File(name, member.file_size, lambda most: member_content(archive, member, min(most, largest)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,11 +28,21 @@ def described(source: Source) -> dict[str, str]:
 def check_inside(parameters: Mapping[str, str], good: Sequence[str] = ()) -> None:
     """Raise `UsageError` for a data set with a list or a link that leads out of its root."""
     root = Path(parameters["root"])
+    _refuse_links(Path(parameters["folder"]), root)
     dataset = load_dataset(Path(parameters["folder"]), lambda _source, _line, _problem: None, good)
     for sample in (*dataset.train, *dataset.test):
         for path in (sample.path, *sample.masks):
             if not path.resolve().is_relative_to(root):
                 raise UsageError(f"{Path(sample.name).name} leads out of the folders that the service may read")
+
+
+def _refuse_links(folder: Path, root: Path) -> None:
+    """`UsageError` for a link that leads out of the root, before anything is read through it."""
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(parent, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise UsageError(f"{name} leads out of the folders that the service may read")
 
 
 @contextmanager
