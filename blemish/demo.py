@@ -7,18 +7,20 @@ import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from blemish import __version__
 from blemish.cache import cache_home
 from blemish.checking import check_dataset
 from blemish.config import RunConfig, load_config
-from blemish.datasets import generate_sample
+from blemish.datasets import Dataset, generate_sample, load_dataset
 from blemish.errors import BlemishError, DatasetError, ImageError, ModelError, UsageError
 from blemish.evaluation import evaluate
 from blemish.fitting import FitReport, fit
+from blemish.images import ImageRef, expand
 from blemish.models import load_model
 from blemish.pipeline import Predictor, Result, open_model
 
@@ -63,14 +65,13 @@ def quickstart(
             ],
         )
     )
-    test = data / "test"
-    if not test.is_dir():
-        say(f"There is no folder {test}, so the images it has learned from are judged; new ones will score higher.")
-        test = data
-    say(f"Judging the images in {test} ...")
+    dataset = load_dataset(data, good=good)
+    if not dataset.test:
+        say(f"{data} has no test images, so those it has learned from are judged; new ones will score higher.")
+    say(f"Judging {len(dataset.test or dataset.train)} images in {data} ...")
     predictor = open_model(report.output)
     overview = _Overview(predictor)
-    for result in predictor.predict(test):
+    for result in predictor.predict_refs(_judged(dataset)):
         result.save_all(output / "results")
         overview.add(result)
     overview.draw(output / "overview.png", f"{predictor.model.info.data.images} good images learned")
@@ -124,6 +125,14 @@ def _check(data: Path, output: Path, say: Callable[[str], None], good: Sequence[
     for finding in (*checked.errors, *checked.warnings):
         names = ", ".join(finding.files[:NAMED])
         say(f"{finding.severity}: {names}{': ' if names else ''}{finding.message}")
+
+
+def _judged(dataset: Dataset) -> Iterator[ImageRef]:
+    """The test images by their kind, or those to learn from by their name; no masks, and nothing that is left out."""
+    for sample in dataset.test or dataset.train:
+        name = PurePosixPath(sample.kind, sample.path.name) if dataset.test else PurePosixPath(sample.name)
+        for ref in expand(str(sample.path)):
+            yield replace(ref, name=name)
 
 
 def _evaluated(model: Path, data: Path, output: Path, good: Sequence[str]) -> str:

@@ -250,14 +250,17 @@ def main() -> None:
     import published_layouts  # noqa: F401
 
     bad = 0
-    print("| layout | verdict |\n|---|---|")
+    rows: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as work:
         for number, each in enumerate(LAYOUTS):
-            made = each.make(Path(work, str(number), "set"))
+            made = each.make(Path(work, str(number), "up", "set"))
             text, is_wrong = told(made)
             bad += is_wrong
-            shown = text.replace(str(made.root), "DIR").replace("|", "\\|")
-            print(f"| {each.name} | {shown}{' **silently wrong**' * is_wrong} |")
+            shown = text.replace(str(made.root), "DIR").replace("|", "\\|") + " **silently wrong**" * is_wrong
+            rows.setdefault(shown, []).append(each.name)
+    print("| layouts | verdict |\n|---|---|")
+    for verdict, names in rows.items():
+        print(f"| {'; '.join(names)} | {verdict} |")
     print(f"\n{len(LAYOUTS)} layouts, {bad} silently wrong.")
 
 

@@ -74,7 +74,8 @@ class TestPlantedFaults:
         write(masks / "005_mask.png", np.full((17, 23), 255, np.uint8))
         (scratches / "006.png").rename(scratches / "006.v1.png")
         shutil.copy(root / "test" / "good" / "000.png", root / "train" / "good" / "copy.png")
-        shutil.copy(scratches / "007.png", root / "train" / "good" / "defect.png")
+        shutil.copy(scratches / "007.png", root / "train" / "good" / "extra.png")
+        write(root / "train" / "good" / "007_NG.png", plate(302))
         cut = root / "train" / "good" / "003.png"
         cut.write_bytes(cut.read_bytes()[:2000])
         write(root / "test" / "good" / "deep.png", plate(300).astype(np.uint16) * 257)
@@ -91,23 +92,24 @@ class TestPlantedFaults:
             ("unreadable_image", ("train/good/003.png",)),
             ("mixed_bit_depth", ("test/good/deep.png",)),
             ("mask_size", ("ground_truth/scratch/005_mask.png", "test/scratch/005.png")),
-            ("defect_in_training", ("test/scratch/007.png", "train/good/defect.png")),
+            ("defect_in_training", ("test/scratch/007.png", "train/good/extra.png")),
             ("mixed_colour", ("test/good/grey.png",)),
             ("missing_mask", ("test/scratch/006.v1.png",)),
             ("unused_files", ("ground_truth/scratch/006_mask.png",)),
             ("good_image_with_mask", ("ground_truth/good/001_mask.png", "test/good/001.png")),
+            ("good_image_with_mask", ("train/good/007_NG.png",)),
         ],
     )
     def test_each_is_found_by_code_and_file(self, code, files, planted):
         assert (code, files) in found(planted["report"])
 
     def test_and_nothing_else(self, planted):
-        assert len(planted["report"].findings) == 12
+        assert len(planted["report"].findings) == 13
         assert [f.code for f in planted["report"].findings if not f.files] == ["few_images"]
 
     def test_errors_fail_it_and_come_first(self, planted):
         report = planted["report"]
-        assert not report.passed and len(report.errors) == 6
+        assert not report.passed and len(report.errors) == 7
         assert report.findings == report.errors + report.warnings
         assert record(report.result.parent)["check_pass"] is False and record(report.result.parent)["done_flag"] is True
 

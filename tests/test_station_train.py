@@ -240,14 +240,14 @@ def test_uploads_are_verified_named_safely_and_kept_once(place: Place) -> None:
             {
                 "set/train/good/1.png": picture(2001),
                 "set/train/good/2.png": picture(2002),
-                "set/train/good/bad.png": b"no image",
+                "set/train/good/cut.png": b"no image",
                 "set/test/crack/1.png": picture(2003),
                 "set/readme.txt": b"x",
                 "__MACOSX/1.png": b"x",
             }
         )
         answer = sent(client, "zip", whole, "set.zip").json()
-        assert (answer["added"], answer["refused"]) == (2, 1) and answer["told"][1].startswith("bad.png: ")
+        assert (answer["added"], answer["refused"]) == (2, 1) and answer["told"][1].startswith("cut.png: ")
         assert answer["told"][0] == "learned: 3 images of set/train/good; left out: 1 of set/test/crack"
     assert names(place.output / "datasets" / "zip") == ["1.png", "2.png"]
     assert not list(place.output.rglob("*.partial"))

@@ -17,7 +17,7 @@ def samples_to_judge(data: Path, good: Sequence[str] = ()) -> tuple[Dataset, tup
     `good` names folders of good parts. Raises `DatasetError` for a folder without test images, for one of several
     products, and where nothing tells which test images are good.
     """
-    if data.is_dir() and not (data / "train").is_dir():
+    if data.is_dir() and not good and not (data / "train").is_dir():
         _refuse_categories(data)
     dataset = load_dataset(data, good=good)
     if dataset.question:
