@@ -223,7 +223,7 @@ class TestExplorer:
     <main><button>Dead</button> <button onclick="this.title = 'alive'">Alive</button> <a href="#here">Nowhere else</a>
     <button onclick="confirm('Sure?') &amp;&amp; this.remove()">Ask</button>
     <details><summary>More</summary><button>Dead below</button></details>
-    <form action="/index.html"><input name="sent"><input><button>Send</button></form>
+    <form action="/"><input name="sent"><input><button>Send</button></form>
     <button onclick="missing()">Broken</button> <a href="/nothing.html">Lost</a>
     <select><option>one</option><option>two</option></select></main>
     """
