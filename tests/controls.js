@@ -20,7 +20,8 @@ window.explored = {
       if (!isShown(element) || element.disabled || element.readOnly || element.closest("#swagger")) continue;
       if (element.type === "radio" && element.checked) continue;
       const label = [...(element.labels?.[0]?.childNodes ?? [])].filter((one) => one.nodeType === Node.TEXT_NODE);
-      const words = element.ariaLabel || label.map((one) => one.data).join("") || element.textContent;
+      const own = element.matches("select, textarea") ? "" : element.textContent;
+      const words = element.ariaLabel || label.map((one) => one.data).join("") || own;
       const what = [element.type ?? "", element.name ?? "", element.dataset.say ?? "", plain(words)];
       const key = [element.closest("main") ? kind : "", place(element), ...what].filter(Boolean).join(" ");
       const choices = element.localName === "select"
@@ -44,7 +45,7 @@ window.explored = {
 
   /** What may send a field: the buttons near it, and choices of files. */
   carriers: (element) =>
-    [...(element.closest("form") ?? element.closest("section")).querySelectorAll("button, [type=file]")]
+    [...((element.closest("form") ?? element.closest("section"))?.querySelectorAll("button, [type=file]") ?? [])]
       .filter((one) => one !== element && one.checkVisibility() && !one.disabled),
 
   /** The empty fields that a button's form needs. */

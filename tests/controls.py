@@ -12,6 +12,7 @@ before it acts is refused at first and confirmed at the end, since what it remov
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class Explorer:
         self.pages: set[str] = set()  # kinds of pages
         self.dead: list[str] = []
         self.faults: list[str] = []
-        self._missed: dict[str, list[Step]] = {}
+        self._misses = Counter[str]()
         self._asking: list[Step] = []
         self._links: set[str] = set()
         self._seen, self._open, self._step = Seen(), set[Request](), Step("/", ())
@@ -117,13 +118,14 @@ class Explorer:
     @property
     def missed(self) -> list[str]:
         """What was there once and could not be found again."""
-        return [str(steps[-1]) for key, steps in self._missed.items() if not self.tried.get(key)]
+        return [key for key, effect in self.tried.items() if not effect and key not in self.dead]
 
     def confirm(self) -> None:
         """Use again what asked, and say yes."""
         self._confirms = True
-        for step in self._asking:
-            self._try(step)
+        steps = [*self._asking]
+        while steps:
+            steps += self._try(steps.pop(0))
 
     def _new_pages(self, addresses: Iterable[str]) -> list[str]:
         found = []
@@ -157,15 +159,20 @@ class Explorer:
             step = next((way for way in (step, alone) if self._reach(way.before) and self._waited(key)), step)
             control = self._find(key)
         if control is None:  # it may be found again where the way to it has another name by now
-            self._missed[key] = [*self._missed.get(key, []), step]
-            if len(self._missed[key]) < TRIES:
+            self._misses[key] += 1
+            if self._misses[key] < TRIES:
                 del self.tried[key]
             return []
         address = self.page.url
-        effect = self._use(control) or (control.is_field and self._carried(step)) or ""
+        effect = self._use(control)
+        if not effect and control.is_field:
+            self.tried[key] = self._carried(step)
+            if not self.tried[key]:
+                self.dead.append(key)
+            return []  # what is there now, a button has uncovered
         self.tried[key] = effect
         if not effect:
-            self.dead.append(str(step))
+            self.dead.append(key)
         elif "question" in effect and not self._confirms:
             self._asking.append(step)
         self._calm()
@@ -255,11 +262,17 @@ class Explorer:
     def _load(self, address: str) -> None:
         """Open an address, which a control may have taken away: a model has another name by now."""
         self._loading = address
-        answer = self.page.goto(address)
-        if answer is not None and answer.status == 404:
+        if self._goes(address) == 404:
             self._restore()
-            self.page.goto(address)
+            self._goes(address)
         self._loading = ""
+
+    def _goes(self, address: str) -> int:
+        for _ in range(TRIES):
+            with suppress(Error):  # a page that loads itself anew because its work is done comes in between
+                answer = self.page.goto(address)
+                return 0 if answer is None else answer.status
+        return 0
 
     def _find(self, key: str) -> Control | None:
         found = self.page.evaluate_handle("(key) => explored.controls().find((one) => one.key === key) ?? {}", key)

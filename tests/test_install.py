@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import httpx
@@ -20,15 +21,20 @@ import pytest
 from built import built_wheel
 from command import ROOT
 from controls import Explorer
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from served import Server, serving
+from servers import wait_until
+from station import visited
 from test_service_models import zipped
-from web_page import FAKE_CAMERA, chromium
+from web_page import FAKE_CAMERA, chromium, inspect, opened, served
 
 from blemish.datasets import generate_sample
 
 PAGES = {"/", "/docs", "/history", "/history/*", "/inspect", "/login", "/metrics", "/models", "/models/*", "/train"}
-PAGES |= {"/train?data", "/trend", "/trend?model"}
+PAGES |= {"/train?data", "/trend"}
+
+# controls that need something to have happened before: an alarm, two versions, a new one, a rate, a selection
+PLACES = ("#charts>section>div>button", "#update", "#compare", "#activate", "#return", "#apply", "#say", "#said")
 
 
 class Installation:
@@ -118,36 +124,39 @@ class Plant:
     """Brings the station back to where all can be done: two versions, reviews, an alarm, images to learn from."""
 
     def __init__(self, client: httpx.Client, models: list[Path], parts: Path) -> None:
-        self.client, self.models, self.parts, self.count = client, models, parts, 0
+        self.client, self.models, self.count = client, models, 0
+        self.good = sorted((parts / "train" / "good").iterdir())
 
     def restore(self) -> None:
         for folder in self.models:
-            self.client.post(
-                "/v1/models/part/versions", params={"activate": folder == self.models[0]}, content=zipped(folder)
-            )
-        self.count += 1  # no image twice, or there would be nothing to learn from it
-        self.inspect("test/good", 0)
-        for folder, review in (("test/hole", "false_alarm"), ("test/crack", "confirmed")):
-            ids = [self.inspect(folder, self.count, light=1 + self.count / 100)]
-            self.client.post("/v1/inspections/review", json={"ids": ids, "review": review})
-        for number in range(200):
-            if self.client.get("/v1/models/part/drift").json().get("alarm"):
+            activate = {"activate": folder == self.models[0]}
+            self.client.post("/v1/models/part/versions", params=activate, content=zipped(folder))
+        for review in ("false_alarm", "confirmed"):
+            self.count += 1  # no image twice, or there would be nothing to learn from it
+            found = self.inspect(self.count, spot=10 + self.count)
+            assert found["is_anomalous"]
+            self.client.post("/v1/inspections/review", json={"ids": [found["inspection"]], "review": review})
+        for number in range(160):
+            if self.client.get("/v1/models/part/drift").json()["alarm"]:
                 break
-            self.inspect("train/good", number, light=1.5)
-        for path in sorted((self.parts / "train" / "good").iterdir())[:8]:
+            self.inspect(number, light=1 if number < 60 else 3)
+        for path in self.good[:8]:
             self.client.post("/train/data/uploads/images", params={"source": path.name}, content=path.read_bytes())
-
         self.client.post("/models/part/update")
-        first, second, *_ = [one["version"] for one in self.client.get("/v1/models/part").json()["versions"]]
+        first, second, *_ = self.versions()
         self.client.post("/models/part/compare", data={"first": first, "second": second, "newest": 50})
 
-    def inspect(self, folder: str, number: int, light: float = 1.0) -> int:
-        """The number of the inspection of one of these parts, under brighter light."""
-        paths = sorted((self.parts / folder).iterdir())
-        path = paths[number % len(paths)]
-        image = cv2.imencode(".png", cv2.convertScaleAbs(cv2.imread(str(path)), alpha=light))[1].tobytes()
-        answer = self.client.post("/v1/models/part/predict", params={"source": path.name}, content=image)
-        return int(answer.json()["results"][0]["inspection"])
+    def versions(self) -> list[str]:
+        return [one["version"] for one in self.client.get("/v1/models/part").json()["versions"]]
+
+    def inspect(self, number: int, light: float = 1.0, spot: int = 0) -> dict[str, Any]:
+        """The result of one of the good parts, under brighter light or with a white square."""
+        path = self.good[number % len(self.good)]
+        image = cv2.convertScaleAbs(cv2.imread(str(path)), alpha=light)
+        cv2.rectangle(image, (spot, spot), (2 * spot, 2 * spot), (255, 255, 255), -1)
+        content = cv2.imencode(".png", image)[1].tobytes()
+        answer = self.client.post("/v1/models/part/predict", params={"source": path.name}, content=content)
+        return dict(answer.json()["results"][0])
 
 
 def test_every_control_of_every_page_does_something(
@@ -158,11 +167,75 @@ def test_every_control_of_every_page_does_something(
     with station.client(headers={"Authorization": f"Bearer {token}"}) as client:
         plant = Plant(client, models, parts)
         plant.restore()
+        wait_until(lambda: len(plant.versions()) == 3, 120)  # the update is done
         explorer = Explorer(browser, station.url, token, parts / "test" / "hole" / "000.png", archive, plant.restore)
-        explorer.explore("/", "/login")
+        explorer.explore("/trend", "/models/part", "/", "/login")
         explorer.confirm()
-    for name, effect in explorer.tried.items():
-        print(f"{name}: {effect}")
     found = {"do nothing": explorer.dead, "cannot be tried": explorer.missed, "are faults": explorer.faults}
     assert not any(found.values()), json.dumps(found, indent=1)
     assert explorer.pages >= PAGES, PAGES - explorer.pages
+    for place in PLACES:
+        assert any(place in key for key in explorer.tried), place
+
+
+def test_the_api_is_shown_and_opens(station: Server, token: str, browser: Browser) -> None:
+    with station.client(headers={"Authorization": f"Bearer {token}"}) as client:
+        document = client.get("/openapi.json").json()
+    operations = sum(len(ways) for ways in document["paths"].values())
+    with visited(browser, station.url) as page:
+        page.goto("/docs")
+        expect(page.locator(".opblock")).to_have_count(operations)
+        page.click(".opblock >> nth=0")
+        expect(page.locator(".opblock.is-open .opblock-body")).to_be_visible()
+
+
+def test_the_browser_export_of_an_installation_inspects(
+    installed: Installation, models: list[Path], parts: Path, browser: Browser
+) -> None:
+    page = installed.folder / "page"
+    installed.blemish("export", models[0], "--format", "browser", "--output", page)
+    with served(page) as address, browser.new_context() as context:
+        (record,) = inspect(opened(context, address), [parts / "test" / "hole" / "000.png"])
+    assert record["score"] > 0
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"<html>Not found</html>"], ids=["missing", "empty", "another"])
+@pytest.mark.parametrize("name", ["vendor/htmx.min.js", "vendor_swagger/swagger-ui.css"])
+def test_a_station_that_is_not_whole_does_not_start(installed: Installation, name: str, damage: bytes | None) -> None:
+    file = installed.package / "service" / "pages" / "static" / name
+    content = file.read_bytes()
+    try:
+        if damage is None:
+            file.unlink()
+        else:
+            file.write_bytes(damage)
+        done = installed.run("blemish", "serve", "--port", "0", "--output", installed.folder / "broken")
+    finally:
+        file.write_bytes(content)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert str(file) in done.stderr and "install Blemish again" in done.stderr
+
+
+class TestExplorer:
+    """It would see a dead control."""
+
+    PAGE = """
+    <main><button>Dead</button> <button onclick="this.title = 'alive'">Alive</button> <a href="#here">Nowhere else</a>
+    <button onclick="confirm('Sure?') &amp;&amp; this.remove()">Ask</button>
+    <details><summary>More</summary><button>Dead below</button></details>
+    <form action="/"><input name="sent"><input><button>Send</button></form>
+    <button onclick="missing()">Broken</button> <a href="/nothing.html">Lost</a>
+    <select><option>one</option><option>two</option></select></main>
+    """
+
+    def test_what_does_nothing_is_found(self, browser: Browser, tmp_path: Path) -> None:
+        (tmp_path / "index.html").write_text("<!doctype html><link rel=icon href=data:>" + self.PAGE)
+        with served(tmp_path) as address:
+            explorer = Explorer(browser, address, "", tmp_path, tmp_path, lambda: None)
+            explorer.explore("/")
+            explorer.confirm()
+        dead = {key.split(">")[-1] for key in explorer.dead}
+        buttons = {"button submit Dead", "button submit Dead below", "button submit Broken"}
+        assert dead == buttons | {"input text", "select select-one two"}
+        assert any("missing is not defined" in fault for fault in explorer.faults)
+        assert any("404" in fault and "nothing.html" in fault for fault in explorer.faults)

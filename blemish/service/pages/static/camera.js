@@ -18,8 +18,9 @@ export function close() {
   live().srcObject = null;
 }
 
-/** The frame of this moment, as a PNG: a camera's picture is not to be compressed a second time. */
+/** The frame of this moment, or the first one of a camera that opens, as a PNG: a camera's picture is not to be compressed a second time. */
 export async function frame() {
+  if (!live().videoWidth) await new Promise((resolve) => live().addEventListener("loadeddata", resolve, { once: true }));
   const { videoWidth: width, videoHeight: height } = live();
   const canvas = new OffscreenCanvas(width, height);
   canvas.getContext("2d").drawImage(live(), 0, 0);
