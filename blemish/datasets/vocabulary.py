@@ -12,7 +12,7 @@ def _words(text: str) -> frozenset[str]:
 
 GOOD = _words(
     """
-    correct complete usable working works satisfactory sound safe fresh qualified unspoiled passt funktioniert richtig
+    correct complete usable working works satisfactory sound safe fresh qualified unspoiled richtig
     good goods goodone goodones ok oks okay okey normal normals normality pass passed passes passing clean perfect
     golden accept accepted acceptable accepts conforming compliant conform conformant healthy intact flawless
     faultless undamaged unblemished defectfree faultfree nodefect nodefects nondefect nondefects nondefective
