@@ -30,6 +30,7 @@ from blemish.errors import DatasetError, DeviceError, ModelError, UsageError
 from blemish.images import Frame, InputGeometry
 from blemish.models import LoadedModel, load_model
 from blemish.pipeline import open_model
+from blemish.sample_range import SampleRange
 from blemish.training_images import TrainingImages
 
 if find_spec("openvino") is None:
@@ -67,7 +68,7 @@ def bf16() -> None:
 
 
 def training_images(folder: Path) -> TrainingImages:
-    return TrainingImages(find_good_images(folder), FRAME, 16, 1 << 24, lambda *_: None)
+    return TrainingImages(find_good_images(folder), FRAME, SampleRange.of(16), 1 << 24, lambda *_: None)
 
 
 class TestChoice:
@@ -223,7 +224,7 @@ class TestLowerPrecision:
 
     def test_without_its_training_images(self, model: LoadedModel, tmp_path: Path) -> None:
         alone = load_model(shutil.copytree(model.folder, tmp_path / "alone"))
-        with pytest.raises(UsageError, match="--good DIR"):
+        with pytest.raises(UsageError, match="--good-images DIR"):
             accelerate(alone, "cpu", BF16, print)
 
     def test_harm_is_refused_with_the_figures(self, model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:

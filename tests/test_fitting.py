@@ -114,7 +114,7 @@ class TestLayouts:
     def test_a_backslash_is_a_part_of_a_name(self, tmp_path: Path) -> None:
         from blemish.datasets import find_good_images
 
-        (tmp_path / "train.txt").write_text("images\\a.png masks\\a.png\n")
+        (tmp_path / "train.txt").write_text("images\\a.png images\\a.png\n")
         assert find_good_images(tmp_path).paths[0].name.endswith("a.png")
         assert "\\" in str(find_good_images(tmp_path).paths[0])
 

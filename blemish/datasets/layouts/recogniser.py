@@ -88,7 +88,7 @@ def _sorted_out(tree: Tree, views: Sequence[File], roles: FolderRoles, asked: fr
     masks = find_masks([file for file in views if file.name not in tabled], roles)
     masks |= {file.name: file for file in views if file.name in tabled}
     if told or said:
-        rest = [file for file in views if file.name not in masks and not roles.is_asked(file)]
+        rest = [file for file in views if file.name not in masks and _may_be_learned(file, roles)]
         masks |= {file.name: file for file in pictures_like_masks(rest)}
     images = [file for file in views if file.name not in masks]
     paired = MaskPairs(masks, images, roles).by_image()
@@ -109,6 +109,11 @@ def _sorted_out(tree: Tree, views: Sequence[File], roles: FolderRoles, asked: fr
     files = {file.name: file for file in views}
     annotations = _annotations(tree, tables, one_is_enough=not told)
     return Sorting(tree, found, files, annotations, masks, asked, said, frozenset(tables))
+
+
+def _may_be_learned(file: File, roles: FolderRoles) -> bool:
+    """Whether a picture of two levels would be learned if it were no mask; a defect may well have two levels."""
+    return not (roles.is_asked(file) or roles.split(file) in ("test", "val") or roles.verdict(file)[0] == "bad")
 
 
 def _refuse_annotated(sorting: Sorting, marked: Sequence[str]) -> None:
