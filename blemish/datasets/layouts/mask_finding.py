@@ -25,9 +25,10 @@ def find_masks(images: Sequence[File], roles: FolderRoles) -> Masks:
     masks = {file.name: file for file in images if roles.in_masks(file)}
     rest = [file for file in images if file.name not in masks]
     masks |= _by_name(rest, roles)
-    for find in (_same_stem, _extended, _parallel):
+    for find in (_same_stem, _extended):
         masks |= find([file for file in rest if file.name not in masks])
-    return masks
+    # what a folder calls good or a defect is an image, however few its levels are
+    return masks | _parallel([file for file in rest if file.name not in masks and roles.verdict(file)[0] is None])
 
 
 def pictures_like_masks(files: Sequence[File]) -> list[File]:
