@@ -53,6 +53,9 @@ window.explored = {
 
   links: () => [...document.querySelectorAll("a[href]:not([download])")].map((one) => one.href.split("#")[0]),
 
+  /** Whether no work is under way. */
+  isIdle: () => ![...document.querySelectorAll("progress")].some((one) => one.checkVisibility()),
+
   /** Whether nothing changes for so many ms. */
   async isStill(time) {
     const before = this.changes;

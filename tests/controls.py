@@ -22,8 +22,8 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from playwright.sync_api import Browser, Dialog, ElementHandle, Error, FileChooser, Request, Response
 
-# ms: the longest wait for an effect, for that of a field by itself, for what work leads to; calm; between two looks
-EFFECT, ALONE, LATE, QUIET, STEP = 4000, 800, 8000, 120, 20
+# ms: the longest wait for a click, for work under way, for an effect, for that of a field alone; calm; between looks
+ACTION, WORK, EFFECT, ALONE, QUIET, STEP = 20_000, 120_000, 6000, 2500, 120, 20
 TRIES = 3
 DEEPEST = 4  # controls that lead from a loaded page to another one
 REFUSED = (400, 401, 409, 413, 422)  # answers to nonsense that a control may lead to; 404 and 5xx are faults
@@ -156,7 +156,7 @@ class Explorer:
         if control is None:  # what was used before has taken it away
             self._restore()
             alone = Step(step.address, (key,))
-            step = next((way for way in (step, alone) if self._reach(way.before) and self._waited(key)), step)
+            step = next((way for way in (step, alone) if self._reach(way.before) and self._find(key)), step)
             control = self._find(key)
         if control is None:  # it may be found again where the way to it has another name by now
             self._misses[key] += 1
@@ -271,6 +271,10 @@ class Explorer:
         for _ in range(TRIES):
             with suppress(Error):  # a page that loads itself anew because its work is done comes in between
                 answer = self.page.goto(address)
+                for _ in range(WORK // QUIET):  # work that ends changes the page, or loads it anew
+                    if self.page.evaluate("explored.isIdle()"):
+                        break
+                    self.page.wait_for_timeout(QUIET)
                 return 0 if answer is None else answer.status
         return 0
 
@@ -278,15 +282,6 @@ class Explorer:
         found = self.page.evaluate_handle("(key) => explored.controls().find((one) => one.key === key) ?? {}", key)
         element = found.get_property("element").as_element()
         return element and Control(element, found.evaluate("(one) => one.choice"), element.evaluate(FACTS))
-
-    def _waited(self, key: str) -> bool:
-        """Whether it is there before long: what work leads to comes when the work is done."""
-        for _ in range(LATE // QUIET):
-            with suppress(Error):
-                if self._find(key) is not None:
-                    return True
-            self.page.wait_for_timeout(QUIET)
-        return False
 
     def _fill_required(self, button: ElementHandle) -> None:
         """The empty fields of its form that it needs."""
@@ -317,7 +312,7 @@ class Explorer:
 
     def _listen(self) -> None:
         page = self.page
-        page.set_default_timeout(EFFECT)
+        page.set_default_timeout(ACTION)
         page.add_init_script(path=Path(__file__).with_suffix(".js"))
         page.on("request", self._asked)
         for event in ("requestfinished", "requestfailed"):
