@@ -410,7 +410,7 @@ class TestRealTrainings:
     def test_a_failure_leaves_the_record_of_the_model_alone(self, good: Path, tmp_path: Path) -> None:
         fitted(good, tmp_path / "out")
         before = {name: (tmp_path / "out" / name).read_bytes() for name in files(tmp_path / "out")}
-        _write(tmp_path / "bad" / "a.png", "")
+        _write(tmp_path / "unread" / "a.png", "")
         keys = ("Global.mode=train", f"Global.dataset_dir={tmp_path / 'bad'}")
         failing = [part for key in (*keys, f"Global.output={tmp_path / 'out'}") for part in ("-o", key)]
         assert blemish("run", *failing).code == 2
@@ -421,7 +421,7 @@ class TestRealTrainings:
         assert not (tmp_path / "out" / "train_failure.json").exists()
 
     def test_a_failure_without_a_model_is_recorded_under_both_names(self, tmp_path: Path) -> None:
-        _write(tmp_path / "bad" / "a.png", "")
+        _write(tmp_path / "unread" / "a.png", "")
         keys = ("Global.mode=train", f"Global.dataset_dir={tmp_path / 'bad'}", f"Global.output={tmp_path / 'out'}")
         assert blemish("run", *(part for key in keys for part in ("-o", key))).code == 2
         texts = {(tmp_path / "out" / name).read_text() for name in ("train_result.json", "train_results.json")}
