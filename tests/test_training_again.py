@@ -411,7 +411,7 @@ class TestRealTrainings:
         fitted(good, tmp_path / "out")
         before = {name: (tmp_path / "out" / name).read_bytes() for name in files(tmp_path / "out")}
         _write(tmp_path / "unread" / "a.png", "")
-        keys = ("Global.mode=train", f"Global.dataset_dir={tmp_path / 'bad'}")
+        keys = ("Global.mode=train", f"Global.dataset_dir={tmp_path / 'unread'}")
         failing = [part for key in (*keys, f"Global.output={tmp_path / 'out'}") for part in ("-o", key)]
         assert blemish("run", *failing).code == 2
         assert {name: (tmp_path / "out" / name).read_bytes() for name in before} == before
@@ -422,7 +422,7 @@ class TestRealTrainings:
 
     def test_a_failure_without_a_model_is_recorded_under_both_names(self, tmp_path: Path) -> None:
         _write(tmp_path / "unread" / "a.png", "")
-        keys = ("Global.mode=train", f"Global.dataset_dir={tmp_path / 'bad'}", f"Global.output={tmp_path / 'out'}")
+        keys = ("Global.mode=train", f"Global.dataset_dir={tmp_path / 'unread'}", f"Global.output={tmp_path / 'out'}")
         assert blemish("run", *(part for key in keys for part in ("-o", key))).code == 2
         texts = {(tmp_path / "out" / name).read_text() for name in ("train_result.json", "train_results.json")}
         assert len(texts) == 1 and json.loads(texts.pop())["done_flag"] is False
