@@ -99,11 +99,12 @@ class TestMemoryBudget:
     def test_images_that_are_not_held_are_the_same(self, good: Path) -> None:
         from blemish.datasets import find_good_images
         from blemish.images import Frame, InputGeometry
+        from blemish.sample_range import SampleRange
         from blemish.training_images import TrainingImages
 
         frame = Frame.whole(InputGeometry(64, 64, 1.0))
         held, read = (
-            TrainingImages(find_good_images(good), frame, 16, memory, lambda done, total: None)
+            TrainingImages(find_good_images(good), frame, SampleRange.of(16), memory, lambda done, total: None)
             for memory in (10**9, 64 * 64 * 3 * 23)
         )
         assert (held._held is None, read._held is None) == (False, True)

@@ -56,7 +56,7 @@ def test_bottle(tmp_path: Path) -> None:
     root = DATA / "mvtec_ad" / "bottle"
     (tmp_path / "in").mkdir()
     listed = sorted((root / "train" / "good").glob("*.jpg"))[::3]
-    (tmp_path / "in" / "train.txt").write_text("".join(f"'{path}' none.png\n" for path in listed))
+    (tmp_path / "in" / "train.txt").write_text("".join(f"'{path}'\n" for path in listed))
     test = sorted((root / "test").rglob("*.jpg"))[::2]
     results, calibration = judged(tmp_path / "in", tmp_path / "out", test, "Calibrate.false_alarm_rate=0.05")
     assert auroc(results) > 0.995
@@ -75,6 +75,6 @@ def test_photographs_of_one_tile_are_one_part(tmp_path: Path) -> None:
     """Tiles were photographed several times: fewer parts than images, and images of no tile apart in the list."""
     root = DATA / "magnetic_tile" / "train" / "good"
     listed = sorted(root.glob("*.jpg"))[:120]
-    (tmp_path / "train.txt").write_text("".join(f"{path}\tnone.png\n" for path in listed))
+    (tmp_path / "train.txt").write_text("".join(f"{path}\n" for path in listed))
     results, calibration = judged(tmp_path, tmp_path / "out", [], "Model.width=224", "Model.height=224")
     assert results == [] and 20 < calibration.part_count < 110

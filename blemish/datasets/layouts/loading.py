@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -71,9 +72,13 @@ def find_good_images(folder: Path, good: Sequence[str] = ()) -> GoodImages:
     dataset = load_dataset(folder, good=good)
     samples = [sample for sample in dataset.train if sample.is_good]
     if not samples:
-        reason = dataset.no_good or (
-            f"expected images in train/good, listed in {LISTS['train']}, or in the folder itself; there is "
-            f"{_content(folder)}"
+        reason = (
+            dataset.no_good
+            or _no_good_listed(dataset)
+            or (
+                f"expected images in train/good, listed in {LISTS['train']}, or in the folder itself; there is "
+                f"{_content(folder)}"
+            )
         )
         raise DatasetError(f"{folder}: no good images to learn from: {reason}")
     odd = [*dataset.marked, *(sample.name for sample in dataset.train if not sample.is_good)]
@@ -82,6 +87,20 @@ def find_good_images(folder: Path, good: Sequence[str] = ()) -> GoodImages:
     return GoodImages(
         folder, tuple(sample.path for sample in samples), tuple(sample.name for sample in samples), learned(dataset)
     )
+
+
+def _no_good_listed(dataset: Dataset) -> str:
+    """Why no line of a list for training is a good image; empty where there is no such list."""
+    listed = dataset.train if dataset.layout == "list" else ()
+    if not listed:
+        return ""
+    missing = [sample for sample in listed if sample.masks and not any(map(os.path.lexists, sample.masks))]
+    if missing:
+        return (
+            f"{LISTS['train']} names a mask that is not there for {len(missing)} of its {len(listed)} images, such as "
+            f"{missing[0].masks[0]} for {missing[0].name}; a good image stands alone on its line"
+        )
+    return f"all {len(listed)} images of {LISTS['train']} are defects by their masks or folders"
 
 
 def find_categories(root: Path) -> list[Path]:
