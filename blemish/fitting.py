@@ -10,9 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from blemish.backbones import Backbone
-from blemish.calibration import Calibration, cross_fitted, left_out, outlier_lines, outliers
+from blemish.calibration import (
+    Calibration,
+    FoundParts,
+    cross_fitted,
+    left_out,
+    linked,
+    outlier_lines,
+    outliers,
+    part_lines,
+)
 from blemish.config import RunConfig, dump_config, validate_section
 from blemish.datasets import GoodImages, find_good_images
 from blemish.detectors import Detector, Progress, Setting, detector_class
@@ -99,11 +109,12 @@ def fit(
         if make_class.learns:
             learned = learn(config, make, setting, images, clock)
             detector: Detector = learned.detector
-            calibration = learned.calibration
+            calibration, parts = learned.calibration, learned.parts
             record, weights = training_record(config, learned, output), learned.detector.save_weights
         else:
             detector = make().fit(images.inputs, clock)
-            calibration = _calibrate(config, detector, make, images, clock)
+            parts = image_parts(config, images, lambda: detector.sketches)
+            calibration = _calibrate(config, detector, make, images, parts=parts.parts, progress=clock)
         model = detector.graph().SerializeToString()
         map_size = _check(model, images, config.Global.device)
         patches = cut_good_patches(detector, images.inputs, map_size, clock) if config.Model.good_patches else None
@@ -112,7 +123,7 @@ def fit(
         def save(result: dict[str, Any]) -> list[str]:
             return place.finish(model, info, patches, ({**result, **record}, dump_config(config), weights))
 
-        return _report(config, images, calibration, clock.seconds(), save)
+        return _report(config, images, (calibration, parts), clock.seconds(), save)
 
 
 def _resumed(config: RunConfig, make_class: type[Detector]) -> Path | None:
@@ -153,9 +164,14 @@ def _setting(config: RunConfig, frame: Frame) -> Setting:
 
 
 def _calibrate(
-    config: RunConfig, detector: Detector, make: Callable[[], Detector], images: TrainingImages, progress: Progress
+    config: RunConfig,
+    detector: Detector,
+    make: Callable[[], Detector],
+    images: TrainingImages,
+    *,
+    parts: npt.NDArray[np.int64],
+    progress: Progress,
 ) -> Calibration:
-    parts = image_parts(config, images, lambda: detector.embeddings)
     inputs = images.inputs
     found = left_out(detector, inputs, parts, progress)
     found = found or cross_fitted(make, inputs, parts, config.Global.device, progress)
@@ -218,11 +234,12 @@ def _backbone_info(backbone: Backbone) -> BackboneInfo:
 def _report(
     config: RunConfig,
     images: TrainingImages,
-    calibration: Calibration,
+    judged: tuple[Calibration, FoundParts],
     seconds: dict[str, float],
     save: Callable[[dict[str, Any]], list[str]],
 ) -> FitReport:
     """Save the model with what is to be said of it."""
+    calibration, parts = judged
     output = Path(config.Global.output)
     lines = [*filter(None, [images.learned]), calibration.statement()]
     oddest = _oddest(images, calibration)
@@ -232,6 +249,7 @@ def _report(
             f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}. "
             "Look at them: a defect among the good images hides others like it."
         )
+    lines += part_lines(images.names, parts)
     lines += outlier_lines(images.names, calibration)
     unused = images.span and images.span.unused()
     if unused:
@@ -247,6 +265,7 @@ def _report(
         "models": {"best": {"inference": "best_model/inference"}},
         "images": len(images),
         "parts": calibration.part_count,
+        "linked": [] if parts.told else linked(images.names, parts.parts),
         "false_alarm_rate": calibration.false_alarm_rate,
         "threshold": calibration.threshold(),
         "learned": images.learned,

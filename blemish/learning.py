@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from blemish.calibration import (
     Calibration,
+    FoundParts,
     cross_fitted,
     find_parts,
     held_out_images,
@@ -21,7 +22,7 @@ from blemish.calibration import (
 )
 from blemish.config import RunConfig
 from blemish.detectors import Detector, Progress, Setting
-from blemish.detectors.patch_features import EMBEDDED, embeddings_of
+from blemish.detectors.patch_features import EMBEDDED, sketches_of
 from blemish.detectors.trained import Trained
 from blemish.engines.devices import parse_device
 from blemish.errors import UsageError
@@ -40,10 +41,11 @@ _FREE_SECTIONS = ("CheckDataset", "Evaluate", "Predict", "Export")
 
 @dataclass(frozen=True)
 class Learned:
-    """A trained detector and the calibration of it."""
+    """A trained detector, the calibration of it, and the parts that all images show."""
 
     detector: Trained
     calibration: Calibration
+    parts: FoundParts
 
 
 def learn(
@@ -55,7 +57,8 @@ def learn(
 ) -> Learned:
     """Train on all images but the held-out ones, which calibrate; with `Calibrate.folds`, train on all."""
     plan, inputs = plan_of(config, images), images.inputs
-    parts = image_parts(config, images, lambda: embeddings_of(inputs, EMBEDDED, setting))
+    found = image_parts(config, images, lambda: sketches_of(inputs, EMBEDDED, setting))
+    parts = found.parts
     settled = replace(setting, plan=plan)
     rate, device = config.Calibrate.false_alarm_rate, config.Global.device
     if config.Calibrate.folds is not None or len(np.unique(parts)) == 1:
@@ -64,28 +67,28 @@ def learn(
         without_files = replace(setting, plan=plan.without_files())
         left_out = cross_fitted(lambda: make(without_files), inputs, parts, device, progress, folds)
         kind = f"cross-fitted, {min(folds, len(np.unique(parts)))} folds" if len(np.unique(parts)) > 1 else "one part"
-        return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts, rate, kind))
+        return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts, rate, kind), found)
     held = held_out_images(parts, config.Calibrate.held_out, config.Global.seed)
     chooses, calibrates = _roles(held, parts, plan)
     detector = _trained(make(settled), inputs.chosen(~held), inputs.chosen(chooses), progress)
     left_out = scores_of(detector, inputs.chosen(calibrates), device)
     kind = f"held out: {calibrates.sum()} of {len(images)} images"
-    return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts[calibrates], rate, kind))
+    return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts[calibrates], rate, kind), found)
 
 
 def image_parts(
-    config: RunConfig, images: TrainingImages, embeddings: Callable[[], npt.NDArray[np.float32] | None]
-) -> npt.NDArray[np.int64]:
-    """The part that each image shows, `(n,)`: from the names, else from near-duplicates, else every image its own.
+    config: RunConfig, images: TrainingImages, sketches: Callable[[], npt.NDArray[np.float16] | None]
+) -> FoundParts:
+    """The part that each image shows: from the names, else by what other images explain of it, else its own.
 
-    `embeddings` are those of the network's inputs; an image has the mean of its tiles'.
+    `sketches` are those of the network's inputs; an image has those of all its tiles.
     """
     if config.Calibrate.group_by is not None:
-        return parts_from_names(images.names, config.Calibrate.group_by)
-    found = embeddings() if config.Calibrate.near_duplicates else None
+        return FoundParts(parts_from_names(images.names, config.Calibrate.group_by), told=True)
+    found = sketches() if config.Calibrate.near_duplicates else None
     if found is None:
-        return np.arange(len(images))
-    return find_parts(images.inputs.mean_of_each(found))
+        return FoundParts(np.arange(len(images)), told=not config.Calibrate.near_duplicates)
+    return find_parts(images.inputs.joined(found))
 
 
 def plan_of(config: RunConfig, images: TrainingImages) -> Plan:

@@ -130,7 +130,7 @@ class TestStored:
         scores = [score for score, _ in restored.left_out(np.arange(20))]
         engine = open_engine(restored.graph().SerializeToString(), "cpu")
         seen = engine.run(np.stack(new))["score"]
-        assert len(scores) == 20 and (seen <= scores).all() and len(restored.embeddings) == 20
+        assert len(scores) == 20 and (seen <= scores).all() and len(restored.sketches) == 20
 
     @pytest.mark.parametrize("light", [True, False])
     def test_left_out_scores_are_those_of_an_update_without_the_image(self, light: bool) -> None:

@@ -110,8 +110,8 @@ def test_a_fit_forgets_the_one_before(name: str, model: bytes) -> None:
     detector = fitted(name, NEW[:3])
     assert detector.fit(GOOD) is detector
     assert detector.graph().SerializeToString() == model
-    if detector.embeddings is not None:
-        assert len(detector.embeddings) == len(GOOD)
+    if detector.sketches is not None:
+        assert len(detector.sketches) == len(GOOD)
 
 
 def test_the_graph_can_be_asked_for_twice(detector: Detector, model: bytes) -> None:

@@ -25,7 +25,7 @@ from blemish.acceleration.planted import planted
 from blemish.calibration import Calibration, find_parts, judged_by
 from blemish.config import validate_section
 from blemish.detectors import Detector, Setting, detector_class
-from blemish.detectors.patch_features import EMBEDDED, embeddings_of
+from blemish.detectors.patch_features import EMBEDDED, sketches_of
 from blemish.engines import Engine, open_engine
 from blemish.errors import UsageError
 from blemish.images import Inputs
@@ -107,9 +107,9 @@ def _of_new_images(
 
 
 def _parts(model: LoadedModel, inputs: Inputs) -> Ints:
-    """The part that each image shows, `(n,)`; an image has the mean of its tiles' embeddings."""
-    found = embeddings_of(inputs, EMBEDDED, Setting(model.info.input.width, model.info.input.height, device="cpu"))
-    return find_parts(inputs.mean_of_each(found))
+    """The part that each image shows, `(n,)`."""
+    found = sketches_of(inputs, EMBEDDED, Setting(model.info.input.width, model.info.input.height, device="cpu"))
+    return find_parts(inputs.joined(found)).parts
 
 
 def _of_training_images(

@@ -4,12 +4,15 @@ from blemish.calibration.conformal import Calibration, rate_text
 from blemish.calibration.folds import LeftOut, cross_fitted, judged_by, left_out, scored_by, scores_of
 from blemish.calibration.held_out import held_out_images
 from blemish.calibration.outliers import FOLDER_DEVIATIONS, OddFolder, is_in_folder, odd_folders, outlier_limit
-from blemish.calibration.parts import find_parts, parts_from_names
-from blemish.calibration.remarks import outlier_lines, outliers
+from blemish.calibration.parts import LEAST_IMAGES, FoundParts, find_parts, parts_from_names
+from blemish.calibration.remarks import UNSURE_PARTS, linked, outlier_lines, outliers, part_lines
 
 __all__ = [
     "FOLDER_DEVIATIONS",
+    "LEAST_IMAGES",
+    "UNSURE_PARTS",
     "Calibration",
+    "FoundParts",
     "LeftOut",
     "OddFolder",
     "cross_fitted",
@@ -18,10 +21,12 @@ __all__ = [
     "is_in_folder",
     "judged_by",
     "left_out",
+    "linked",
     "odd_folders",
     "outlier_limit",
     "outlier_lines",
     "outliers",
+    "part_lines",
     "parts_from_names",
     "rate_text",
     "scored_by",

@@ -6,20 +6,24 @@ explain the one that was left out. Images of one part are therefore left out tog
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from blemish.calibration.nearest_images import Halves, Ints, NearestImages, nearest_images
 from blemish.errors import UsageError
 
-# Expected number of links by chance among all pairs of unrelated images.
-CHANCE_LINKS = 0.01
-MAX_DIMENSIONS = 64
-LEAST_DIMENSIONS = 3
-IMAGES_PER_DIMENSION = 4  # fewer, and whitening spreads even unrelated images evenly apart
-ROWS = 512  # images compared with all others at a time
+FALSE_SHARE = 0.1  # of the groups that are linked, at most so many by chance in the long run
+MOST_IMAGES = 16  # of a part; more frames of one look like a kind of product, in which parts differ as much
+LEAST_IMAGES = 6  # of fewer, nothing can be told but that two have the same pixels
+FLOOR = 0.01  # of a usual leap: a leap of less than one per cent is none
+SOME = 256  # images that tell a usual leap
+SURE = 1e-4  # chance of so many images that follow each other
+UNSURE = 0.5  # of all groups: where so many seem to be parts, and fewer are linked, a person should look
 
 
 def parts_from_names(names: Sequence[str], pattern: str) -> npt.NDArray[np.int64]:
@@ -43,55 +47,211 @@ def parts_from_names(names: Sequence[str], pattern: str) -> npt.NDArray[np.int64
     return parts
 
 
-def find_parts(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Part numbers `(n,)` of images, from near-duplicates in their embeddings `(n, d)`.
+@dataclass(frozen=True, eq=False)
+class FoundParts:
+    """The part that each image shows, int64 `(n,)`.
 
-    After whitening, embeddings of unrelated images point in independent directions: the cosine of two of them in
-    k dimensions follows a known law. Pairs whose cosine is beyond what chance gives to all n(n-1)/2 pairs are of
-    one part, and so are chains of such pairs. Identical embeddings are always of one part; of fewer than 12 images,
-    only these.
-
-    G parts differ in G - 1 dimensions. Where many images show few parts, whitening in more blows up what little
-    images of one part differ in. So fewer dimensions are tried too, and count where they find that few parts.
+    `told` says that somebody has told the parts; `unsure` that images may be of one part that are not linked.
     """
-    centred = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
-    parts = np.unique(embeddings, axis=0, return_inverse=True)[1].reshape(-1)
-    axes = _principal_axes(centred)  # (n, d)
-    dimensions = most = min(MAX_DIMENSIONS, len(embeddings) // IMAGES_PER_DIMENSION, centred.shape[1])
-    while dimensions >= LEAST_DIMENSIONS:
-        linked = _linked(axes[:, :dimensions], parts)
-        if dimensions == most or linked.max() < most:
-            parts = linked
-        dimensions = dimensions * 3 // 4
-    return parts.astype(np.int64)
+
+    parts: Ints
+    told: bool = False
+    unsure: bool = False
 
 
-def chance_cosine(dimensions: int, probability: float) -> float:
-    """The cosine that two independent random directions in `dimensions` >= 3 exceed with this probability."""
-    angles = np.geomspace(1e-8, np.pi, 20_001)
-    density = np.sin(angles) ** (dimensions - 2)
-    steps = np.diff(angles) * (density[1:] + density[:-1]) / 2
-    within = np.cumsum(steps) / steps.sum()  # share of directions inside each angle but the first
-    return float(np.cos(np.interp(probability, within, angles[1:])))
+def find_parts(sketches: Halves) -> FoundParts:
+    """The parts of images, from the sketches of their patches `(n, p, d)`: by what other images explain of each.
+
+    Without the image that is nearest to it, an image is a little farther from all others; without the other images of
+    its part, much farther: their patches were the only ones like its own. So the leap of an image's distance to all
+    others, once a group of images is left out, is compared with the leap once as many others are, the next nearest
+    ones. For unrelated images in d dimensions, k times the logarithm of the (k + 1)-th distance over the k-th is
+    distributed exponentially, whatever k and the density (Facco et al. 2017, "Estimating the intrinsic dimension of
+    datasets by a minimal neighborhood information"), which says how large the ratio of the leaps is by chance. Groups
+    are linked with a false discovery rate of 10 % (Benjamini and Hochberg 1995; Storey 2002 for the share of groups
+    that are by chance).
+
+    Images of the same pixels are always of one part; of fewer than six images, only these.
+    """
+    parts = _copies(sketches)
+    different = np.unique(parts, return_index=True)[1]  # an image of each
+    found = _found(sketches[different])
+    return FoundParts(np.unique(found.parts[parts], return_inverse=True)[1], unsure=found.unsure)
 
 
-def _principal_axes(centred: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The embeddings `(n, d)` along their principal axes, strongest first, each of length one or zero."""
-    scaled = centred / (centred.std(axis=0) + 1e-6 * np.abs(centred).max() + 1e-30)
-    values, vectors = np.linalg.eigh(scaled.T @ scaled)
-    axes: npt.NDArray[np.float64] = scaled @ (vectors / np.sqrt(np.maximum(values, 1e-12 * values[-1] + 1e-30)))
-    return axes[:, ::-1]
+def _copies(sketches: Halves) -> Ints:
+    flat = np.ascontiguousarray(sketches).view(np.uint16).reshape(len(sketches), -1)
+    numbers: dict[bytes, int] = {}
+    return np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in flat], np.int64)
 
 
-def _linked(axes: npt.NDArray[np.float64], parts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Part numbers `(n,)`, joined where two images' directions `(n, k)` are nearer than chance has it."""
-    total, dimensions = axes.shape
-    directions = axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-30)
-    limit = chance_cosine(dimensions, CHANCE_LINKS / (total * (total - 1) / 2))
-    joined = parts.copy()
-    for start in range(0, total, ROWS):
-        for near in directions[start : start + ROWS] @ directions.T > limit:  # (n,)
-            same = np.unique(joined[near])
-            if len(same) > 1:
-                joined[np.isin(joined, same)] = same[0]
-    return np.unique(joined, return_inverse=True)[1]
+def _found(sketches: Halves) -> FoundParts:
+    """The parts of images that all differ."""
+    total = len(sketches)
+    parts = np.arange(total)
+    if total < LEAST_IMAGES:
+        return FoundParts(parts, unsure=total > 1)
+    near = nearest_images(sketches)
+    groups = _disjoint(near)
+    if not groups:
+        return FoundParts(parts)
+    chances = np.array([group.chance for group in groups])
+    by_chance = min(1.0, 2 * (1 + int((chances > 0.5).sum())) / len(groups))  # Storey's share, from those above 1/2
+    accepted = np.flatnonzero(chances * by_chance <= FALSE_SHARE * np.arange(1, len(groups) + 1) / len(groups))
+    linked = int(accepted[-1]) + 1 if len(accepted) else 0
+    for group in groups[:linked]:
+        parts[list(group.members)] = group.members[0]
+    unsure = by_chance < UNSURE and linked < (1 - by_chance) * len(groups) - 1
+    return FoundParts(np.unique(parts, return_inverse=True)[1], unsure=unsure or _follow(near, parts))
+
+
+def _follow(near: NearestImages, parts: Ints) -> bool:
+    """Whether most images are nearest to the one before or after them, as the frames of a video are.
+
+    Frames of one part that moves on are a line in the space of images, as those of parts of any pose are: distances
+    alone do not tell them apart, but the order does.
+    """
+    total = len(parts)
+    other = parts[near.images] != parts[:, None]  # (n, k)
+    lines = np.flatnonzero(other.any(axis=1))
+    nearest = near.images[lines, other[lines].argmax(axis=1)]
+    follows = int((np.abs(nearest - lines) == 1).sum())
+    return follows > UNSURE * total and _binomial_tail(follows, len(lines), 2 / total) < SURE
+
+
+def _binomial_tail(least: int, trials: int, chance: float) -> float:
+    """The chance of so many successes or more."""
+    logs = [
+        math.lgamma(trials + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(trials - k + 1)
+        + k * math.log(chance)
+        + (trials - k) * math.log1p(-chance)
+        for k in range(least, trials + 1)
+    ]
+    return math.fsum(map(math.exp, logs))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Images that may show one part, and how likely a leap like theirs is by chance."""
+
+    members: tuple[int, ...]
+    chance: float
+
+
+def _disjoint(near: NearestImages) -> list[_Group]:
+    """The groups that are least likely by chance, none sharing an image with another; least likely first."""
+    leaps = _Leaps(near)
+    chances: dict[tuple[int, ...], float] = {}
+    for halves in _merges(near):
+        members = tuple(sorted(halves[0] + halves[1]))
+        found = [chances.get(tuple(sorted(half)), 1.0) for half in halves]
+        # What explains a pair explains a group around it too: that must leap once more, when the other half goes.
+        if min(found) > FALSE_SHARE or leaps.chance(halves) <= FALSE_SHARE:
+            chances[members] = leaps.chance([[image] for image in members])
+    taken: set[int] = set()
+    disjoint = []
+    for members, chance in sorted(chances.items(), key=lambda item: item[1]):
+        if taken.isdisjoint(members):
+            taken.update(members)
+            disjoint.append(_Group(members, chance))
+    return disjoint
+
+
+def _merges(near: NearestImages) -> Iterator[tuple[list[int], list[int]]]:
+    """The pairs of groups that single linkage merges, among images that are each other's nearest, nearest first."""
+    total = len(near.images)
+    most = min(MOST_IMAGES, total // 2, (near.images.shape[1] + 1) // 2)
+    distance = {
+        (image, int(other)): float(apart)
+        for image, (others, aparts) in enumerate(zip(near.images, near.distance(), strict=True))
+        for other, apart in zip(others, aparts, strict=True)
+    }
+    edges = sorted((apart + distance[j, i], i, j) for (i, j), apart in distance.items() if i < j and (j, i) in distance)
+    group: list[list[int]] = [[image] for image in range(total)]
+    for _, i, j in edges:
+        if group[i] is group[j]:
+            continue
+        small, large = sorted((group[i], group[j]), key=len)
+        if len(small) + len(large) <= most:
+            yield list(small), list(large)
+        large.extend(small)
+        for member in small:
+            group[member] = large
+
+
+class _Leaps:
+    """How much farther images are from all others once some are left out."""
+
+    def __init__(self, near: NearestImages) -> None:
+        self.near = near
+        self.places = near.images.shape[1]
+        self._usual: dict[tuple[int, int], float] = {}
+
+    def chance(self, groups: Sequence[list[int]]) -> float:
+        """How likely unrelated images leap like these once all are left out, and not only those of their own group.
+
+        The mean of m leaps is taken to be distributed as a Gamma of shape m / 2: the leaps of two images that are each
+        other's nearest come from one distance.
+        """
+        size = sum(map(len, groups))
+        within = self._marked([image for group in groups for image in group])
+        leaps = next_leaps = usual = expected = 0.0
+        for group in groups:
+            of_group = self._marked(group)
+            for image in group:
+                inside, own = within[self.near.images[image]], of_group[self.near.images[image]]
+                beyond = inside.copy()
+                beyond[np.flatnonzero(~inside)[: size - len(group)]] = True
+                if beyond.all():
+                    beyond[np.flatnonzero(~inside)[-1]] = False
+                without = self.near.without(image, inside)
+                leaps += _leap(self.near.without(image, own), without) / size
+                next_leaps += _leap(without, self.near.without(image, beyond)) / size
+            share = len(group) / size
+            usual += share * self.usual(size, size - len(group))
+            expected += share * _expected_ratio(len(group), size)
+        ratio = leaps / max(next_leaps, usual, FLOOR) / expected
+        return _gamma_tail(size, ratio * size / 2)
+
+    def _marked(self, images: list[int]) -> npt.NDArray[np.bool_]:
+        marked = np.zeros(len(self.near.images), np.bool_)
+        marked[images] = True
+        return marked
+
+    def usual(self, size: int, more: int) -> float:
+        """The median leap of an image once `more` images are left out, after its size - 1 nearest ones."""
+        key = (size, more)
+        if key not in self._usual:
+            places = np.arange(self.places)
+            some = range(0, len(self.near.images), -(-len(self.near.images) // SOME))
+            leaps = [
+                _leap(self.near.without(image, places < size - 1), self.near.without(image, places < size - 1 + more))
+                for image in some
+                if size - 1 + more < self.places
+            ]
+            self._usual[key] = float(np.median(leaps)) if leaps else 0.0
+        return self._usual[key]
+
+
+def _leap(before: float, after: float) -> float:
+    return math.log(max(after, 1e-12) / max(before, 1e-12))
+
+
+def _expected_ratio(own: int, size: int) -> float:
+    """Of a leap from `own` images left out to `size`, over that to as many more, by chance."""
+    more = size - own
+    return sum(1 / k for k in range(own, size)) / sum(1 / k for k in range(size, size + more))
+
+
+def _gamma_tail(twice_shape: int, value: float) -> float:
+    """The chance that a Gamma variable of shape m / 2 and unit scale exceeds a value, exactly."""
+    shape = 0.5 if twice_shape % 2 else 1.0
+    tail = math.erfc(math.sqrt(value)) if twice_shape % 2 else math.exp(-value)
+    term = math.exp(-value) * (value**shape) / math.gamma(shape + 1)
+    while 2 * shape < twice_shape:
+        tail += term
+        shape += 1
+        term *= value / shape
+    return min(1.0, tail)

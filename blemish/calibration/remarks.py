@@ -10,7 +10,36 @@ import numpy.typing as npt
 
 from blemish.calibration.conformal import Calibration
 from blemish.calibration.outliers import LEAST_OTHERS, is_in_folder, odd_folders, outlier_limit
+from blemish.calibration.parts import LEAST_IMAGES, FoundParts
 from blemish.datasets.files import some
+
+SHOWN_PARTS, SHOWN_IMAGES = 3, 4
+IF_SO = "If so, more good parts alarm than is stated: tell the part by a pattern on the names, Calibrate.group_by."
+UNSURE_PARTS = f"Several images may show one part, which cannot be told for sure. {IF_SO}"
+
+
+def linked(names: Sequence[str], parts: npt.NDArray[np.int64]) -> list[list[str]]:
+    """The names of the images of each part that several images show."""
+    counts = np.bincount(parts)
+    return [[names[int(i)] for i in np.flatnonzero(parts == part)] for part in np.flatnonzero(counts > 1)]
+
+
+def part_lines(names: Sequence[str], found: FoundParts) -> list[str]:
+    """What a person should know of the parts that were found: which images are linked, or that some may have to be."""
+    groups = [] if found.told else linked(names, found.parts)
+    if groups:
+        shown = "; ".join(" = ".join(group[:SHOWN_IMAGES]) for group in groups[:SHOWN_PARTS])
+        more = f"; and {len(groups) - SHOWN_PARTS} more" if len(groups) > SHOWN_PARTS else ""
+        return [
+            f"{sum(map(len, groups))} images seem to show {len(groups)} part{'s' * (len(groups) != 1)} several times, "
+            f"and each part counts once: {shown}{more}. Where the names tell the part, set Calibrate.group_by; where "
+            "these are different parts, set Calibrate.near_duplicates=false."
+        ]
+    if not found.unsure or found.told:
+        return []
+    if len(names) < LEAST_IMAGES:
+        return [f"With so few images, it cannot be told whether several show one part. {IF_SO}"]
+    return [UNSURE_PARTS]
 
 
 def outliers(names: Sequence[str], calibration: Calibration) -> list[str]:

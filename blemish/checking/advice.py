@@ -51,8 +51,12 @@ ADVICE = {
         "The same picture is there several times", "Keep one: copies promise more than there is."
     ),
     "near_duplicates": Advice(
-        "Pictures are nearly the same",
+        "Pictures seem to show one part",
         "Keep one of a copy. Several shots of one part may stay: the threshold takes them as one.",
+    ),
+    "unsure_parts": Advice(
+        "Several pictures may show one part, which cannot be told for sure",
+        "If so, say which: by a pattern on the names, Calibrate.group_by.",
     ),
     "near_duplicates_across_splits": Advice(
         "Training and test pictures are nearly the same", "Test with parts that were not trained on."

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from blemish.calibration import OddFolder
+from blemish.calibration import LEAST_IMAGES, UNSURE_PARTS, OddFolder
 from blemish.checking import audit
-from blemish.checking.duplicates import duplicate_findings, is_learnt
+from blemish.checking.duplicates import copy_findings, is_learnt, near_findings
 from blemish.checking.findings import CheckReport, Finding
 from blemish.checking.histogram import save_histogram
-from blemish.checking.oddities import LEAST, Look, Oddity
+from blemish.checking.oddities import Look, Oddity
 from blemish.checking.pictures import choose, save_demo_images, save_oddities
 from blemish.checking.sample_ranges import sample_findings
 from blemish.checking.survey import ImageFacts, survey
@@ -80,7 +80,9 @@ def _check(
     findings = [*bad_lines, *_audit(dataset, images)]
     known = {name for finding in findings if finding.severity == "error" for name in finding.files}
     sound = [facts for facts in images if facts.is_readable and facts.sample.name not in known]
-    seen, oddities = _look(dataset, sound, bit_depth, progress)
+    look = _look(dataset, sound, bit_depth, progress)
+    seen, oddities = ([], []) if look is None else _seen(look, sound)
+    seen += _parts(images, look)
     shown = {
         split: save_demo_images(choose(images, split), work / "demo_img" / folder_name, bit_depth)
         for split, folder_name in (("train", "train"), ("test", "val"))
@@ -96,25 +98,34 @@ def _audit(dataset: Dataset, images: list[ImageFacts]) -> Iterator[Finding]:
     yield from audit.training_findings(dataset, images)
     yield from audit.mask_findings(dataset.root, images)
     yield from audit.repeated_masks(images)
-    copies, different = duplicate_findings(images)
-    yield from copies
+    yield from copy_findings(images)
     yield from audit.mixture_findings(images)
     yield from sample_findings(images)
     yield from audit.unused_files(dataset)
+
+
+def _parts(images: list[ImageFacts], look: Look | None) -> Iterator[Finding]:
+    """Images that show one part, and what so few parts support."""
+    near, different = near_findings(images, {} if look is None else look.part_numbers())
+    yield from near
+    if look is not None and look.found.unsure:
+        yield Finding("unsure_parts", UNSURE_PARTS)
     few = audit.count_finding(different)
     if few is not None:
         yield few
 
 
-def _look(
-    dataset: Dataset, sound: list[ImageFacts], bit_depth: SampleRange, progress: Progress
-) -> tuple[list[Finding], list[Oddity]]:
-    """What the pictures without an error tell, once there are enough good ones."""
+def _look(dataset: Dataset, sound: list[ImageFacts], bit_depth: SampleRange, progress: Progress) -> Look | None:
+    """A detector's look at the pictures without an error, once there are enough good ones."""
     good = [facts.sample for facts in sound if is_learnt(facts.sample)]
-    if len(good) < LEAST:
-        return [], []
+    if len(good) < LEAST_IMAGES:
+        return None
     names = GoodImages(dataset.root, tuple(sample.path for sample in good), tuple(sample.name for sample in good))
-    look = Look(names, bit_depth, progress)
+    return Look(names, bit_depth, progress)
+
+
+def _seen(look: Look, sound: list[ImageFacts]) -> tuple[list[Finding], list[Oddity]]:
+    """What the look has found of single images and of masks."""
     oddities = look.odd_images()
     findings = []
     if oddities:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,21 +57,39 @@ def near_pairs(details: Floats) -> Iterator[tuple[int, int]]:
                 yield start + int(i), int(j)
 
 
-def duplicate_findings(images: list[ImageFacts]) -> tuple[list[Finding], int]:
-    """What copies there are, and how many different pictures are left of the good training images."""
-    readable = [facts for facts in images if facts.is_readable]
-    copies: dict[bytes, list[ImageFacts]] = defaultdict(list)
-    for facts in readable:
-        copies[facts.digest].append(facts)
-    findings = [_copies(group) for group in copies.values() if len(group) > 1]
+def copy_findings(images: list[ImageFacts]) -> list[Finding]:
+    """What copies of the same pixels there are."""
+    return [_copies(group) for group in _by_pixels(images).values() if len(group) > 1]
+
+
+def near_findings(images: list[ImageFacts], parts: Mapping[str, int]) -> tuple[list[Finding], int]:
+    """What images show one part, and how many different parts the good training images show.
+
+    `parts` are the numbers of the parts that some training images show, by name, as a training finds them; only the
+    others are compared by their detail.
+    """
+    copies = _by_pixels(images)
+    findings = []
     firsts = [group[0] for group in copies.values()]
-    pairs = list(near_pairs(np.stack([facts.detail for facts in firsts]))) if len(firsts) > 1 else []
+    number = [parts.get(facts.sample.name) for facts in firsts]
+    pairs = [(number.index(part), i) for i, part in enumerate(number) if part is not None]
+    if len(firsts) > 1:
+        alike = near_pairs(np.stack([facts.detail for facts in firsts]))
+        pairs += [(i, j) for i, j in alike if number[i] is None or number[j] is None]
     groups = _connected(len(firsts), pairs)
     for group in groups:
         if len(group) > 1:
             findings.append(_near([firsts[i] for i in group]))
     learnt = sum(any(is_learnt(f.sample) for i in group for f in copies[firsts[i].digest]) for group in groups)
     return findings, learnt
+
+
+def _by_pixels(images: list[ImageFacts]) -> dict[bytes, list[ImageFacts]]:
+    copies: dict[bytes, list[ImageFacts]] = defaultdict(list)
+    for facts in images:
+        if facts.is_readable:
+            copies[facts.digest].append(facts)
+    return copies
 
 
 def is_learnt(sample: Sample) -> bool:
@@ -100,7 +118,8 @@ def _near(group: list[ImageFacts]) -> Finding:
     if len({facts.sample.split for facts in group}) > 1:
         message = "are nearly the same picture, in training and in test; test with parts that were not trained on"
         return Finding("near_duplicates_across_splits", message, names)
-    return Finding("near_duplicates", "are nearly the same picture", names)
+    message = "seem to show one part, which then counts once; where names tell the part, set Calibrate.group_by"
+    return Finding("near_duplicates", message, names)
 
 
 def _connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:

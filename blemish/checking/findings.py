@@ -35,6 +35,7 @@ CODES: dict[str, Severity] = {
     "duplicate_images": "warning",
     "near_duplicates": "warning",
     "near_duplicates_across_splits": "warning",
+    "unsure_parts": "warning",
     "mixed_compression": "warning",
     "mixed_format": "warning",
     "mixed_sizes": "warning",

@@ -26,7 +26,7 @@ from blemish.sample_range import SampleRange
 from blemish.training_images import TrainingImages, typical_sizes
 
 LEAST = 10  # images; fewer do not tell what is usual
-MOST = 300  # images looked at, evenly chosen from more
+MOST, RUN = 300, 6  # images looked at, of more in runs evenly chosen: pictures of one part often stand side by side
 SHOWN = 10
 # How far the calmest quarter of an image may be from what the other folders show, by what their own images have: the
 # images of 29 odd folders of defects have at most 1.14 times as much, those of 14 other cameras and products 1.57 and
@@ -55,7 +55,7 @@ class Look:
     """A detector fitted to the good images, for a quick look at them and at the defects."""
 
     def __init__(self, good: GoodImages, bit_depth: SampleRange, progress: Progress) -> None:
-        chosen = _evenly(list(zip(good.paths, good.names, strict=True)))
+        chosen = _in_runs(list(zip(good.paths, good.names, strict=True)))
         self.good = GoodImages(good.root, tuple(path for path, _ in chosen), tuple(name for _, name in chosen))
         self.bit_depth, self.progress = bit_depth, progress
         self.geometry = InputGeometry.for_images(typical_sizes(self.good, bit_depth), PIXELS["fast"])
@@ -64,10 +64,16 @@ class Look:
         )
         setting = Setting(self.geometry.width, self.geometry.height, preset="fast")
         self.detector = PatchCore(setting).fit(self.images.inputs, progress)
-        self.parts = find_parts(self.detector.embeddings)
+        sketches = self.detector.sketches
+        self.found = find_parts(self.images.inputs.joined(sketches))
+        self.parts = self.found.parts
         few = len(np.unique(self.parts)) < LEAST
         self._maps = [] if few else list(self.detector.left_out_maps(self.parts, progress))  # own part left out
         self._scores = np.array([anomaly_map.max() for anomaly_map in self._maps], np.float64)
+
+    def part_numbers(self) -> dict[str, int]:
+        """The part that each image shows which was looked at, by name."""
+        return dict(zip(self.images.names, self.parts.tolist(), strict=True))
 
     def odd_images(self) -> list[Oddity]:
         """Good images whose score with their own part left out is an outlier; worst first."""
@@ -156,3 +162,11 @@ def swapped_pairs(ranks: npt.NDArray[np.float64], masks: npt.NDArray[np.float64]
 def _evenly(items: list[T]) -> list[T]:
     """At most `MOST` of them, evenly chosen."""
     return items[:: -(-len(items) // MOST)] if items else items
+
+
+def _in_runs(items: list[T]) -> list[T]:
+    """At most `MOST` of them, in evenly chosen runs of neighbours."""
+    if len(items) <= MOST:
+        return items
+    starts = np.linspace(0, len(items) - RUN, MOST // RUN).astype(int)
+    return [items[int(start) + i] for start in starts for i in range(RUN)]

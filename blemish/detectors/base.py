@@ -113,7 +113,7 @@ class Detector(ABC):
     def extend(self, images: Images, progress: Progress | None = None) -> Detector:
         """Take new good images in beside what was learned before; returns `self`.
 
-        `embeddings` and `left_out` are of the new images then. What scored low must not score higher afterwards.
+        `sketches` and `left_out` are of the new images then. What scored low must not score higher afterwards.
         """
         raise NotImplementedError(f"{self.card.name} has `restored`, so it needs `extend`")
 
@@ -152,8 +152,11 @@ class Detector(ABC):
         raise NotImplementedError(f"{self.card.name} has `row_origins`, so it needs `nearest_rows`")
 
     @property
-    def embeddings(self) -> npt.NDArray[np.float32] | None:
-        """One vector per training image `(n, d)` that tells parts apart, or None where there is none."""
+    def sketches(self) -> npt.NDArray[np.float16] | None:
+        """Features of many places of each training image `(n, p, d)`, that tell parts apart; None where there are none.
+
+        An image is compared with another place by place, wherever the places are; `d` may be small.
+        """
         return None
 
     def left_out(

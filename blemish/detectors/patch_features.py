@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,13 @@ from blemish.graph import GraphBuilder
 
 STRIDES = (8, 16)
 EMBEDDED = "efficientnet_lite0"
+SKETCH = 32  # dimensions of a sketched patch
+LEAST_SKETCHED = 64  # patches of an image, however many images there are
+SKETCH_SHARE = 16  # of the memory budget, one part may hold sketches
+HALF_MOST = 60_000.0  # what a number of 16 bits can hold
 
 Floats = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
 
 
 class PatchFeatures:
@@ -78,15 +83,39 @@ def channels_last(graph: GraphBuilder, maps: str) -> str:
     return graph.node("Transpose", maps, perm=[0, 2, 3, 1], hint="channels_last")
 
 
-def embedding(features: Floats) -> Floats:
-    """Mean and deviation of features over all positions `(2 d,)`: a turn or shift of the part hardly moves them."""
-    return np.concatenate([features.mean(axis=0), features.std(axis=0)])
+class Sketches:
+    """Small stand-ins for the patches of images, that tell which images show one part.
+
+    Features are projected to 32 random directions, which keeps their distances within an eighth or so (Johnson and
+    Lindenstrauss 1984). Of many images, fewer patches of each are kept, so that all take `room` bytes, but 64 at least.
+    """
+
+    def __init__(self, features: PatchFeatures, images: int, room: int) -> None:
+        random = np.random.default_rng(0)
+        patches = features.rows * features.columns
+        count = min(patches, max(LEAST_SKETCHED, room // (max(1, images) * SKETCH * 2)))
+        self._cells = np.sort(random.permutation(patches)[:count])
+        directions = random.standard_normal((features.dimensions, SKETCH), np.float32)
+        self._directions = directions / np.float32(np.sqrt(SKETCH))
+        self._sketches: list[Halves] = []
+
+    def add(self, patches: Floats) -> None:
+        """The patches of the next image `(P, d)`."""
+        projected = patches[self._cells] @ self._directions
+        self._sketches.append(np.clip(projected, -HALF_MOST, HALF_MOST).astype(np.float16))
+
+    def stacked(self) -> Halves:
+        """The sketches of all images so far, `(n, p, 32)`."""
+        return np.stack(self._sketches)
 
 
-def embeddings_of(images: Iterable[npt.NDArray[np.uint8]], backbone: str, setting: Setting) -> Floats:
-    """The embeddings `(n, 2 d)` of images, for detectors whose own features come too late to tell parts apart."""
+def sketches_of(images: Collection[npt.NDArray[np.uint8]], backbone: str, setting: Setting) -> Halves:
+    """The sketches of images, for detectors whose own features come too late to tell parts apart."""
     features = PatchFeatures(backbone, setting.height, setting.width)
-    return np.stack([embedding(patches) for patches in features.extract(images, setting.device)])
+    sketches = Sketches(features, len(images), setting.memory_budget // SKETCH_SHARE)
+    for patches in features.extract(images, setting.device):
+        sketches.add(patches)
+    return sketches.stacked()
 
 
 def _neighbourhood(graph: GraphBuilder, value: str) -> str:

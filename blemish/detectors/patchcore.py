@@ -20,7 +20,7 @@ from blemish.detectors.base import Detector, Image, Images, ModelCard, Progress,
 from blemish.detectors.leave_out import left_out_distances
 from blemish.detectors.memory_bank import MemoryBank, Selection, bank_of, extended_bank, merged_bank
 from blemish.detectors.nearest_row import append_nearest
-from blemish.detectors.patch_features import PatchFeatures, embedding
+from blemish.detectors.patch_features import SKETCH_SHARE, Halves, PatchFeatures, Sketches
 from blemish.detectors.smoothing import append_blur, append_outputs, blurs
 from blemish.detectors.stored_bank import stored_bank
 from blemish.engines import Engine
@@ -66,15 +66,17 @@ class PatchCore(Detector):
         self._kept: Floats | None = None  # (n, P, d) of all images where they fit into memory
         self._bank: MemoryBank | None = None
         self._covered = -1.0  # where the selection of the bank ended, as in `extended_bank`
-        self._embeddings: list[Floats] = []
+        self._sketches: Sketches | None = None
 
     @property
     def backbone(self) -> Backbone:
         return self.features.backbone
 
     @property
-    def embeddings(self) -> Floats:
-        return np.stack(self._embeddings)
+    def sketches(self) -> Halves:
+        if self._sketches is None:
+            raise UsageError("fit PatchCore first")
+        return self._sketches.stacked()
 
     @property
     def bank(self) -> MemoryBank:
@@ -86,7 +88,7 @@ class PatchCore(Detector):
     def fit(self, images: Images, progress: Progress | None = None) -> PatchCore:
         if len(images) == 0:
             raise UsageError("PatchCore needs at least one image")
-        self._images, self._kept, self._embeddings, self._covered = images, None, [], -1.0
+        self._images, self._kept, self._covered = images, None, -1.0
         selection = self._selection
         patches = len(images) * self._patches
         rows = selection.count(patches)
@@ -113,7 +115,7 @@ class PatchCore(Detector):
 
         As many rows come in at most as a bank of the new images alone would have, and `max_rows` bounds them all.
         """
-        self._images, self._kept, self._embeddings = images, None, []
+        self._images, self._kept = images, None
         selection, total = self._selection, len(images)
         bank = before = MemoryBank.of_before(self.bank.rows)
         self._covered = before.spacing()
@@ -197,12 +199,13 @@ class PatchCore(Detector):
     def _chunks(self, size: int, progress: Progress | None) -> Iterator[tuple[Floats, int]]:
         """The features of `size` images at a time `(n, P, d)`, in one buffer that the next chunk overwrites."""
         total = len(self._images)
+        sketches = self._sketches = Sketches(self.features, total, self.setting.memory_budget // SKETCH_SHARE)
         buffer = np.empty((min(size, total), self._patches, self.features.dimensions), np.float32)
         filled = 0
         for done, patches in enumerate(self.features.extract(self._images, self.setting.device), 1):
             buffer[filled] = patches
             filled += 1
-            self._embeddings.append(embedding(patches))
+            sketches.add(patches)
             _report(progress, "features", done, total)
             if filled == len(buffer) or done == total:
                 yield buffer[:filled], done - filled

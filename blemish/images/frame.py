@@ -15,6 +15,7 @@ from blemish.images.tiling import Tiling
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
 Scored = tuple[float, Floats]  # score and map (h, w) that the network gives to one input
 
 
@@ -111,10 +112,9 @@ class Inputs(Collection[Image]):
         """What is known of each image `(n,)`, for each of the network's inputs."""
         return np.repeat(values, self.frame.tiling.count)
 
-    def mean_of_each(self, values: Floats) -> Floats:
-        """What is known of each of the network's inputs, `(inputs, d)`, as the mean over each image, `(n, d)`."""
-        means: Floats = values.reshape(len(self.sizes), -1, values.shape[1]).mean(axis=1)
-        return means
+    def joined(self, places: Halves) -> Halves:
+        """Places of each of the network's inputs `(inputs, p, d)`, as those of all tiles of each image, `(n, P, d)`."""
+        return places.reshape(len(self.sizes), -1, places.shape[2])
 
     def judged(self, scored: Iterable[Scored]) -> Iterator[Scored]:
         """Score and map of every image, from what the network says of its inputs in order."""

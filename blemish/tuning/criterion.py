@@ -17,7 +17,7 @@ from blemish.config import RunConfig
 from blemish.datasets import Dataset, GoodImages, Sample, find_good_images, load_dataset
 from blemish.datasets.sample.planting import KINDS, draw_change, plant
 from blemish.detectors import Progress, Setting
-from blemish.detectors.patch_features import EMBEDDED, embeddings_of
+from blemish.detectors.patch_features import EMBEDDED, sketches_of
 from blemish.errors import DatasetError
 from blemish.evaluation.samples import samples_to_judge
 from blemish.images import Frame, InputGeometry
@@ -154,7 +154,7 @@ def _read(good: GoodImages, config: RunConfig, progress: Progress) -> TrainingIm
 def _held_out(images: TrainingImages, config: RunConfig) -> npt.NDArray[np.bool_]:
     """Whole parts, drawn by chance: which images (n,) the trials do not learn from."""
     setting = Setting(images.frame.tiling.width, images.frame.tiling.height, device=config.Global.device)
-    parts = image_parts(config, images, lambda: embeddings_of(images, EMBEDDED, setting))
+    parts = image_parts(config, images, lambda: sketches_of(images.inputs, EMBEDDED, setting)).parts
     if len(np.unique(parts)) < 2:
         raise DatasetError(
             f"{images.root}: its good images show one part only, so none can be held out to compare settings; tuning "

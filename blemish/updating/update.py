@@ -172,8 +172,8 @@ def _parts(detector: Detector, new: Incoming, group_by: str | None) -> Ints:
     """The part that each new image shows, `(n,)`."""
     if group_by is not None:
         return parts_from_names(new.names, group_by)
-    found = detector.embeddings
-    return np.arange(len(new)) if found is None else find_parts(new.inputs.mean_of_each(found))
+    found = detector.sketches
+    return np.arange(len(new)) if found is None else find_parts(new.inputs.joined(found)).parts
 
 
 def _joined(old: Calibration, added: Calibration, rate: float) -> Calibration:
