@@ -6,14 +6,17 @@ from blemish.calibration.held_out import held_out_images
 from blemish.calibration.outliers import FOLDER_DEVIATIONS, OddFolder, is_in_folder, odd_folders, outlier_limit
 from blemish.calibration.parts import find_parts, parts_from_names
 from blemish.calibration.remarks import outlier_lines, outliers
+from blemish.calibration.views import ONE_PART, guessed
 
 __all__ = [
     "FOLDER_DEVIATIONS",
+    "ONE_PART",
     "Calibration",
     "LeftOut",
     "OddFolder",
     "cross_fitted",
     "find_parts",
+    "guessed",
     "held_out_images",
     "is_in_folder",
     "judged_by",
