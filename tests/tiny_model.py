@@ -49,10 +49,14 @@ def faulty_network(*, grey: bool = False) -> bytes:
     """
     graph = GraphBuilder()
     image = graph.input("image", np.uint8, ["N", HEIGHT, WIDTH, 3])
-    cells = graph.node("ReduceMean", graph.node("Cast", image, to=onnx.TensorProto.FLOAT), axes=[3], keepdims=0)
+    pixels = graph.node("Cast", image, to=onnx.TensorProto.FLOAT)
+    cells = graph.node("ReduceMean", pixels, axes=[3], keepdims=0)
+    lightest, darkest = (graph.node(f"Reduce{name}", pixels, axes=[3], keepdims=0) for name in ("Max", "Min"))
+    colour = graph.node("Sub", lightest, darkest)  # [N, h, w]; noise has it, and so is never of a level
+    level_of = graph.node("Add", cells, graph.node("Mul", colour, graph.constant(np.float32(1000), "far")))
 
     def where(level: float, wrong: float, otherwise: str) -> str:
-        found = graph.node("Equal", cells, graph.constant(np.float32(level), "level"))
+        found = graph.node("Equal", level_of, graph.constant(np.float32(level), "level"))
         return graph.node("Where", found, graph.constant(np.float32(wrong), "wrong"), otherwise)
 
     zero = graph.node("Sub", cells, cells)
