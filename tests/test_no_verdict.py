@@ -21,7 +21,7 @@ from served import grey, serving
 from tiny_model import FAULTS, HEIGHT, WIDTH, faulty_network, tiny_info, tiny_network
 
 from blemish.engines import open_engine
-from blemish.errors import ModelError
+from blemish.errors import ModelError, UsageError
 from blemish.evaluation import evaluate
 from blemish.graph import GraphBuilder
 from blemish.models import InputInfo, load_model, save_model, try_network
@@ -78,6 +78,15 @@ class TestPredictor:
         first, second, third = open_model(folder, "cpu", 3).predict(pictures)
         assert_no_verdict(second, 202)
         assert first.score == third.score == 50
+
+    @pytest.mark.parametrize("bias", [3.3e38, -3.3e38, 2e30])
+    def test_a_number_beyond_all_sums(self, bias: float, tmp_path: Path) -> None:
+        """Sums over such a map would be infinite; so would they with a threshold like that."""
+        folder = save_model(tmp_path / "m", tiny_network(bias), tiny_info())
+        (result,) = open_model(folder, "cpu").predict([image(50)])
+        assert result.label is None and result.error is not None and "a score that is too large" in result.error
+        with pytest.raises(UsageError, match="a threshold is a finite number up to 1e"):
+            open_model(folder, "cpu", threshold=bias)
 
     def test_a_map_of_another_shape(self, faulty: Path) -> None:
         """Engines that take a network's own word for its shape are not believed."""

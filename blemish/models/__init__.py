@@ -25,7 +25,7 @@ from blemish.models.info import (
     printable,
     short_hash,
 )
-from blemish.models.outputs import output_fault, try_network
+from blemish.models.outputs import LARGEST, output_fault, try_network
 from blemish.models.versions import (
     Before,
     bring_back,
@@ -37,6 +37,7 @@ from blemish.models.versions import (
 )
 
 __all__ = [
+    "LARGEST",
     "MOST_ROWS",
     "BackboneInfo",
     "Before",

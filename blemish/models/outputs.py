@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
+LARGEST = 1e30  # of a score, a map value or a threshold; float32 ends at 3.4e38
 _GREY = 128
 
 
@@ -23,11 +24,19 @@ def output_fault(scores: Floats, maps: Floats, stated: OutputInfo | None = None)
     if stated is not None and maps.shape[1:] != (stated.map_height, stated.map_width):
         found = "x".join(map(str, maps.shape[1:]))
         return f"the model gives an anomaly map of {found} cells, not {stated.map_height}x{stated.map_width}"
-    if not np.isfinite(scores).all():
-        return f"the model gives a score that is not a finite number ({scores[~np.isfinite(scores)][0]})"
-    if not np.isfinite(maps).all():
-        return "the model gives an anomaly map whose values are not all finite numbers"
+    odd = scores[~is_number(scores)]  # (m,)
+    if len(odd):
+        what = "too large" if np.isfinite(odd[0]) else "not a finite number"
+        return f"the model gives a score that is {what} ({odd[0]})"
+    if not is_number(maps).all():
+        return "the model gives an anomaly map whose values are not all finite numbers up to 1e30"
     return None
+
+
+def is_number(values: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """Which of the values can be judged: finite, and so small that sums over an image are finite too."""
+    usable: npt.NDArray[np.bool_] = np.abs(values) <= LARGEST  # False for NaN
+    return usable
 
 
 def try_network(engine: Engine, info: ModelInfo) -> None:

@@ -19,7 +19,7 @@ from blemish.calibration import Calibration
 from blemish.engines import Engine, engines_for
 from blemish.errors import ImageError, ModelError, UsageError
 from blemish.images import ImageRef, Limits, expand, keep_freed_memory, read, refusal, work_ahead
-from blemish.models import LoadedModel, load_model, output_fault
+from blemish.models import LARGEST, LoadedModel, load_model, output_fault
 from blemish.pipeline.clipping import ClipWatch
 from blemish.pipeline.result import Result
 from blemish.pipeline.saving import ResultNamer
@@ -278,8 +278,8 @@ def choose_limit(calibration: Calibration, rate: float | None, threshold: float 
         raise UsageError("give a false-alarm rate or a threshold, not both")
     if threshold is None:
         return None if rate is None else limit_at(calibration, rate)
-    if not np.isfinite(threshold):
-        raise UsageError(f"a threshold is a finite number, not {threshold}")
+    if not abs(threshold) <= LARGEST:
+        raise UsageError(f"a threshold is a finite number up to {LARGEST:g}, not {threshold}")
     usual = limit_at(calibration)
     return Limit(float(threshold), usual.pixel + float(threshold) - usual.score, None)
 

@@ -147,7 +147,8 @@ class Model {
         if (map.get_shape().size() != 3) throw std::runtime_error("the network's map is not [N, h, w]");
         const int rows = int(map.get_shape()[1]), columns = int(map.get_shape()[2]);
         const float* cells = map.data<float>();
-        if (!std::isfinite(score) || !std::all_of(cells, cells + map.get_size(), [](float v) { return std::isfinite(v); }))
+        const auto is_number = [](float value) { return std::abs(value) <= 1e30f; };  // false for NaN
+        if (!is_number(score) || !std::all_of(cells, cells + map.get_size(), is_number))
             throw std::runtime_error("the model gives numbers that are not finite, so there is no verdict");
         if (score != *std::max_element(cells, cells + map.get_size())) return score;
         const int own_rows = (frame_.box_height(image) * rows + frame_.height - 1) / frame_.height;

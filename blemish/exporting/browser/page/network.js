@@ -5,6 +5,7 @@ import { fetchListed } from "./model.js";
 
 const TOLERANCE = 1e-3; // of the largest value
 const TRIALS = 3;
+const isNumber = (value) => Math.abs(value) <= 1e30; // sums over an image are finite then; false for NaN
 const BUILDS = {
   wasm: { module: "ort.wasm.min.mjs", binary: "ort-wasm-simd-threaded" },
   webgpu: { module: "ort.webgpu.min.mjs", binary: "ort-wasm-simd-threaded.asyncify" },
@@ -44,8 +45,8 @@ export class Network {
     for (const tensor of [image, score, map]) tensor.dispose();
     const { values, rows, columns } = result.map;
     if (values.length !== rows * columns) throw new Refusal(`gets no verdict: the model gives an anomaly map of ${values.length} cells, not ${rows}x${columns}`);
-    if (!Number.isFinite(result.score)) throw new Refusal(`gets no verdict: the model gives a score that is not a finite number (${result.score})`);
-    if (!values.every(Number.isFinite)) throw new Refusal("gets no verdict: the model gives an anomaly map whose values are not all finite numbers");
+    if (!isNumber(result.score)) throw new Refusal(`gets no verdict: the model gives a score that is not a finite number up to 1e30 (${result.score})`);
+    if (!values.every(isNumber)) throw new Refusal("gets no verdict: the model gives an anomaly map whose values are not all finite numbers up to 1e30");
     return result;
   }
 
