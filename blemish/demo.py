@@ -166,7 +166,8 @@ class _Overview:
 
     def __init__(self, predictor: Predictor) -> None:
         self._limit = predictor.limit
-        self._second = predictor.calibration.threshold(SECOND_RATE)
+        known = predictor.calibration.is_calibrated
+        self._second = predictor.calibration.threshold(SECOND_RATE) if known else None
         self._judged: Counter[str] = Counter()
         self._anomalous: Counter[str] = Counter()
         self._at_second_rate: Counter[str] = Counter()
@@ -181,22 +182,24 @@ class _Overview:
         group = result.name.parent.as_posix()
         self._judged[group] += 1
         self._anomalous[group] += bool(result.is_anomalous)
-        self._at_second_rate[group] += result.score > self._second
+        self._at_second_rate[group] += self._second is not None and result.score > self._second
         if group not in self._highest or result.score > (self._highest[group].score or 0):
             self._highest[group] = result
 
     def table(self) -> str:
         """A line for each sub-folder."""
         width = max(len("folder"), *map(len, self._judged))
-        heads = "images", f"anomalous at {_percent(self._limit.rate)}", f"at {_percent(SECOND_RATE)}"
+        heads = ["images", "anomalous"]
+        if self._limit.rate is not None:
+            heads = ["images", f"anomalous at {_percent(self._limit.rate)}", f"at {_percent(SECOND_RATE)}"]
         lines = [f"{'folder':<{width}}  {'  '.join(heads)}"]
         for group in self._groups():
             counts = self._judged[group], self._anomalous[group], self._at_second_rate[group]
-            cells = (f"{count:{len(head)}}" for count, head in zip(counts, heads, strict=True))
+            cells = (f"{count:{len(head)}}" for count, head in zip(counts, heads, strict=False))
             lines.append(f"{group:<{width}}  {'  '.join(cells)}")
         if self._failed:
             count = self._failed
-            lines.append(f"{count} image{'s' * (count > 1)} could not be read; the JSON files in results say why.")
+            lines.append(f"{count} image{'s' * (count > 1)} got no verdict; the JSON files in results say why.")
         return "\n".join(lines)
 
     def draw(self, path: Path, title: str) -> None:
@@ -210,7 +213,8 @@ class _Overview:
             raise ImageError("No image could be judged: there is none, or none that can be read.")
         by_score = sorted(groups[1:], key=lambda group: self._highest[group].score or 0, reverse=True)
         chosen = [group for group in groups if group in (groups[0], *by_score[: SHOWN - 1])]
-        caption = f"The highest score of each folder; false-alarm rate {_percent(self._limit.rate)}"
+        rate = "not calibrated" if self._limit.rate is None else f"false-alarm rate {_percent(self._limit.rate)}"
+        caption = f"The highest score of each folder; {rate}"
         entries = [_entry(group, self._highest[group]) for group in chosen]
         Image.fromarray(draw_overview(entries, self._limit.pixel, title=title, caption=caption)).save(path)
 
@@ -224,10 +228,11 @@ def _entry(group: str, result: Result) -> Entry:
 
     assert result.image is not None
     assert result.anomaly_map is not None
-    caption = f"{result.name.name}, score {result.score:.1f}, p {result.p_value:.2g}"
+    p_value = "" if result.p_value is None else f", p {result.p_value:.2g}"
+    caption = f"{result.name.name}, score {result.score:.1f}{p_value}"
     title = result.name.stem if group == "." else group
     return Entry(title, caption, bool(result.is_anomalous), result.image, result.anomaly_map)
 
 
-def _percent(rate: float | None) -> str:
-    return f"{100 * (rate or 0):g} %"
+def _percent(rate: float) -> str:
+    return f"{100 * rate:g} %"

@@ -14,9 +14,11 @@ import numpy.typing as npt
 
 from blemish.backbones import Backbone
 from blemish.calibration import (
+    ONE_PART,
     Calibration,
     FoundParts,
     cross_fitted,
+    guessed,
     left_out,
     linked,
     outlier_lines,
@@ -26,7 +28,7 @@ from blemish.calibration import (
 from blemish.config import RunConfig, dump_config, validate_section
 from blemish.datasets import GoodImages, find_good_images
 from blemish.detectors import Detector, Progress, Setting, detector_class
-from blemish.engines import open_engine
+from blemish.engines import Engine, open_engine
 from blemish.errors import ModelError, UsageError
 from blemish.framing import frame_of
 from blemish.good_patches import cut_good_patches
@@ -42,8 +44,10 @@ from blemish.models import (
     OutputInfo,
     check_place,
     data_fingerprint,
+    output_fault,
     printable,
     short_hash,
+    try_network,
 )
 from blemish.run_output import open_output
 from blemish.training.checkpoints import checkpoint_folder, refuse_other_training
@@ -116,9 +120,11 @@ def fit(
             parts = image_parts(config, images, lambda: detector.sketches)
             calibration = _calibrate(config, detector, make, images, parts=parts.parts, progress=clock)
         model = detector.graph().SerializeToString()
-        map_size = _check(model, images, config.Global.device)
+        engine = open_engine(model, config.Global.device)
+        map_size = _check(engine, images)
         patches = cut_good_patches(detector, images.inputs, map_size, clock) if config.Model.good_patches else None
         info = _describe(config, detector, images, calibration, map_size)
+        try_network(engine, info)
 
         def save(result: dict[str, Any]) -> list[str]:
             return place.finish(model, info, patches, ({**result, **record}, dump_config(config), weights))
@@ -172,18 +178,20 @@ def _calibrate(
     parts: npt.NDArray[np.int64],
     progress: Progress,
 ) -> Calibration:
-    inputs = images.inputs
-    found = left_out(detector, inputs, parts, progress)
-    found = found or cross_fitted(make, inputs, parts, config.Global.device, progress)
-    kind = "leave-one-part-out" if len(np.unique(parts)) > 1 else "one part"
-    return Calibration(found.scores, found.peaks, parts, config.Calibrate.false_alarm_rate, kind)
+    inputs, device, rate = images.inputs, config.Global.device, config.Calibrate.false_alarm_rate
+    if len(np.unique(parts)) == 1:
+        guess = guessed(open_engine(detector.graph().SerializeToString(), device), inputs, progress)
+        return Calibration(guess.scores, guess.peaks, parts, rate, ONE_PART)
+    found = left_out(detector, inputs, parts, progress) or cross_fitted(make, inputs, parts, device, progress)
+    return Calibration(found.scores, found.peaks, parts, rate, "leave-one-part-out")
 
 
-def _check(model: bytes, images: TrainingImages, device: str) -> tuple[int, int]:
+def _check(engine: Engine, images: TrainingImages) -> tuple[int, int]:
     """Run the graph once; gives the size of its map (h, w)."""
-    outputs = open_engine(model, device).run(next(iter(images.inputs))[None])
-    if not all(np.isfinite(values).all() for values in outputs.values()):
-        raise ModelError("the fitted model gives values that are not finite; this should not happen, please report it")
+    outputs = engine.run(next(iter(images.inputs))[None])
+    fault = output_fault(outputs["score"], outputs["anomaly_map"])
+    if fault is not None:
+        raise ModelError(f"of a training image, {fault}; this should not happen, please report it")
     height, width = outputs["anomaly_map"].shape[1:]
     return height, width
 
@@ -266,7 +274,7 @@ def _report(
         "images": len(images),
         "parts": calibration.part_count,
         "linked": [] if parts.told else linked(images.names, parts.parts),
-        "false_alarm_rate": calibration.false_alarm_rate,
+        "false_alarm_rate": calibration.stated_rate,
         "threshold": calibration.threshold(),
         "learned": images.learned,
         "statement": calibration.statement(),
@@ -282,8 +290,8 @@ def _report(
 
 
 def _oddest(images: TrainingImages, calibration: Calibration) -> list[tuple[str, float]]:
-    """Names and scores of the good images with the highest ones; none where only some were held out."""
-    if len(calibration.scores) != len(images):
+    """Names and scores of the good images with the highest ones; none where only some were held out, or none was."""
+    if len(calibration.scores) != len(images) or not calibration.is_calibrated:
         return []
     return [(images.names[i], float(calibration.scores[i])) for i in np.argsort(-calibration.scores)[:ODDEST]]
 

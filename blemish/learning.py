@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.calibration import (
+    ONE_PART,
     Calibration,
     FoundParts,
     cross_fitted,
     find_parts,
+    guessed,
     held_out_images,
     parts_from_names,
     scores_of,
@@ -24,6 +26,7 @@ from blemish.config import RunConfig
 from blemish.detectors import Detector, Progress, Setting
 from blemish.detectors.patch_features import EMBEDDED, sketches_of
 from blemish.detectors.trained import Trained
+from blemish.engines import open_engine
 from blemish.engines.devices import parse_device
 from blemish.errors import UsageError
 from blemish.models import data_fingerprint
@@ -61,12 +64,16 @@ def learn(
     parts = found.parts
     settled = replace(setting, plan=plan)
     rate, device = config.Calibrate.false_alarm_rate, config.Global.device
-    if config.Calibrate.folds is not None or len(np.unique(parts)) == 1:
-        folds = config.Calibrate.folds or 1
+    count, folds = len(np.unique(parts)), config.Calibrate.folds
+    if count == 1:
+        detector = _trained(make(settled), inputs, None, progress)
+        guess = guessed(open_engine(detector.graph().SerializeToString(), device), inputs, progress)
+        return Learned(detector, Calibration(guess.scores, guess.peaks, parts, rate, ONE_PART), found)
+    if folds is not None:
         detector = _trained(make(settled), inputs, None, progress)
         without_files = replace(setting, plan=plan.without_files())
         left_out = cross_fitted(lambda: make(without_files), inputs, parts, device, progress, folds)
-        kind = f"cross-fitted, {min(folds, len(np.unique(parts)))} folds" if len(np.unique(parts)) > 1 else "one part"
+        kind = f"cross-fitted, {min(folds, count)} folds"
         return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts, rate, kind), found)
     held = held_out_images(parts, config.Calibrate.held_out, config.Global.seed)
     chooses, calibrates = _roles(held, parts, plan)

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 from textures import plate
-from tiny_model import tiny_info, tiny_network
-from web_page import chromium, inspect, opened, served
+from tiny_model import FAULTS, HEIGHT, WIDTH, faulty_network, tiny_info, tiny_network
+from web_page import chromium, inspect, opened, served, trouble
 
 from blemish.exporting import export_model
 from blemish.fitting import FitReport
@@ -179,6 +179,38 @@ def test_frames_are_those_of_python(name: str, browser: Any, tmp_path: Path) -> 
         found = inspect(opened(context, address), files)
     for each, result in zip(found, open_model(model, "cpu").predict(files), strict=True):
         assert_same(each, result, 1e-5)
+
+
+def page_of(network: bytes, calibration: CalibrationInfo, folder: Path) -> Path:
+    """The exported page of a model of a few nodes."""
+    model = save_model(folder / "model", network, tiny_info(calibration=calibration))
+    return export_model(model, "browser", folder / "export")
+
+
+ONE_PART = CalibrationInfo(scores=[40.0], peaks=[40.0], parts=[0], false_alarm_rate=0.01, kind="one part")
+
+
+def test_no_number_is_no_verdict_and_a_guess_is_called_one(browser: Any, tmp_path: Path) -> None:
+    files = [tmp_path / f"{level}.png" for level in (50, *FAULTS)]
+    for file in files:
+        cv2.imwrite(str(file), np.full((HEIGHT, WIDTH, 3), int(file.stem), np.uint8))
+    folder = page_of(faulty_network(), ONE_PART, tmp_path)
+    with served(folder) as address, browser.new_context(service_workers="block") as context:
+        page = opened(context, address)
+        sound, *failed = inspect(page, files)
+        page.click("#rows tr:first-child button")
+        assert "Not calibrated: the good images show one part only" in page.inner_text("#meaning")
+        assert page.inner_text("#p-value") == "unknown"
+    assert (sound["label"], sound["p_value"], sound["false_alarm_rate"]) == ("Anomaly", None, None)
+    for record in failed:
+        assert "gets no verdict: the model gives" in record["error"]
+        assert record["score"] is record["label"] is record["is_anomalous"] is None
+
+
+def test_a_model_that_gives_no_numbers_is_refused(browser: Any, tmp_path: Path) -> None:
+    folder = page_of(faulty_network(grey=True), ONE_PART, tmp_path)
+    with served(folder) as address, browser.new_context(service_workers="block") as context:
+        assert "A grey or noisy image gets no verdict" in trouble(context, address)
 
 
 RESIZES = [

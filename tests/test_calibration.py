@@ -32,7 +32,9 @@ def exact_p(scores: list[float], parts: list[int], score: float) -> Fraction:
     return (1 + weight) / (len(set(parts)) + 1)
 
 
-images = st.lists(st.tuples(st.integers(0, 6).map(float), st.integers(0, 9)), min_size=1, max_size=30)
+images = st.lists(st.tuples(st.integers(0, 6).map(float), st.integers(0, 9)), min_size=2, max_size=30).filter(
+    lambda pairs: len({part for _, part in pairs}) > 1
+)
 rates = st.one_of(
     st.floats(1e-6, 1 - 1e-6),
     st.tuples(st.integers(1, 40), st.integers(2, 41)).filter(lambda t: t[0] < t[1]).map(lambda t: t[0] / t[1]),
@@ -126,7 +128,7 @@ def test_realised_rate_on_new_parts(rate: float) -> None:
     assert not low <= flagged(rate, by_part=False) <= high
 
 
-@pytest.mark.parametrize("parts", [1, 2, 20, 59, 99, 60, 1000])
+@pytest.mark.parametrize("parts", [2, 20, 59, 99, 60, 1000])
 @pytest.mark.parametrize("rate", [0.001, 0.01, 0.05, 0.3, 0.9])
 def test_upper_rate_is_the_beta_law(parts: int, rate: float) -> None:
     rank = max(1, int(Fraction(str(rate)) * (parts + 1)))
@@ -183,9 +185,16 @@ def test_statements(images: int, parts: int, rate: float, statement: str) -> Non
 
 def test_one_part_supports_nothing() -> None:
     for images in (1, 12):
-        said = calibration(range(images), [7] * images).statement()
-        assert "too few for any false-alarm rate" in said and "20 parts" in said
-    assert calibration([3.0]).threshold() == 3 and calibration([3.0]).p_value(4) == 0.5
+        guess = calibration(range(images), [7] * images)
+        said = guess.statement()
+        assert "Not calibrated" in said and "too few for any false-alarm rate" in said and "20 parts" in said
+        assert not guess.is_calibrated and guess.stated_rate is None and guess.upper_rate() == 1
+        assert guess.p_value(100) is None and guess.p_value(-1) is None
+        assert guess.threshold() == images - 1 and guess.pixel_threshold() == images  # the largest of each
+        for ask in (guess.threshold, guess.pixel_threshold, guess.with_rate):
+            with pytest.raises(UsageError, match="not calibrated, since its good images show one part"):
+                ask(0.05)
+    assert calibration([1.0, 2.0], rate=0.05).stated_rate == 0.05
 
 
 def test_another_rate_without_new_scores() -> None:
@@ -208,7 +217,8 @@ def test_to_json_and_back(pairs: list[tuple[float, int]], rate: float) -> None:
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, 1.5, float("nan"), float("inf")])
 def test_refuses_what_is_no_rate(rate: float) -> None:
-    for call in (calibration([1.0, 2.0]).threshold, calibration([1.0, 2.0]).statement, calibration([1.0]).with_rate):
+    two = calibration([1.0, 2.0])
+    for call in (two.threshold, two.statement, two.with_rate):
         with pytest.raises(UsageError, match="between 0 and 1"):
             call(rate)
     with pytest.raises(UsageError, match="between 0 and 1"):
@@ -271,9 +281,6 @@ class TestCrossFitting:
         levels = [20 * part for part in range(12)] * 2
         assert self.scores(levels, list(range(12)) * 2).scores.min() == 20
 
-    def test_one_part_is_judged_by_itself(self) -> None:
-        assert self.scores([10, 30], [4, 4]).scores.tolist() == [0, 0]
-
 
 class TestWithoutGoodImages:
     """What an imported model without good images can say."""
@@ -282,7 +289,8 @@ class TestWithoutGoodImages:
 
     def test_the_fixed_threshold_decides_and_nothing_is_promised(self):
         assert self.FIXED.threshold() == self.FIXED.pixel_threshold() == 0.01
-        assert self.FIXED.p_value(1e9) == self.FIXED.best_rate == self.FIXED.upper_rate() == 1
+        assert self.FIXED.best_rate == self.FIXED.upper_rate() == 1
+        assert self.FIXED.p_value(1e9) is None and self.FIXED.stated_rate is None and not self.FIXED.is_calibrated
         assert self.FIXED.statement().startswith("Not calibrated: 0.01")
 
     def test_a_rate_is_refused(self):

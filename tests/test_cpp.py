@@ -18,7 +18,7 @@ import pytest
 from command import ROOT
 from PIL import Image
 from textures import plate
-from tiny_model import HEIGHT, WIDTH, tiny_info, tiny_network
+from tiny_model import FAULTS, HEIGHT, WIDTH, faulty_network, tiny_info, tiny_network
 
 from blemish.exporting import export_model
 from blemish.fitting import FitReport
@@ -32,6 +32,7 @@ if find_spec("openvino") is None or shutil.which("cmake") is None:
     pytest.skip('needs pip install "blemish[openvino]" and CMake', allow_module_level=True)
 
 ORIENTATION = 0x0112
+UNCALIBRATED = "blemish_predict: the model is not calibrated: its threshold stands for no false-alarm rate.\n"
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def run(program: Path, *arguments: object) -> tuple[int, str, str]:
 
 def judged(program: Path, model: Path, paths: list[Path], *options: object) -> list[dict[str, object]]:
     code, out, err = run(program, "--json", *options, model, *paths)
-    assert (code, err) == (0, "")
+    assert (code, err.replace(UNCALIBRATED, "")) == (0, "")
     return [json.loads(line) for line in out.splitlines()]
 
 
@@ -223,16 +224,41 @@ def test_threshold_and_p_value_are_pythons(program: Path, tmp_path: Path) -> Non
         calibration = CalibrationInfo(
             scores=scores.tolist(),
             peaks=scores.tolist(),
-            parts=rng.integers(0, max(1, count // 3), count).tolist(),
+            parts=[0, *rng.integers(0, max(2, count // 3), count - 1).tolist()],
             false_alarm_rate=0.25,
             kind="drawn",
         )
         model = save_model(tmp_path / "model", tiny_network(), tiny_info(calibration=calibration))
-        for rate in (None, 0.01, 1 / 3, 0.9):
+        known = len(set(calibration.parts)) > 1
+        for rate in (None, 0.01, 1 / 3, 0.9) if known else (None,):
             options = [] if rate is None else ["--false_alarm_rate", repr(rate)]
             expected = open_model(model, "cpu", false_alarm_rate=rate).predict(list(map(str, paths)))
             for found, result in zip(judged(program, model, paths, *options), expected, strict=True):
                 same(found, result)
+
+
+def test_one_part_gives_a_guess_and_no_rate(program: Path, tmp_path: Path) -> None:
+    calibration = CalibrationInfo(
+        scores=[90.0, 100.0], peaks=[90.0, 100.0], parts=[4, 4], false_alarm_rate=0.01, kind="one part"
+    )
+    model = save_model(tmp_path / "model", tiny_network(), tiny_info(calibration=calibration))
+    cv2.imwrite(str(tmp_path / "101.png"), np.full((HEIGHT, WIDTH, 3), 101, np.uint8))
+    (found,) = judged(program, model, [tmp_path / "101.png"])
+    assert (found["p_value"], found["false_alarm_rate"], found["label"]) == (None, None, "Anomaly")
+    code, _, err = run(program, model, tmp_path / "101.png")
+    assert (code, err) == (0, UNCALIBRATED)
+    code, _, err = run(program, "--false_alarm_rate", 0.1, model, tmp_path / "101.png")
+    assert code == 2 and "not calibrated" in err
+
+
+def test_what_is_no_number_is_no_verdict(program: Path, tmp_path: Path) -> None:
+    model = save_model(tmp_path / "model", faulty_network(), tiny_info())
+    for level in (50, *FAULTS):
+        cv2.imwrite(str(tmp_path / f"{level}.png"), np.full((HEIGHT, WIDTH, 3), level, np.uint8))
+    code, out, err = run(program, model, *(tmp_path / f"{level}.png" for level in (*FAULTS, 50)))
+    assert code == 1 and [line.split("  ")[0] for line in out.splitlines()] == [str(tmp_path / "50.png")]
+    lines = err.splitlines()
+    assert len(lines) == len(FAULTS) + 1 and all("not finite" in line for line in lines[:-1])
 
 
 def test_a_fixed_threshold_decides_where_nothing_was_calibrated(program: Path, tmp_path: Path) -> None:

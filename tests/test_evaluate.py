@@ -243,12 +243,12 @@ class TestFaultyFiles:
         assert report.false_alarms.total == 3 and len(report.failed) == 1
         broken = next(row for row in rows(tmp_path / "out") if row["error"])
         assert broken["path"] == "test/good/000.png" and broken["score"] == "" and "000.png" in broken["error"]
-        assert any("could not be read" in remark.text for remark in report.remarks)
+        assert any("could not be judged" in remark.text for remark in report.remarks)
 
     def test_none_can_be_read(self, model, tmp_path):
         (tmp_path / "void").mkdir()
         (tmp_path / "void" / "a.png").write_bytes(b"no image")
-        with pytest.raises(DatasetError, match=r"none of the 1 images can be read.*a\.png"):
+        with pytest.raises(DatasetError, match=r"none of the 1 images can be judged.*a\.png"):
             evaluate(model, tmp_path / "void", tmp_path / "out")
         assert not (tmp_path / "out" / "evaluate_result.json").exists()
 

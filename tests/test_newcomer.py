@@ -121,7 +121,7 @@ class TestQuickstart:
         rows = [line.split() for line in summary.splitlines()]
         assert [row[0] for row in rows[1:6]] == ["good", "crack", "hole", "print", "scratch"]  # good ones first
         assert [row[1] for row in rows[1:6]] == ["2"] * 5
-        assert "1 image could not be read" in summary
+        assert "1 image got no verdict" in summary
         for _, found, more in (map(int, row[1:]) for row in rows[1:6]):
             assert found <= more
         for place in ("overview.png", "results", "model"):

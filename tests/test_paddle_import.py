@@ -206,6 +206,15 @@ class TestFastFlow:
         blur = blur_matrix(40)
         np.testing.assert_allclose(blur @ image @ blur.T, ndimage.gaussian_filter(image, 6), atol=1e-12)
 
+    def test_weights_that_overflow_are_refused_and_nothing_is_written(self, tmp_path: Path):
+        tensors = {name: values.astype(np.float32) for name, values in fastflow_tensors(kernels=(3,)).items()}
+        name = next(name for name in tensors if name.endswith("conv1.weight"))
+        tensors[name] = np.full_like(tensors[name], 1e38)
+        (tmp_path / "best.pdparams").write_bytes(checkpoint(tensors))
+        with pytest.raises(ModelError, match=r"best\.pdparams is not imported: of a grey image, the model gives a"):
+            import_model(tmp_path / "best.pdparams", "fastflow", tmp_path / "model")
+        assert [path.name for path in tmp_path.iterdir()] == ["best.pdparams"]
+
     @pytest.mark.parametrize("protocol", [2, 4])
     def test_reads_a_checkpoint(self, tmp_path: Path, protocol: int):
         tensors = fastflow_tensors(kernels=(3,))
@@ -279,7 +288,7 @@ class TestModelFolder:
         assert info.calibration.scores == [] and info.calibration.kind.startswith("not calibrated")
         assert report.lines == ["Not calibrated: 0.01 is a fixed threshold, its false-alarm rate is unknown."]
         result = next(open_model(tmp_path / "m", "cpu").predict(str(world / "good")))
-        assert (result.threshold, result.pixel_threshold, result.p_value) == (0.01, 0.01, 1.0)
+        assert (result.threshold, result.pixel_threshold, result.p_value) == (0.01, 0.01, None)
         assert result.false_alarm_rate is None and result.is_anomalous  # random networks disagree everywhere
         assert result.pred.max() == 255
         calm = next(open_model(tmp_path / "m", "cpu", threshold=60).predict(str(world / "good")))

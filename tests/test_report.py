@@ -114,9 +114,13 @@ class TestWords:
         assert "Of 1 good image, 0 were" in verdict and "1 defective image " in verdict
 
     def test_a_threshold_by_hand(self):
-        threshold = replace(report().threshold, rate=None)
+        threshold = replace(report().threshold, rate=None, is_given=True)
         assert words.set_for(threshold) == "the threshold was given by hand"
-        imported = replace(threshold, images=0, parts=0, calibration=())  # its origin's own threshold
+
+    def test_a_threshold_that_is_not_calibrated(self):
+        guess = replace(report().threshold, rate=None, images=3, parts=1)
+        assert words.set_for(guess) == "the threshold is a guess from 3 good images of 1 part"
+        imported = replace(guess, images=0, parts=0, calibration=())  # its origin's own threshold
         assert words.set_for(imported) == "the threshold was not set from good images"
 
     @pytest.mark.parametrize(

@@ -38,6 +38,36 @@ def tiny_network(bias: float = 0.0) -> bytes:
     return tiny_proto(bias).SerializeToString()
 
 
+# Grey levels of which a faulty network makes no number, and of what.
+FAULTS = {200: "score that is not a finite number (nan)", 201: "score that is not a finite number (inf)", 202: "map"}
+
+
+def faulty_network(*, grey: bool = False) -> bytes:
+    """As `tiny_network`, but a cell of one of the levels of `FAULTS` spoils the score, or its own place in the map.
+
+    With `grey`, the middle grey is such a level too.
+    """
+    graph = GraphBuilder()
+    image = graph.input("image", np.uint8, ["N", HEIGHT, WIDTH, 3])
+    pixels = graph.node("Cast", image, to=onnx.TensorProto.FLOAT)
+    cells = graph.node("ReduceMean", pixels, axes=[3], keepdims=0)
+    lightest, darkest = (graph.node(f"Reduce{name}", pixels, axes=[3], keepdims=0) for name in ("Max", "Min"))
+    colour = graph.node("Sub", lightest, darkest)  # [N, h, w]; noise has it, and so is never of a level
+    level_of = graph.node("Add", cells, graph.node("Mul", colour, graph.constant(np.float32(1000), "far")))
+
+    def where(level: float, wrong: float, otherwise: str) -> str:
+        found = graph.node("Equal", level_of, graph.constant(np.float32(level), "level"))
+        return graph.node("Where", found, graph.constant(np.float32(wrong), "wrong"), otherwise)
+
+    zero = graph.node("Sub", cells, cells)
+    faults = where(200, np.nan, where(201, np.inf, where(128, np.nan, zero) if grey else zero))
+    fault = graph.node("ReduceSum", faults, graph.constant(np.array([1, 2]), "axes"), keepdims=0)  # [N]
+    graph.output(where(202, np.nan, cells), "anomaly_map", np.float32, ["N", HEIGHT, WIDTH])
+    score = graph.node("Add", graph.node("ReduceMax", cells, axes=[1, 2], keepdims=0), fault)
+    graph.output(score, "score", np.float32, ["N"])
+    return graph.model("faulty").SerializeToString()
+
+
 def tiny_info(**changes: Any) -> ModelInfo:
     record: dict[str, Any] = {
         "detector": DetectorInfo(name="PatchCore", parameters={"coreset": 0.01, "taps": ["stride8", "stride16"]}),

@@ -6,10 +6,12 @@ from blemish.calibration.held_out import held_out_images
 from blemish.calibration.outliers import FOLDER_DEVIATIONS, OddFolder, is_in_folder, odd_folders, outlier_limit
 from blemish.calibration.parts import LEAST_IMAGES, FoundParts, find_parts, parts_from_names
 from blemish.calibration.remarks import UNSURE_PARTS, linked, outlier_lines, outliers, part_lines
+from blemish.calibration.views import ONE_PART, guessed
 
 __all__ = [
     "FOLDER_DEVIATIONS",
     "LEAST_IMAGES",
+    "ONE_PART",
     "UNSURE_PARTS",
     "Calibration",
     "FoundParts",
@@ -17,6 +19,7 @@ __all__ = [
     "OddFolder",
     "cross_fitted",
     "find_parts",
+    "guessed",
     "held_out_images",
     "is_in_folder",
     "judged_by",

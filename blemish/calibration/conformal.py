@@ -36,7 +36,8 @@ class Calibration:
         peaks: float64 `(n,)`, largest value of each anomaly map.
         parts: int64 `(n,)`, number of the part that each image shows.
         false_alarm_rate: the rate in force, in (0, 1).
-        kind: how the scores were held out; `one part` where there was nothing to leave out.
+        kind: how the scores were held out; `one part` where there was nothing to leave out, so that the threshold is a
+            guess (`blemish.calibration.views`).
         fixed_threshold: for an imported model without good images, the score and map value above which its origin
             called an image anomalous; there are no scores then, and nothing can be said of false alarms.
     """
@@ -68,8 +69,23 @@ class Calibration:
         """How many independent parts the images show."""
         return len(np.unique(self.parts))
 
-    def p_value(self, score: float) -> float:
-        """The share of good parts that look at least this odd, the new one counted in: in [1 / (G + 1), 1]."""
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether false-alarm rates and p-values can be stated; one part is too few, and a fixed threshold has none."""
+        return self.part_count > 1
+
+    @property
+    def stated_rate(self) -> float | None:
+        """The false-alarm rate in force, None where nothing is calibrated."""
+        return self.false_alarm_rate if self.is_calibrated else None
+
+    def p_value(self, score: float) -> float | None:
+        """The share of good parts that look at least this odd, the new one counted in: in [1 / (G + 1), 1].
+
+        None where nothing is calibrated.
+        """
+        if not self.is_calibrated:
+            return None
         levels, p_values = self._scores_ranked
         return float(p_values[np.searchsorted(levels, score)])
 
@@ -77,7 +93,8 @@ class Calibration:
         """The image score above which an image is anomalous at a false-alarm rate (default: the one in force).
 
         `score > threshold` is the same as `p_value(score) <= rate` where the parts support the rate. A rate below
-        `best_rate` gets the largest good score, which keeps `best_rate`.
+        `best_rate` gets the largest good score, which keeps `best_rate`. Raises `UsageError` for a rate where nothing
+        is calibrated.
         """
         return self._limit_of(self._scores_ranked, rate)
 
@@ -96,7 +113,7 @@ class Calibration:
         The threshold is the k-th largest of G independent scores, so the rate that it has on new parts is
         distributed as Beta(k, G + 1 - k) (Vovk 2012).
         """
-        if self.fixed_threshold is not None:
+        if not self.is_calibrated:
             return 1.0
         parts = self.part_count
         rank = max(1, math.floor(self._rate(rate) * (parts + 1) + 1e-9))
@@ -106,12 +123,16 @@ class Calibration:
         """What the good images can promise at this rate, in one or two sentences."""
         if self.fixed_threshold is not None:
             return f"Not calibrated: {self.fixed_threshold:g} is a fixed threshold, its false-alarm rate is unknown."
-        rate, images, parts = self._rate(rate), len(self.scores), self.part_count
+        images, parts = len(self.scores), self.part_count
         shown = f"{images} good image{'s' * (images != 1)}"
         if parts != images:
             shown += f" of {parts} part{'s' * (parts != 1)}"
-        if parts == 1:
-            return f"{shown}: too few for any false-alarm rate; the threshold is a guess. Train with 20 parts or more."
+        if not self.is_calibrated:
+            return (
+                f"Not calibrated: {shown} {'is' if images == 1 else 'are'} too few for any false-alarm rate, so the "
+                "threshold is a guess. Train with images of 20 parts or more."
+            )
+        rate = self._rate(rate)
         held = f"95 % confidence: under {rate_text(_rounded_up(self.upper_rate(rate)))}"
         if rate < self.best_rate:
             needed = math.ceil(1 / rate - 1e-9) - 1
@@ -153,6 +174,11 @@ class Calibration:
             return self.false_alarm_rate
         if self.fixed_threshold is not None:
             raise UsageError("the model is not calibrated: import it with --good-images DIR, or set a threshold")
+        if not self.is_calibrated:
+            raise UsageError(
+                "the model is not calibrated, since its good images show one part only: train it with images of 20 "
+                "parts or more, or set a threshold"
+            )
         return check_rate(rate)
 
     def _limit_of(self, ranked: _Ranked, rate: float | None) -> float:

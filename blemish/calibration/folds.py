@@ -48,8 +48,7 @@ def cross_fitted(  # noqa: PLR0917
 ) -> LeftOut:
     """Scores `(n,)` of every image by a detector that was fitted without its part's fold.
 
-    The parts are dealt to at most `folds` folds. A single part cannot be left out: its own fit scores it, which is too
-    low; the calibration says so by its one part.
+    The parts, two or more, are dealt to at most `folds` folds.
     """
     numbers = np.unique(parts, return_inverse=True)[1]
     fold_of = numbers % min(folds, numbers.max() + 1)  # (n,)
@@ -57,7 +56,7 @@ def cross_fitted(  # noqa: PLR0917
     count = int(fold_of.max()) + 1
     for fold in range(count):
         held = fold_of == fold
-        detector = make().fit(inputs.chosen(~held if count > 1 else held))
+        detector = make().fit(inputs.chosen(~held))
         found = scores_of(detector, inputs.chosen(held), device)
         scores[held], peaks[held] = found.scores, found.peaks
         if progress is not None:

@@ -167,6 +167,6 @@ class Detector(ABC):
         """Leave-one-part-out score and map (h, w) of every training image, or None where they are not cheap.
 
         `parts` numbers the part that each image shows, `(n,)`, in the order of `fit`. The tiles of a large image are
-        images here, all of one part.
+        images here, all of one part. There are two parts or more, or a bank of before.
         """
         return None

@@ -222,19 +222,9 @@ class PatchCore(Detector):
         are somewhat too large, and the false-alarm rate is somewhat below the stated one.
         """
         others = self.bank.parts_of(parts) != parts[image]  # (M,)
-        return self.bank.take(others).distances(patches) if others.any() else self._halves(patches)
-
-    def _halves(self, patches: Floats) -> Floats:
-        """Distances of each half of an image to the rows of the other half: all that the rows of one part can tell."""
-        left = np.arange(len(patches)) % self.features.columns < self.features.columns // 2  # (P,)
-        row_left = left[self.bank.cells]
-        distances = np.empty(len(patches), np.float32)
-        for half in (True, False):
-            rows = row_left != half
-            distances[left == half] = (self.bank.take(rows) if rows.any() else self.bank).distances(
-                patches[left == half]
-            )
-        return distances
+        if not others.any():
+            raise UsageError("all good images show one part, which cannot be left out")
+        return self.bank.take(others).distances(patches)
 
     def _smoothed(self, distances: Floats) -> Floats:
         down, across = self._blurs()

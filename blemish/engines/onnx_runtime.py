@@ -33,9 +33,16 @@ class OnnxRuntimeEngine:
         self._session = session
 
     def run(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        """Outputs by name for a batch `(N, H, W, 3)`, uint8 RGB; `UsageError` for another dtype or shape."""
+        """Outputs by name for a batch `(N, H, W, 3)`, uint8 RGB; `UsageError` for another dtype or shape.
+
+        Raises `ModelError` where the network fails, or gives another shape than it declares.
+        """
         check_images(image, self.input_shape)
-        values = dict(zip(self.outputs, self._session.run(self.outputs, {self._input: image}), strict=True))
+        try:
+            computed = self._session.run(self.outputs, {self._input: image})
+        except Exception as error:  # ONNX Runtime's errors have no common base
+            raise ModelError(f"ONNX Runtime cannot compute the network: {_reason(error)}") from error
+        values = dict(zip(self.outputs, computed, strict=True))
         check_outputs(values, self._output_shapes, len(image))
         return values
 
@@ -93,10 +100,14 @@ def _create(model: bytes, device: Device, provider: Provider, num_threads: int) 
         # enable_fallback would try other providers by itself and print to stdout
         return ort.InferenceSession(model, _session_options(num_threads), providers=providers, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's errors have no common base
-        reason = " ".join(str(error).split())[:300]
+        reason = _reason(error)
         if provider.name == CPU_PROVIDER:
             raise ModelError(f"ONNX Runtime cannot load the network: {reason}") from error
         raise DeviceError(f"device `{device}`: {provider.name} cannot load the network: {reason}") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _session_options(num_threads: int) -> ort.SessionOptions:

@@ -45,10 +45,18 @@ class OpenVinoEngine:
         self._lock = Lock()  # a request computes one image at a time
 
     def run(self, image: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        """Outputs by name for a batch `(N, H, W, 3)`, uint8 RGB; `UsageError` for another dtype or shape."""
+        """Outputs by name for a batch `(N, H, W, 3)`, uint8 RGB; `UsageError` for another dtype or shape.
+
+        Raises `ModelError` where the network fails, or gives another shape than it declares.
+        """
         check_images(image, self.input_shape)
         step = self.input_shape[0] or 1
-        computed = [self._compute(image[start : start + step]) for start in range(0, len(image), step)]
+        try:
+            computed = [self._compute(image[start : start + step]) for start in range(0, len(image), step)]
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO cannot compute the network: {_reason(error)}") from error
+        if len({tuple(output.shape[1:] for output in outputs) for outputs in computed}) > 1:
+            raise ModelError("the network gives outputs of several shapes")
         values = {name: np.concatenate([outputs[i] for outputs in computed]) for i, name in enumerate(self.outputs)}
         check_outputs(values, self._output_shapes, len(image))
         return values

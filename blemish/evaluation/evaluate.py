@@ -44,9 +44,9 @@ def evaluate(
     Writes `evaluate_result.json`, `per_image.csv` and `report.html` into `output`. Metrics see raw scores and masks of
     full size. The verdicts are those of the model's calibrated threshold; `false_alarm_rate` or `threshold` replace it.
     `good` names folders of good parts, whatever they are called.
-    Images and masks that cannot be read are named in the report and count nowhere.
+    Images that get no verdict and masks that cannot be read are named in the report and count nowhere.
 
-    Raises `BlemishError` for a model, data set or device that is refused, and where no image at all can be read.
+    Raises `BlemishError` for a model, data set or device that is refused, and where no image at all can be judged.
     """
     predictor = open_model(model_dir, device, batch_size, false_alarm_rate, threshold, engine=engine, say=say)
     dataset, samples = samples_to_judge(data, good)
@@ -70,7 +70,7 @@ def _judge(predictor: Predictor, samples: Sequence[Sample], progress: Progress |
         if progress is not None:
             progress("judging", len(done), len(by_path))
     if all(image.error is not None for image in tally.images):
-        raise DatasetError(f"none of the {len(samples)} images can be read; the first: {tally.images[0].error}")
+        raise DatasetError(f"none of the {len(samples)} images can be judged; the first: {tally.images[0].error}")
     return tally
 
 
@@ -94,6 +94,7 @@ def _report(
         learned=learned,
         doubts=found.doubts,
         alternatives=alternatives(judged, predictor.calibration, limit.rate),
+        is_given=_is_given(predictor),
     )
     return EvaluationReport(
         metrics=found.values,
@@ -125,9 +126,15 @@ def _seen(predictor: Predictor, tally: Tally) -> list[str]:
     return [name for name, digest in tally.hashes.items() if name in judged and short_hash(digest) in known]
 
 
+def _is_given(predictor: Predictor) -> bool:
+    """Whether a person gave the threshold."""
+    limit, calibration = predictor.limit, predictor.calibration
+    return limit.rate is None and (calibration.is_calibrated or limit.score != calibration.threshold())
+
+
 def _threshold(predictor: Predictor) -> Threshold:
     limit, calibration = predictor.limit, predictor.calibration
-    given = limit.rate is None and limit.score != calibration.fixed_threshold
+    given = _is_given(predictor)
     by_hand = "The threshold was given by hand; it stands for no false-alarm rate."
     return Threshold(
         score=limit.score,
@@ -137,6 +144,7 @@ def _threshold(predictor: Predictor) -> Threshold:
         images=len(calibration.scores),
         parts=calibration.part_count,
         calibration=tuple(calibration.scores.tolist()),
+        is_given=given,
     )
 
 

@@ -149,6 +149,8 @@ def pro(tally: Tally, values: Mapping[str, Value]) -> Points | None:
 
 def alternatives(judged: Sequence[Judged], calibration: Calibration, rate_in_force: float | None) -> list[Alternative]:
     """The false-alarm rates that the calibration supports, and the one in force, each with its verdicts."""
+    if not calibration.is_calibrated:
+        return []
     rates = {rate for rate in _RATES if rate >= calibration.best_rate} | ({rate_in_force} - {None})
     found = []
     for rate in sorted(filter(None, rates)):

@@ -23,7 +23,7 @@ _MISLEADING = ("good_image_with_mask", "inverted_mask")
 @dataclass(frozen=True)
 class Findings:
     """All that the remarks are made of; `seen` are the images that the model was trained on too, `learned`
-    those of them that are not judged."""
+    those of them that are not judged; `is_given` is whether a person gave the threshold."""
 
     tally: Tally
     info: ModelInfo
@@ -37,6 +37,7 @@ class Findings:
     learned: Sequence[str]
     doubts: Sequence[str]
     alternatives: Sequence[Alternative]
+    is_given: bool = False
 
 
 def remarks(found: Findings) -> tuple[Remark, ...]:
@@ -80,7 +81,7 @@ def _notes(found: Findings) -> Iterable[str | None]:
         )
     if failed:
         count = counted(len(failed), "image")
-        yield f"{count} could not be read and {_count_as(len(failed))} nowhere: {_some(failed)}."
+        yield f"{count} could not be judged and {_count_as(len(failed))} nowhere: {_some(failed)}."
     if tally.problems:
         yield f"{counted(len(tally.problems), 'mask')} cannot be used: {_some(tally.problems)}."
     yield from _odd_masks(tally, is_alarm=False)
@@ -155,7 +156,8 @@ def _unsure(found: Findings) -> Iterable[str]:
         yield "Whether the model was trained on some of these images: it does not tell which ones it was trained on."
     yield from found.doubts
     if found.limit.rate is None:
-        yield "What false-alarm rate the threshold stands for: it was not set from good images."
+        reason = "It was given by hand." if found.is_given else found.calibration.statement()
+        yield f"What false-alarm rate the threshold stands for. {reason}"
     yield (
         "Another camera, lamp, batch or season: the rates hold for images taken like these. Judge new good images now "
         "and then, and train again when their scores rise."

@@ -34,6 +34,7 @@ from blemish.models import (
     printable,
     save_model,
     short_hash,
+    try_network,
 )
 from blemish.sample_range import FULL
 from blemish.training_images import TrainingImages, typical_sizes
@@ -96,7 +97,8 @@ def import_model(
     """Write the model folder `output` from the weights in `file`, calibrated with the good images in `good` if given.
 
     `backbone_weights` is a file with a ResNet-18, for weights that come without. Raises `UsageError` for an unknown
-    origin, `BackboneError` for weights that are refused, `DatasetError` for a folder without good images.
+    origin, `BackboneError` for weights that are refused, `DatasetError` for a folder without good images, `ModelError`
+    for a network whose answers are not finite.
     """
     source = _origin(origin)
     rate = check_rate(DEFAULT_RATE if false_alarm_rate is None else false_alarm_rate)
@@ -112,6 +114,10 @@ def import_model(
     else:
         calibration = _calibrated(model, images, rate, device, progress)
     info = _describe(source, weights, backbone or weights, images, calibration)
+    try:
+        try_network(open_engine(model, device), info)
+    except ModelError as error:
+        raise ModelError(f"{file} is not imported: {error}") from error
     before = keep_before(output, model, info, output)
     save_model(output, model, info)
     return ImportReport(output, [calibration.statement(), *before.lines], [] if images is None else images.failed)

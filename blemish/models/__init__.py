@@ -25,6 +25,7 @@ from blemish.models.info import (
     printable,
     short_hash,
 )
+from blemish.models.outputs import LARGEST, output_fault, try_network
 from blemish.models.versions import (
     Before,
     bring_back,
@@ -36,6 +37,7 @@ from blemish.models.versions import (
 )
 
 __all__ = [
+    "LARGEST",
     "MOST_ROWS",
     "BackboneInfo",
     "Before",
@@ -62,6 +64,7 @@ __all__ = [
     "keep_version",
     "kept_versions",
     "load_model",
+    "output_fault",
     "pack_patches",
     "patch_side",
     "printable",
@@ -69,4 +72,5 @@ __all__ = [
     "save_model",
     "set_false_alarm_rate",
     "short_hash",
+    "try_network",
 ]

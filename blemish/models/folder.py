@@ -111,9 +111,11 @@ def find_model(path: str | Path) -> Path:
 def set_false_alarm_rate(path: str | Path, rate: float) -> ModelInfo:
     """Change the stated false-alarm rate, a share in (0, 1), of a model on disk; needs no retraining, and is atomic."""
     loaded = load_model(path)
-    if loaded.info.calibration.fixed_threshold is not None:
-        raise UsageError(f"{path} is not calibrated, so it has no false-alarm rate: import it with --good-images DIR")
-    calibration = loaded.info.calibration.model_dump() | {"false_alarm_rate": rate}
+    stated = loaded.info.calibration
+    if len(set(stated.parts)) < 2:
+        way = "train it with images of 20 parts or more" if stated.parts else "import it with --good-images DIR"
+        raise UsageError(f"{path} is not calibrated, so it has no false-alarm rate: {way}")
+    calibration = stated.model_dump() | {"false_alarm_rate": rate}
     try:
         update = {"calibration": CalibrationInfo.model_validate(calibration)}
     except ValidationError:

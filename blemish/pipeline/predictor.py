@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from blemish.calibration import Calibration
 from blemish.engines import Engine, engines_for
-from blemish.errors import ImageError, UsageError
+from blemish.errors import ImageError, ModelError, UsageError
 from blemish.images import ImageRef, Limits, expand, keep_freed_memory, read, refusal, work_ahead
-from blemish.models import LoadedModel, load_model
+from blemish.models import LARGEST, LoadedModel, load_model, output_fault
 from blemish.pipeline.clipping import ClipWatch
 from blemish.pipeline.result import Result
 from blemish.pipeline.saving import ResultNamer
@@ -45,7 +45,7 @@ class Limit:
 
     score: float
     pixel: float
-    rate: float | None  # the false-alarm rate of the thresholds, None where they were given and not calibrated
+    rate: float | None  # the false-alarm rate of the thresholds, None where they were given or nothing is calibrated
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class Predictor:
     ) -> Iterator[Result]:
         """Results of whatever `blemish.images.expand` takes, one for each image, lazily and in order.
 
-        An input that cannot be read gives a result with `error`; the others go on. `false_alarm_rate` or `threshold`
-        replace the verdict's threshold for this call.
+        An input that cannot be read gives a result with `error`, and so does one for which the model gives no finite
+        numbers; the others go on. `false_alarm_rate` or `threshold` replace the verdict's threshold for this call.
         """
         size = self.batch_size if batch_size is None else batch_size
         if size < 1:
@@ -161,14 +161,10 @@ class Predictor:
 
     def judge(self, batches: Iterator[list[Item]], limit: Limit) -> Iterator[Result]:
         """The results of prepared images, in order."""
-        for batch, outputs, ms in _in_turn(self.engines, batches):
-            first = 0
+        for batch, found, ms in _in_turn(self.engines, batches):
+            answers = iter(found)
             for item in batch:
-                if item.inputs is None:
-                    yield self._failure(item)
-                else:
-                    own = slice(first, first := first + len(item.inputs))
-                    yield self._result(item, outputs["score"][own], outputs["anomaly_map"][own], ms, limit)
+                yield self._failure(item) if item.inputs is None else self._judged(item, next(answers), ms, limit)
 
     def prepare(self, ref: ImageRef) -> Item:
         """One image read and brought to the model's inputs, or the error in its place; may be called in any thread."""
@@ -180,10 +176,23 @@ class Predictor:
         inputs = None if isinstance(image, ImageError) else self.frame.inputs(image)
         return Item(ref, image, inputs, {"read": 1e3 * seconds, "resize": 1e3 * (time.perf_counter() - start)})
 
-    def _result(self, item: Item, scores: Floats, maps: Floats, ms: float, limit: Limit) -> Result:
+    def _judged(self, item: Item, found: _Answer, ms: float, limit: Limit) -> Result:
+        """The result of an image; without numbers there is no verdict, but an error."""
         assert not isinstance(item.image, ImageError)
         height, width = item.image.shape[:2]
-        score, grid_map = self.frame.judge(scores, maps, width, height)
+        fault = str(found) if isinstance(found, ModelError) else output_fault(*found, self.model.info.output)
+        if fault is None and not isinstance(found, ModelError):
+            score, grid_map = self.frame.judge(*found, width, height)
+            fault = output_fault(np.array([score]), grid_map[None])  # the sum of tiles may be none
+            if fault is None:
+                return self._result(item, score, grid_map, ms, limit)
+        error = refusal(item.ref.input_path or str(item.ref.name), f"gets no verdict: {fault}")
+        failure = self._failure(replace(item, image=error))
+        return replace(failure, size=(width, height), timings={**item.timings, "network": ms})
+
+    def _result(self, item: Item, score: float, grid_map: Floats, ms: float, limit: Limit) -> Result:
+        assert not isinstance(item.image, ImageError)
+        height, width = item.image.shape[:2]
         return Result(
             name=item.ref.name,
             input_path=item.ref.input_path,
@@ -230,12 +239,15 @@ def open_model(
     `engine` is an engine's name, or how to choose one; `say` then gets the choice. `copies` of an engine that is not
     chosen so share the cores of a CPU. Raises `ModelError` for a folder
     that is refused, `DeviceError` for a device or engine that is not there, `UsageError` for a rate or threshold that
-    makes no sense.
+    makes no sense. A threshold that nobody calibrated is a warning in the log.
     """
     keep_freed_memory()
     fitted = load_model(model_dir)
     model, engines = _opened(fitted, device, engine, copies, say)
-    limit = choose_limit(Calibration.from_json(model.info.calibration.model_dump()), false_alarm_rate, threshold)
+    calibration = Calibration.from_json(model.info.calibration.model_dump())
+    limit = choose_limit(calibration, false_alarm_rate, threshold)
+    if not calibration.is_calibrated and threshold is None:
+        log.warning("%s: %s", model_dir, calibration.statement())
     return Predictor(model, engines, batch_size, limit, fitted=fitted)
 
 
@@ -253,8 +265,8 @@ def _opened(
 
 def limit_at(calibration: Calibration, rate: float | None = None) -> Limit:
     """The thresholds of a false-alarm rate (default: the one in force)."""
-    in_force = calibration.false_alarm_rate if calibration.fixed_threshold is None else None
-    return Limit(calibration.threshold(rate), calibration.pixel_threshold(rate), in_force if rate is None else rate)
+    stated = calibration.stated_rate if rate is None else rate
+    return Limit(calibration.threshold(rate), calibration.pixel_threshold(rate), stated)
 
 
 def choose_limit(calibration: Calibration, rate: float | None, threshold: float | None) -> Limit | None:
@@ -266,14 +278,14 @@ def choose_limit(calibration: Calibration, rate: float | None, threshold: float 
         raise UsageError("give a false-alarm rate or a threshold, not both")
     if threshold is None:
         return None if rate is None else limit_at(calibration, rate)
-    if not np.isfinite(threshold):
-        raise UsageError(f"a threshold is a finite number, not {threshold}")
+    if not abs(threshold) <= LARGEST:
+        raise UsageError(f"a threshold is a finite number up to {LARGEST:g}, not {threshold}")
     usual = limit_at(calibration)
     return Limit(float(threshold), usual.pixel + float(threshold) - usual.score, None)
 
 
-_Outputs = dict[str, npt.NDArray[np.float32]]
-_Done = tuple[list[Item], _Outputs, float]
+_Answer = tuple[Floats, Floats] | ModelError  # scores (tiles,) and maps (tiles, h, w) of an image, or why not
+_Done = tuple[list[Item], list[_Answer], float]
 
 
 def _in_turn(engines: Sequence[Engine], batches: Iterator[list[Item]]) -> Iterator[_Done]:
@@ -297,12 +309,22 @@ def _size(item: Item) -> int:
 
 
 def _run(engine: Engine, batch: list[Item]) -> _Done:
-    """The network's outputs for all inputs of a batch, as many at a time as it has images, whatever their tiles."""
-    inputs = [tile for item in batch if item.inputs is not None for tile in item.inputs]
-    if not inputs:
-        return batch, {}, 0.0
-    start, size = time.perf_counter(), len(batch)
-    done = [engine.run(np.stack(inputs[first : first + size])) for first in range(0, len(inputs), size)]
-    outputs = {name: np.concatenate([values[name] for values in done]) for name in ("score", "anomaly_map")}
-    images = sum(item.inputs is not None for item in batch)
-    return batch, outputs, 1e3 * (time.perf_counter() - start) / images
+    """What the network says of each readable image of a batch, and the milliseconds that one of them takes."""
+    items = [item for item in batch if item.inputs is not None]
+    start = time.perf_counter()
+    answers = _answers(engine, items, len(batch))
+    return batch, answers, 1e3 * (time.perf_counter() - start) / max(1, len(items))
+
+
+def _answers(engine: Engine, items: Sequence[Item], size: int) -> list[_Answer]:
+    """The answers for all images, `size` inputs at a time, whatever their tiles; where that fails, of each alone."""
+    inputs = [tile for item in items if item.inputs is not None for tile in item.inputs]
+    try:
+        done = [engine.run(np.stack(inputs[first : first + size])) for first in range(0, len(inputs), size)]
+    except ModelError as error:
+        return [error] if len(items) == 1 else [_answers(engine, [item], size)[0] for item in items]
+    if not done:
+        return []
+    outputs = (np.concatenate([values[name] for values in done]) for name in ("score", "anomaly_map"))
+    ends = np.cumsum([0 if item.inputs is None else len(item.inputs) for item in items])[:-1]
+    return list(zip(*(np.split(values, ends) for values in outputs), strict=True))

@@ -55,7 +55,8 @@ class Result(Mapping[str, Any]):
     `grid_map` is the model's map (h, w) and `full_map` turns it into the map (H, W) of the original image.
     `image` is the decoded image (H, W, 3), uint8 RGB, or None where it was not kept.
     `namer` is shared by the results of one run and keeps their files apart.
-    A result whose `error` is not None stands for an input that failed: it has no score, no verdict and no map.
+    A result whose `error` is not None stands for an input that failed: it has no score, no verdict and no map. It has
+    its `size` where the image was read, and the model gave no finite numbers for it.
     """
 
     name: PurePosixPath
@@ -94,6 +95,11 @@ class Result(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<Result {self.str}>"
+
+    @property
+    def was_read(self) -> bool:
+        """Whether the image could be read, with or without a verdict."""
+        return self.size is not None
 
     @property
     def is_anomalous(self) -> bool | None:

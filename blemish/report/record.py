@@ -15,7 +15,7 @@ Points = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """One test image and what the model said of it; with `error`, it could not be read and has no score.
+    """One test image and what the model said of it; with `error`, it got no verdict and has no score.
 
     `peak` is the largest value of the anomaly map, `regions` the number of places above the pixel threshold, `mask_iou`
     the overlap of these places with the defect's mask (intersection over union), None without a mask.
@@ -72,8 +72,8 @@ class Kind:
 
 @dataclass(frozen=True)
 class Threshold:
-    """What decided: `rate` is the false-alarm rate it was set for, None where a person gave the score,
-    or an imported model came with it.
+    """What decided: `rate` is the false-alarm rate it was set for, None where a person gave the score (`is_given`), an
+    imported model came with it, or one part was too few to set it.
 
     `origin` says in a sentence where it comes from; `calibration` are the held-out scores of the good training images.
     """
@@ -85,6 +85,7 @@ class Threshold:
     images: int
     parts: int
     calibration: tuple[float, ...] = ()
+    is_given: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class EvaluationReport:
 
     @property
     def failed(self) -> tuple[Judged, ...]:
-        """The images that could not be read."""
+        """The images that got no verdict."""
         return tuple(image for image in self.images if image.error is not None)
 
     @property

@@ -56,10 +56,16 @@ def headline(report: EvaluationReport) -> tuple[str, str]:
 
 def set_for(threshold: Threshold) -> str:
     """Where the threshold comes from, as half a sentence."""
+    if threshold.is_given:
+        return "the threshold was given by hand"
     images = counted(threshold.images, "good image")
     of_parts = "" if threshold.parts == threshold.images else f" of {counted(threshold.parts, 'part')}"
     if threshold.rate is None:
-        return f"the threshold was {'given by hand' if threshold.images else 'not set from good images'}"
+        return (
+            f"the threshold is a guess from {images}{of_parts}"
+            if threshold.images
+            else ("the threshold was not set from good images")
+        )
     return f"the threshold was set for {percent(threshold.rate)} false alarms from {images}{of_parts}"
 
 

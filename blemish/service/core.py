@@ -14,14 +14,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-import numpy as np
 from fastapi import Request
 
 from blemish.images import ImageRef, expand_bytes
 from blemish.images.fetch import fetch
 from blemish.images.headers import image_size
 from blemish.images.kinds import image_format
-from blemish.pipeline import Predictor, Result, open_model
+from blemish.models import try_network
+from blemish.pipeline import Result, open_model
 from blemish.service.batching import Worker
 from blemish.service.budgets import Memory, Quota
 from blemish.service.datasets import Sources
@@ -134,7 +134,7 @@ class Service:
     ) -> Judged[_Done]:
         """What `answer` makes, in a thread, of one image's result; its memory is given back afterwards.
 
-        The result of an image that cannot be read has an `error`; that of any other is recorded before this returns.
+        The result of an image that gets no verdict has an `error`; any other is recorded before this returns.
         """
         async with self.memory.hold(picture.cost):
             way = Judging(self._threads, name, version, partial(self._answered, name, version, picture, answer))
@@ -183,7 +183,8 @@ class Service:
     def _open(self, folder: Path) -> Version:
         settings = self.settings
         predictor = open_model(folder, settings.device, engine=settings.engine, copies=_COPIES)
-        _warm_up(predictor)
+        for one in predictor.engines:  # so that the first request does not wait for libraries and an engine's memory
+            try_network(one, predictor.model.info)
         worker = Worker(
             predictor, settings.max_latency_ms, settings.max_waiting, self.metrics.note_batch, settings.max_batch
         )
@@ -202,10 +203,3 @@ def store_of(request: Request) -> Store:
     if store is None:
         raise ServiceError(503, "no_store", "this service keeps no store")
     return store
-
-
-def _warm_up(predictor: Predictor) -> None:
-    """Judge nothing of interest once, so that the first request does not wait for libraries and an engine's memory."""
-    width, height = predictor.frame.tiling.size
-    for result in predictor.predict([np.zeros((height, width, 3), np.uint8)] * len(predictor.engines)):
-        result.to_dict(mask=False)

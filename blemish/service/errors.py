@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -16,6 +17,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 
 from blemish.errors import ImageError
+
+if TYPE_CHECKING:
+    from blemish.pipeline import Result
 
 PADDLEX_PATHS = ("/health", "/image-anomaly-detection")
 _CLIENT_GONE = 499  # nobody reads it; it is what logs and metrics show
@@ -39,6 +43,13 @@ def overloaded(seconds: float, message: str = "too many images wait; come back l
 def unreadable(error: ImageError) -> ServiceError:
     """For an image that cannot be read."""
     return ServiceError(400, "unreadable_image", str(error))
+
+
+def without_verdict(result: Result) -> Exception:
+    """For a result without a verdict: the image cannot be read (400), or the model fails on it (500)."""
+    if not result.was_read:
+        return ImageError(str(result.error))
+    return ServiceError(500, "no_verdict", str(result.error))
 
 
 def error_response(

@@ -34,7 +34,7 @@ class InspectionModel(BaseModel):
     version: str = Field(description="checksum of its `model.json`; its first 12 digits name the version")
     score: float
     threshold: float
-    p_value: float | None
+    p_value: float | None = Field(description="null where the model was not calibrated")
     pixel_threshold: float | None
     is_anomalous: bool
     regions: list[RegionModel]

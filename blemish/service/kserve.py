@@ -19,13 +19,12 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from blemish import __version__
-from blemish.errors import ImageError
 from blemish.images import ImageRef
 from blemish.pipeline import Result
 from blemish.sample_range import SampleRange
 from blemish.service.bodies import read_body
 from blemish.service.core import BYTES_PER_PIXEL, Picture, Service, service_of
-from blemish.service.errors import ServiceError
+from blemish.service.errors import ServiceError, without_verdict
 from blemish.service.models import ModelName
 from blemish.service.schemas import body_of
 from blemish.service.tensors import bad_tensor, binary_size, read_pixels, read_strings, split_body, write_tensor
@@ -204,7 +203,7 @@ _INFER: dict[str, Any] = {
     "response_model": InferAnswer,
     "responses": {
         200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
-        **_refusals(400, 408, 413, 503),
+        **_refusals(400, 408, 413, 500, 503),
     },
     "openapi_extra": body_of(InferRequest),
 }
@@ -284,7 +283,7 @@ def _is_set(record: dict[str, Any], key: str, otherwise: bool = False) -> bool:
 def _values(result: Result, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     """One image's part of every wanted output."""
     if result.error is not None:
-        raise ImageError(result.error)
+        raise without_verdict(result)
     known: dict[str, Any] = {
         "score": result.score,
         "p_value": np.nan if result.p_value is None else result.p_value,

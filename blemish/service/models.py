@@ -12,11 +12,11 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from blemish.errors import BlemishError, ImageError, ModelError
+from blemish.errors import BlemishError, ModelError
 from blemish.pipeline import Result
 from blemish.service.bodies import read_body, read_files
 from blemish.service.core import Service, service_of
-from blemish.service.errors import ServiceError
+from blemish.service.errors import ServiceError, without_verdict
 from blemish.service.judging import Judged
 from blemish.service.pictures import heat_map_png
 from blemish.service.registry import Model, Version
@@ -100,7 +100,7 @@ async def get_model(request: Request, name: ModelName) -> ModelModel:
     response_model=Results,
     responses={
         200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
-        **refusals(400, 408, 413, 415, 422, 503),
+        **refusals(400, 408, 413, 415, 422, 500, 503),
     },
     openapi_extra=_IMAGE_BODY,
     summary="Judge images",
@@ -116,8 +116,9 @@ async def predict(
 ) -> Response:
     """The body is one image file, or a multipart form with one or many.
 
-    With `Accept: image/png`, the answer is the heat map of the one image. Where none of the images can be read, the
-    status is 400; where some can, the others' results have an `error`.
+    With `Accept: image/png`, the answer is the heat map of the one image. Where no image gets a verdict, the status is
+    400 if the first cannot be read, and 500 if the model gives no finite numbers for it. Where some get one, the
+    others' results have an `error`.
     """
     service = service_of(request)
     files = await read_files(request, service.settings.max_images)
@@ -131,7 +132,7 @@ async def predict(
             if wants_picture:
                 drawn = await service.judge(found, leased, pictures[0], _picture)
                 return Response(drawn.answer, media_type="image/png")
-            judged = await service.judge_all(found, leased, pictures, partial(Result.to_dict, mask=mask))
+            judged = await service.judge_all(found, leased, pictures, partial(_record, mask=mask))
     return _results(judged)
 
 
@@ -215,7 +216,8 @@ def put_to_use(service: Service, name: str, folder: pathlib.Path, activate: bool
     except BlemishError as error:
         log.warning("a new version of %s cannot be loaded: %s", name, error)
         _discard(service, [folder])
-        raise ServiceError(400, "bad_model", "the model cannot be loaded on this machine") from error
+        reason = str(error).replace(f"model folder {folder}", "the upload").replace(str(folder), "the upload")
+        raise ServiceError(400, "bad_model", f"the model cannot be loaded on this machine: {reason}") from error
     service.shelf.save(service.registry.models())
     return version
 
@@ -240,15 +242,20 @@ def _discard(service: Service, folders: Sequence[pathlib.Path]) -> None:
 
 def _picture(result: Result) -> bytes:
     if result.error is not None:
-        raise ImageError(result.error)
+        raise without_verdict(result)
     return heat_map_png(result)
 
 
-def _results(judged: list[Judged[dict[str, Any]]]) -> Response:
-    errors = [one.answer["error"] for one in judged]
-    if all(errors):
-        raise ImageError(errors[0])
-    return JSONResponse({"results": [one.answer | {"inspection": one.number} for one in judged]})
+def _record(result: Result, mask: bool) -> tuple[dict[str, Any], Exception | None]:
+    """What is answered, and what is raised where no image of the request has a verdict."""
+    return result.to_dict(mask), None if result.error is None else without_verdict(result)
+
+
+def _results(judged: list[Judged[tuple[dict[str, Any], Exception | None]]]) -> Response:
+    failures = [failure for _, failure in (one.answer for one in judged) if failure is not None]
+    if failures and len(failures) == len(judged):
+        raise failures[0]
+    return JSONResponse({"results": [one.answer[0] | {"inspection": one.number} for one in judged]})
 
 
 def _model(model: Model) -> ModelModel:
@@ -266,6 +273,7 @@ def _version(version: Version, active: bool) -> VersionModel:
         input_size=list(predictor.frame.tiling.size),
         threshold=version.limit.score,
         false_alarm_rate=version.limit.rate,
+        is_calibrated=predictor.calibration.is_calibrated,
         images=info.data.images,
         created=info.created,
         loaded=version.loaded.isoformat(timespec="seconds"),

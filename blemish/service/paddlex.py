@@ -16,11 +16,10 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
-from blemish.errors import ImageError
 from blemish.pipeline import Result
 from blemish.service.bodies import read_body
 from blemish.service.core import service_of
-from blemish.service.errors import ServiceError
+from blemish.service.errors import ServiceError, without_verdict
 from blemish.service.pictures import overlay_jpeg
 from blemish.service.schemas import RegionModel, body_of
 from blemish.service.tokens import require
@@ -56,7 +55,7 @@ class PaddlexResult(BaseModel):
     image: str | None = None
     score: float
     threshold: float
-    pValue: float | None  # noqa: N815
+    pValue: float | None = Field(description="null where the model is not calibrated")  # noqa: N815
     isAnomalous: bool  # noqa: N815
     regions: list[RegionModel]
 
@@ -79,7 +78,7 @@ async def health() -> PaddlexHealth:
     dependencies=[Depends(require("operator"))],
     response_model=PaddlexAnswer,
     openapi_extra=body_of(PaddlexRequest),
-    responses={status: {"model": PaddlexHealth} for status in (400, 401, 403, 404, 408, 413, 422, 429, 503)},
+    responses={status: {"model": PaddlexHealth} for status in (400, 401, 403, 404, 408, 413, 422, 429, 500, 503)},
 )
 async def image_anomaly_detection(request: Request) -> Response:
     """Mask, score and verdict. A mistake of the client's is a 4xx whose `errorCode` is the status."""
@@ -114,7 +113,7 @@ def _parse(body: bytes) -> tuple[PaddlexRequest, bytes | None]:
 def _answer(result: Result, draw: bool) -> bytes:
     """The body of the answer."""
     if result.error is not None or result.pred is None:
-        raise ImageError(str(result.error))
+        raise without_verdict(result)
     known = result.to_dict(mask=False)
     rest: dict[str, Any] = {
         "size": list(result.pred.shape),

@@ -31,16 +31,16 @@ class RegionModel(BaseModel):
 
 
 class ResultModel(BaseModel):
-    """One image, in the fields of `blemish predict --json`; of one that cannot be read only `error` says something."""
+    """One image, in the fields of `blemish predict --json`; of one without a verdict only `error` says something."""
 
     input_path: str | None
     page_index: int | None
     score: float | None
-    p_value: float | None
+    p_value: float | None = Field(description="null where the model is not calibrated")
     threshold: float | None
     is_anomalous: bool | None
     label: str | None
-    false_alarm_rate: float | None
+    false_alarm_rate: float | None = Field(description="null where the threshold stands for none")
     pixel_threshold: float | None
     model_name: str | None
     size: list[int] | None
@@ -65,7 +65,8 @@ class VersionModel(BaseModel):
     detector: str
     input_size: Annotated[list[int], Field(min_length=2, max_length=2, description="[width, height]")]
     threshold: float
-    false_alarm_rate: float | None
+    false_alarm_rate: float | None = Field(description="null where the model is not calibrated")
+    is_calibrated: bool = Field(description="whether images of two parts or more set the threshold")
     images: int = Field(description="good images that it has learned from")
     created: str
     loaded: str

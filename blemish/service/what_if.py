@@ -56,7 +56,7 @@ def what_if(limit: Limit, last: Sequence[Inspection], reviewed: Sequence[Inspect
 
 def can_choose(calibration: Calibration) -> bool:
     """Whether the good images support any choice of a rate below `MOST_RATE`."""
-    return calibration.fixed_threshold is None and calibration.best_rate < MOST_RATE
+    return calibration.is_calibrated and calibration.best_rate < MOST_RATE
 
 
 def rate_at(calibration: Calibration, step: int) -> float:

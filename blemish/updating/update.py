@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,9 @@ def _parts(detector: Detector, new: Incoming, group_by: str | None) -> Ints:
 
 
 def _joined(old: Calibration, added: Calibration, rate: float) -> Calibration:
-    """Both together; the new images show other parts than the old ones."""
+    """Both together; the new images show other parts than the old ones. A guess of before goes."""
+    if not old.is_calibrated:
+        return replace(added, false_alarm_rate=rate, kind="leave-one-part-out, updated")
     numbers = [np.unique(each.parts, return_inverse=True)[1] for each in (old, added)]
     return Calibration(
         np.concatenate([old.scores, added.scores]),
@@ -213,7 +215,7 @@ def _described(info: ModelInfo, new: Incoming, calibration: Calibration, record:
     known = None if data.hashes is None else sorted([*data.hashes, *map(short_hash, new.hashes.values())])
     described = DataInfo(
         images=data.images + len(new),
-        parts=calibration.part_count,
+        parts=data.parts + record.parts,
         fingerprint=hashlib.sha256(f"{data.fingerprint}\n{record.fingerprint}\n".encode()).hexdigest(),
         folder=data.folder,
         sizes=dict((Counter(data.sizes) + new.sizes_counted).most_common(100)),

@@ -17,6 +17,7 @@
 struct Calibration {
     std::vector<double> levels;    // distinct good scores, ascending
     std::vector<double> p_values;  // of scores up to each level; the last one, of those above all
+    std::size_t parts = 0;
     double rate;
     double threshold;
 
@@ -29,26 +30,27 @@ struct Calibration {
             throw std::runtime_error("the model is not calibrated, so it takes no --false_alarm_rate");
         rate = stated_rate > 0 ? stated_rate : record.at("false_alarm_rate").template get<double>();
         const auto above = std::count_if(p_values.begin() + 1, p_values.end(), [this](double p) { return p > rate; });
-        threshold = is_calibrated() ? levels[std::min(std::size_t(above), levels.size() - 1)]
-                                    : record.at("fixed_threshold").template get<double>();
+        threshold = levels.empty() ? record.at("fixed_threshold").template get<double>()
+                                   : levels[std::min(std::size_t(above), levels.size() - 1)];
     }
 
-    // A model that was imported without good images has a fixed threshold only.
-    bool is_calibrated() const { return !levels.empty(); }
+    // A model that was imported without good images has a fixed threshold only, and that of one part is a guess.
+    bool is_calibrated() const { return parts > 1; }
 
     double p_value(double score) const {
         return p_values[std::size_t(std::lower_bound(levels.begin(), levels.end(), score) - levels.begin())];
     }
 
   private:
-    void rank(const std::vector<double>& scores, const std::vector<std::int64_t>& parts) {
-        if (scores.size() != parts.size()) throw std::runtime_error("`calibration` has not as many scores as parts");
+    void rank(const std::vector<double>& scores, const std::vector<std::int64_t>& part_of) {
+        if (scores.size() != part_of.size()) throw std::runtime_error("`calibration` has not as many scores as parts");
         std::map<std::int64_t, int> images;  // of each part
-        for (const auto part : parts) images[part]++;
+        for (const auto part : part_of) images[part]++;
         std::map<double, double, std::greater<>> weights;  // of each score, the largest first
-        for (std::size_t i = 0; i < scores.size(); i++) weights[scores[i]] += 1.0 / images[parts[i]];
+        for (std::size_t i = 0; i < scores.size(); i++) weights[scores[i]] += 1.0 / images[part_of[i]];
 
-        const double total = double(images.size()) + 1;
+        parts = images.size();
+        const double total = double(parts) + 1;
         double at_least = 0;
         p_values.push_back(1 / total);
         for (const auto& [level, weight] : weights) {

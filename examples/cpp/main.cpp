@@ -147,6 +147,9 @@ class Model {
         if (map.get_shape().size() != 3) throw std::runtime_error("the network's map is not [N, h, w]");
         const int rows = int(map.get_shape()[1]), columns = int(map.get_shape()[2]);
         const float* cells = map.data<float>();
+        const auto is_number = [](float value) { return std::abs(value) <= 1e30f; };  // false for NaN
+        if (!is_number(score) || !std::all_of(cells, cells + map.get_size(), is_number))
+            throw std::runtime_error("the model gives numbers that are not finite, so there is no verdict");
         if (score != *std::max_element(cells, cells + map.get_size())) return score;
         const int own_rows = (frame_.box_height(image) * rows + frame_.height - 1) / frame_.height;
         const int own_columns = (frame_.box_width(image) * columns + frame_.width - 1) / frame_.width;
@@ -176,7 +179,7 @@ void print(const Model& model, const std::string& path, const Verdict& verdict, 
     const Json record = {
         {"input_path", path},
         {"score", verdict.score},
-        {"p_value", calibration.p_value(verdict.score)},
+        {"p_value", calibration.is_calibrated() ? Json(calibration.p_value(verdict.score)) : Json()},
         {"threshold", calibration.threshold},
         {"is_anomalous", is_anomalous},
         {"label", label},
@@ -232,6 +235,8 @@ int main(int count, char** arguments) {
     try {
         const fs::path folder = find_model(names[0]);
         Model model(folder, read_info(folder), rate);
+        if (!model.calibration.is_calibrated())
+            say("the model is not calibrated: its threshold stands for no false-alarm rate.");
         return predict(model, {names.begin() + 1, names.end()}, as_json);
     } catch (const std::exception& error) {
         return refuse("model " + names[0] + ": " + error.what());

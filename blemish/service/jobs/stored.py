@@ -63,7 +63,8 @@ def judged(
     predictors: Sequence[Predictor], images: Sequence[dict[str, Any]], blobs: Blobs, tell: Tell
 ) -> tuple[list[dict[str, Any]], int]:
     """Every image with its `scores`, `p_values`, verdicts (`anomalous`) and whether a model has learned from it
-    (`learned`), one for each predictor; and how many images are left out, since they are gone or have several pages.
+    (`learned`), one for each predictor; and how many images are left out, since they are gone, have several pages or
+    get no verdict.
     """
     known = [set(predictor.model.info.data.hashes or ()) for predictor in predictors]
     found = []

@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from blemish.errors import ImageError, ModelError
+from blemish.errors import ModelError
 from blemish.pipeline import Predictor, Result
 from blemish.pipeline.regions import Region
 from blemish.service.bodies import read_files
 from blemish.service.core import service_of
-from blemish.service.errors import ServiceError
+from blemish.service.errors import ServiceError, without_verdict
 from blemish.service.judging import Judged
 from blemish.service.pages.shell import fragment, page
 from blemish.service.pages.viewing import Layers, address, box_of, layers, picture
@@ -42,10 +42,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Shown:
-    """One image's result as the page shows it; of one that cannot be read there is only the `error`."""
+    """One image's result as the page shows it; of one without a verdict there is only why."""
 
     name: str
     error: str | None = None
+    failure: Exception | None = None  # what is answered where no image of the file has a verdict
     result: Result | None = None
     layers: Layers | None = None
     thumbnail: str = ""
@@ -82,15 +83,16 @@ async def inspect(
             raise ServiceError(400, "too_many_images", f"the file holds more images than {service.settings.max_images}")
         with service.admitted(len(pictures)):
             judged = await service.judge_all(found, leased, pictures, partial(_shown, leased.predictor))
-    if all(one.answer.error for one in judged):
-        raise ImageError(str(judged[0].answer.error))
+    failures = [one.answer.failure for one in judged if one.answer.failure is not None]
+    if failures and len(failures) == len(judged):
+        raise failures[0]
     cards = [_card(one) for one in judged]
     return fragment(request, "inspect_result.html.j2", cards=cards)
 
 
 def _shown(predictor: Predictor, result: Result) -> Shown:
     if result.error is not None:
-        return Shown(result.name.name, result.error)
+        return Shown(result.name.name, result.error, without_verdict(result))
     assert result.image is not None and result.anomaly_map is not None and result.pixel_threshold is not None
     return Shown(
         name=result.name.name,

@@ -15,6 +15,7 @@ from blemish import __version__
 from blemish.calibration import rate_text
 from blemish.errors import install_command
 from blemish.report.words import number, percent
+from blemish.service.core import service_of
 from blemish.service.jobs.data import in_words
 from blemish.service.pages.plotting import over_steps
 from blemish.service.tokens import Caller
@@ -37,7 +38,15 @@ _HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin",
 
 def page(request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
     """A whole page: `template` extends `page.html.j2`."""
-    return fragment(request, template, status, pages=PAGES, path=request.url.path, release=__version__, **context)
+    context |= {"pages": PAGES, "path": request.url.path, "release": __version__}
+    return fragment(request, template, status, uncalibrated=_uncalibrated(request), **context)
+
+
+def _uncalibrated(request: Request) -> list[tuple[str, str]]:
+    """Name and what is said of it, of each model whose active version gives verdicts without a calibration."""
+    served = [(one.name, one.versions[one.active].predictor) for one in service_of(request).registry.models()]
+    calibrations = [(name, predictor.calibration) for name, predictor in served]
+    return [(name, one.statement()) for name, one in calibrations if not one.is_calibrated]
 
 
 def fragment(

@@ -1,10 +1,14 @@
 // Threshold and p-value from the held-out scores of good images; every part counts once, however many images show it.
 
-// {threshold, pixelThreshold, rate, pValue(score)} of the record `calibration` in model.json.
+// {threshold, pixelThreshold, rate, pValue(score), statement} of the record `calibration` in model.json. Without images of
+// two parts nothing is calibrated: rate and p-values are null, and `statement` says why.
 export function calibrate({ scores, peaks, parts, false_alarm_rate: rate, fixed_threshold: fixed = null }) {
-  if (fixed !== null) return { threshold: fixed, pixelThreshold: fixed, rate: null, pValue: () => 1 };
+  const unknown = { rate: null, pValue: () => null };
+  if (fixed !== null) return { ...unknown, threshold: fixed, pixelThreshold: fixed, statement: "Not calibrated: the threshold came with the model." };
   const ranked = rank(scores, parts);
-  return { threshold: limit(ranked, rate), pixelThreshold: limit(rank(peaks, parts), rate), rate, pValue: (score) => pValue(ranked, score) };
+  const limits = { threshold: limit(ranked, rate), pixelThreshold: limit(rank(peaks, parts), rate) };
+  if (new Set(parts).size < 2) return { ...unknown, ...limits, statement: "Not calibrated: the good images show one part only, so the threshold is a guess." };
+  return { ...limits, rate, pValue: (score) => pValue(ranked, score), statement: null };
 }
 
 // Distinct values, ascending, and the p-values of what lies above level i - 1 and up to level i.

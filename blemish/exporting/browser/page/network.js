@@ -5,6 +5,7 @@ import { fetchListed } from "./model.js";
 
 const TOLERANCE = 1e-3; // of the largest value
 const TRIALS = 3;
+const isNumber = (value) => Math.abs(value) <= 1e30; // sums over an image are finite then; false for NaN
 const BUILDS = {
   wasm: { module: "ort.wasm.min.mjs", binary: "ort-wasm-simd-threaded" },
   webgpu: { module: "ort.webgpu.min.mjs", binary: "ort-wasm-simd-threaded.asyncify" },
@@ -36,20 +37,25 @@ export class Network {
     this.grid = { rows: output.map_height, columns: output.map_width };
   }
 
-  // {score, map: {rows, columns, values}} of the pixels of one input.
+  // {score, map: {rows, columns, values}} of the pixels of one input; refused unless they are finite numbers.
   async run(pixels) {
     const image = new this.ort.Tensor("uint8", pixels, this.shape);
     const { score, anomaly_map: map } = await this.session.run({ image });
     const result = { score: (await score.getData())[0], map: { ...this.grid, values: Float32Array.from(await map.getData()) } };
     for (const tensor of [image, score, map]) tensor.dispose();
+    const { values, rows, columns } = result.map;
+    if (values.length !== rows * columns) throw new Refusal(`gets no verdict: the model gives an anomaly map of ${values.length} cells, not ${rows}x${columns}`);
+    if (!isNumber(result.score)) throw new Refusal(`gets no verdict: the model gives a score that is not a finite number up to 1e30 (${result.score})`);
+    if (!values.every(isNumber)) throw new Refusal("gets no verdict: the model gives an anomaly map whose values are not all finite numbers up to 1e30");
     return result;
   }
 
-  // Median milliseconds for one input, and the results for those that are compared.
+  // Median milliseconds for one input, and the results for those that are compared; a grey one is tried before.
   async trial() {
-    const results = [], times = [];
+    const results = [], times = [], size = this.shape[1] * this.shape[2] * 3;
+    await this.run(new Uint8Array(size).fill(128));
     for (let seed = 0; seed < TRIALS; seed++) {
-      const pixels = noise(this.shape[1] * this.shape[2] * 3, seed), start = performance.now();
+      const pixels = noise(size, seed), start = performance.now();
       results.push(await this.run(pixels));
       times.push(performance.now() - start);
     }

@@ -56,7 +56,7 @@ export class Results {
       return [cell];
     }
     const isAnomalous = result.score > this.model.threshold;
-    const texts = [shortly(result.score), result.pValue.toPrecision(2), result.regions.length || "–", `${result.width} × ${result.height}`, `${total(result).toFixed(0)} ms`];
+    const texts = [shortly(result.score), result.pValue === null ? "unknown" : result.pValue.toPrecision(2), result.regions.length || "–", `${result.width} × ${result.height}`, `${total(result).toFixed(0)} ms`];
     const verdict = document.createElement("td"), badge = document.createElement("span");
     Object.assign(badge, { textContent: isAnomalous ? "Anomaly" : "Normal", className: isAnomalous ? "badge anomaly" : "badge normal" });
     verdict.append(badge);

@@ -7,8 +7,8 @@ const percent = (share) => `${(100 * share).toPrecision(2).replace(/\.0$/, "")} 
 export const shortly = (value) => (Math.abs(value) >= 1000 ? value.toFixed(0) : Number(value).toPrecision(4));
 
 export class Viewer {
-  constructor(colours, { threshold, pixelThreshold, rate }) {
-    Object.assign(this, { threshold, pixelThreshold, rate });
+  constructor(colours, { threshold, pixelThreshold, rate, statement }) {
+    Object.assign(this, { threshold, pixelThreshold, rate, statement });
     this.colours = new Colours(colours, pixelThreshold);
     this.overlay = at("overlay").getContext("2d");
     at("strength").addEventListener("input", () => this.draw());
@@ -26,7 +26,7 @@ export class Viewer {
     at("name").textContent = result.name ?? "";
     at("score").textContent = shortly(result.score);
     at("threshold").textContent = shortly(this.threshold);
-    at("p-value").textContent = this.rate === null ? "unknown" : result.pValue.toPrecision(2);
+    at("p-value").textContent = result.pValue === null ? "unknown" : result.pValue.toPrecision(2);
     at("meaning").textContent = this.meaning(result.pValue);
     this.gauge(result.score);
     this.listRegions(result.regions);
@@ -51,7 +51,7 @@ export class Viewer {
   }
 
   meaning(pValue) {
-    if (this.rate === null) return "The threshold came with the model; its rate of false alarms is unknown.";
+    if (this.statement) return `${this.statement} Its rate of false alarms is unknown.`;
     return `About ${percent(pValue)} of good parts look at least this odd; up to ${percent(this.rate)} it is an alarm.`;
   }
 

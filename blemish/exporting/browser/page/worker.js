@@ -20,9 +20,11 @@ async function load() {
   const onBytes = (count) => postMessage({ type: "progress", share: (come += count) / total });
   const model = await fetchListed(info, "model.onnx", onBytes);
   network = await Network.open(info, model, "wasm", onBytes);
-  await network.run(new Uint8Array(info.input.width * info.input.height * 3)); // the first run is slower
-  const { threshold, pixelThreshold, rate } = calibration;
-  postMessage({ type: "ready", info: about(), threshold, pixelThreshold, rate, backend: "wasm", threads: network.threads });
+  await network.trial().catch((error) => {
+    throw new Refusal(`The model cannot be used. A grey or noisy image ${error.message}`);
+  }); // the first run is slower, too
+  const { threshold, pixelThreshold, rate, statement } = calibration;
+  postMessage({ type: "ready", info: about(), threshold, pixelThreshold, rate, statement, backend: "wasm", threads: network.threads });
   last = last.then(async () => {
     const chosen = await preferGpu(network, info, model);
     network = chosen.network;
