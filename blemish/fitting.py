@@ -160,7 +160,8 @@ def _calibrate(
     found = left_out(detector, inputs, parts, progress)
     found = found or cross_fitted(make, inputs, parts, config.Global.device, progress)
     kind = "leave-one-part-out" if len(np.unique(parts)) > 1 else "one part"
-    return Calibration(found.scores, found.peaks, parts, config.Calibrate.false_alarm_rate, kind)
+    section = config.Calibrate
+    return Calibration(found.scores, found.peaks, parts, section.false_alarm_rate, kind, group_by=section.group_by)
 
 
 def _check(model: bytes, images: TrainingImages, device: str) -> tuple[int, int]:
@@ -180,13 +181,14 @@ def _describe(
     map_size: tuple[int, int],
 ) -> ModelInfo:
     backbone, described = detector.backbone, InputInfo.of(images.frame, config.Model.bit_depth)
+    calibrated = CalibrationInfo(**calibration.to_json())
     return ModelInfo(
-        format_version=described.least_version,
+        format_version=max(described.least_version, calibrated.least_version),
         detector=DetectorInfo(name=detector.card.name, parameters=_parameters(config, detector)),
         input=described,
         output=OutputInfo(map_height=map_size[0], map_width=map_size[1]),
         backbone=None if backbone is None else _backbone_info(backbone),
-        calibration=CalibrationInfo(**calibration.to_json()),
+        calibration=calibrated,
         data=DataInfo(
             images=len(images),
             parts=calibration.part_count,
@@ -231,6 +233,11 @@ def _report(
         lines.append(
             f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}. "
             "Look at them: a defect among the good images hides others like it."
+        )
+    if calibration.has_several_images and calibration.group_by is None:
+        lines.append(
+            "Images of one part were found by their likeness. A verdict of the part needs a pattern that finds it in "
+            "the names of images: `blemish predict MODEL INPUT --group-by PATTERN`."
         )
     lines += outlier_lines(images.names, calibration)
     unused = images.span and images.span.unused()

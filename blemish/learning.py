@@ -64,13 +64,19 @@ def learn(
         without_files = replace(setting, plan=plan.without_files())
         left_out = cross_fitted(lambda: make(without_files), inputs, parts, device, progress, folds)
         kind = f"cross-fitted, {min(folds, len(np.unique(parts)))} folds" if len(np.unique(parts)) > 1 else "one part"
-        return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts, rate, kind))
+        return Learned(
+            detector,
+            Calibration(left_out.scores, left_out.peaks, parts, rate, kind, group_by=config.Calibrate.group_by),
+        )
     held = held_out_images(parts, config.Calibrate.held_out, config.Global.seed)
     chooses, calibrates = _roles(held, parts, plan)
     detector = _trained(make(settled), inputs.chosen(~held), inputs.chosen(chooses), progress)
     left_out = scores_of(detector, inputs.chosen(calibrates), device)
     kind = f"held out: {calibrates.sum()} of {len(images)} images"
-    return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts[calibrates], rate, kind))
+    return Learned(
+        detector,
+        Calibration(left_out.scores, left_out.peaks, parts[calibrates], rate, kind, group_by=config.Calibrate.group_by),
+    )
 
 
 def image_parts(

@@ -6,13 +6,12 @@ explain the one that was left out. Images of one part are therefore left out tog
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from blemish.errors import UsageError
+from blemish.calibration.name_pattern import NamePattern
 
 # Expected number of links by chance among all pairs of unrelated images.
 CHANCE_LINKS = 0.01
@@ -28,19 +27,9 @@ def parts_from_names(names: Sequence[str], pattern: str) -> npt.NDArray[np.int64
     The text is the pattern's first group, or its whole match. Raises `UsageError` for a pattern that is not a
     regular expression or that a name does not match.
     """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"Calibrate.group_by is not a regular expression: {error} in `{pattern}`") from None
+    expression = NamePattern(pattern)
     numbers: dict[str, int] = {}
-    parts = np.empty(len(names), np.int64)
-    for i, name in enumerate(names):
-        match = expression.search(name)
-        key = match and match.group(1 if expression.groups else 0)
-        if key is None:
-            raise UsageError(f"Calibrate.group_by `{pattern}` finds nothing in `{name}`")
-        parts[i] = numbers.setdefault(key, len(numbers))
-    return parts
+    return np.array([numbers.setdefault(expression.found_in(name), len(numbers)) for name in names], np.int64)
 
 
 def find_parts(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
