@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,8 @@ from tiny_model import tiny_info, tiny_network, tiny_parts
 
 from blemish.calibration import Calibration
 from blemish.errors import ModelError, UsageError
+from blemish.evaluation import evaluate
+from blemish.metrics import binomial_interval
 from blemish.metrics.rates import rate_text, rate_texts
 from blemish.models import load_model, save_model
 from blemish.pipeline import PartResult, Predictor, open_model
@@ -289,7 +292,7 @@ class TestPython:
         again = predictor.parts(predictor.predict(data), group_by="^(.)/")
         assert [part.to_dict() for part in again] == [part.to_dict() for part in found]
         assert [result.part for result in predictor.predict(data, group_by="")] == [None, None]
-        with pytest.raises(UsageError, match="finds nothing in `x/P1_a.png`"):
+        with pytest.raises(UsageError, match=r"finds nothing in `x/P1_a\.png`"):
             list(predictor.predict(data, group_by="(z)"))
 
     def test_results_at_two_rates_make_no_part(self, predictor: Predictor, tmp_path: Path) -> None:
@@ -305,6 +308,65 @@ class TestPython:
             path = part.save_to_json(tmp_path / "out")
             assert path.resolve().is_relative_to(tmp_path / "out") and json.loads(path.read_text())["part"] == name
             assert len(list((tmp_path / "out").rglob("*.json"))) == number + 1
+
+
+TESTED: dict[str, int | None] = {
+    "good/P1_a.png": 90, "good/P1_b.png": 118, "good/P2_a.png": 119, "good/P2_b.png": 90, "good/P3_a.png": 90,
+    "crack/P4_a.png": 200, "good/P4_b.png": 90, "crack/P5_a.png": 90, "crack/P5_b.png": 100, "crack/P6_a.png": 90,
+    "crack/P6_b.png": None,
+}  # fmt: skip
+
+
+class TestEvaluate:
+    """Thresholds at 10 %: about 117 of images, 118 of parts."""
+
+    def test_figures_of_parts_beside_those_of_images(self, folder: Path, tmp_path: Path) -> None:
+        """P2 is a false alarm, P4 (seen by one image) is found, P5 is missed, P6 has no verdict."""
+        data = shown(tmp_path / "in" / "test", TESTED).parent
+        report = evaluate(folder, data, tmp_path / "out")
+        parts, stated = report.parts, json.loads((tmp_path / "out" / "evaluate_result.json").read_text())
+        assert parts is not None and parts.false_alarms is not None and parts.misses is not None
+        assert (parts.false_alarms.count, parts.false_alarms.total) == (1, 3)
+        assert parts.false_alarms.interval == binomial_interval(1, 3)
+        assert (parts.misses.count, parts.misses.total) == (1, 2)
+        assert report.false_alarms is not None and (report.false_alarms.count, report.false_alarms.total) == (2, 6)
+        assert stated["parts"] == {
+            "threshold": LIMIT, "images_per_part": [2, 2], "good": 3, "false_alarms": ["P2"], "defective": 2,
+            "misses": ["P5"], "failed": ["P6"],
+        }  # fmt: skip
+        assert stated["metrics"]["part_false_alarm_rate"] == 1 / 3 and stated["metrics"]["part_miss_rate"] == 0.5
+        assert "of 3 good parts, 1 was called anomalous" in stated["verdict"]
+        with (tmp_path / "out" / "per_image.csv").open() as file:
+            assert {row["path"][-8:]: row["part"] for row in csv.DictReader(file)}["P6_b.png"] == "P6"
+        page = (tmp_path / "out" / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+        assert "False alarms, parts" in page and "part_miss_rate" in page
+        said = " ".join(remark.text for remark in report.remarks)
+        assert "1 part got no verdict, since images failed: P6" in said and "good and defective images counts" in said
+        assert any("images of one part are not" in line for line in report.unsure)
+
+    def test_a_pattern_that_does_not_fit(self, folder: Path, tmp_path: Path) -> None:
+        """The model's own costs the figures of parts, and says so; a given one is refused before the work."""
+        data = shown(tmp_path / "in" / "test", {"good/a1.png": 90, "good/a2.png": 91, "crack/b1.png": 200}).parent
+        report = evaluate(folder, data, tmp_path / "out")
+        assert report.parts is None and "part_miss_rate" not in report.metrics
+        assert any("finds no part in 3 of 3 names" in remark.text for remark in report.remarks)
+        with pytest.raises(UsageError, match=r"--group-by `/\(a\)` finds no part in 1 of 3 names"):
+            evaluate(folder, data, tmp_path / "no", group_by="/(a)")
+        assert not (tmp_path / "no").exists()
+        given = evaluate(folder, data, tmp_path / "given", group_by="/([ab])")
+        assert given.parts is not None and given.parts.misses is not None and given.parts.misses.count == 0
+        alone = evaluate(folder, data, tmp_path / "alone", group_by="")
+        assert alone.parts is None and not any("pattern" in remark.text for remark in alone.remarks)
+
+    def test_too_many_false_alarms_are_told_by_parts(self, folder: Path, tmp_path: Path) -> None:
+        """25 of 35 images: far too many for chance, if images were independent; one part of three proves nothing."""
+        names = {f"good/P1_{take}.png": 119 for take in range(25)}
+        names |= {f"good/P{part}_{take}.png": 90 for part in (2, 3) for take in range(5)}
+        data = shown(tmp_path / "in" / "test", names).parent
+        report = evaluate(folder, data, tmp_path / "out")
+        assert not any("more than chance explains" in remark.text for remark in report.remarks)
+        alone = evaluate(folder, data, tmp_path / "alone", group_by="")
+        assert any("more than chance explains" in remark.text for remark in alone.remarks)
 
 
 def test_a_damaged_pattern_in_a_model(folder: Path, tmp_path: Path) -> None:

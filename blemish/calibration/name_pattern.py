@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from blemish.errors import UsageError
+from blemish.images.names import PAGED, suffix_of
 
 
 class NamePattern:
@@ -32,6 +33,11 @@ class NamePattern:
         if found is None:
             raise UsageError(f"{self.key} `{self.text}` finds nothing in `{name}`")
         return found
+
+    def is_in_file(self, name: str) -> bool:
+        """Whether it finds something in the name of a file or, where that may have pages, of its first page."""
+        pages = [f"{name}[0]"] if suffix_of(name.rpartition("/")[2]) in PAGED else []
+        return any(self.find(text) is not None for text in [name, *pages])
 
 
 def fitting_pattern(text: str | None, names: Iterable[str]) -> str | None:

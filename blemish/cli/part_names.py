@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from blemish.errors import UsageError
-
-if TYPE_CHECKING:
-    from blemish.calibration import NamePattern
 
 
 def check_part_names(pattern: str | None, inputs: Sequence[str], origin: str) -> None:
@@ -24,7 +20,7 @@ def check_part_names(pattern: str | None, inputs: Sequence[str], origin: str) ->
 
     expression = NamePattern(pattern, origin)
     names = list(_names(inputs))
-    unknown = [name for name in names if not _finds(expression, name)]
+    unknown = [name for name in names if not expression.is_in_file(name)]
     if unknown:
         raise UsageError(
             f"{origin} `{pattern}` finds no part in {len(unknown)} of {len(names)} names, such as `{unknown[0]}`. "
@@ -43,10 +39,3 @@ def _names(inputs: Sequence[str]) -> Iterator[str]:
             yield from (image.relative_to(path).as_posix() for image in list_images(path))
         elif path.is_file() and is_image_name(path.name):
             yield path.name
-
-
-def _finds(expression: NamePattern, name: str) -> bool:
-    from blemish.images.names import PAGED, suffix_of
-
-    pages = [f"{name}[0]"] if suffix_of(PurePosixPath(name).name) in PAGED else []
-    return any(expression.find(text) is not None for text in [name, *pages])

@@ -126,6 +126,7 @@ def evaluate(
     output: options.Output = Path("output/evaluate"),
     false_alarm_rate: options.ModelRate = None,
     threshold: options.ScoreThreshold = None,
+    group_by: options.GroupBy = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = 1,
     engine: options.Engine = None,
@@ -149,6 +150,7 @@ def evaluate(
             threshold=threshold,
             engine=options.engine_of(engine, precision, good_images),
             good=good or (),
+            group_by=group_by,
         )
     )
 
