@@ -18,6 +18,7 @@ from blemish.service.bodies import read_body, read_files
 from blemish.service.core import Service, service_of
 from blemish.service.errors import ServiceError
 from blemish.service.judging import Judged
+from blemish.service.parts import Named, parts_of
 from blemish.service.pictures import heat_map_png
 from blemish.service.registry import Model, Version
 from blemish.service.schemas import ModelList, ModelModel, Results, VersionModel, refusals
@@ -113,12 +114,25 @@ async def predict(
         str | None, Query(description="where the images come from, for the record", max_length=200)
     ] = None,
     mask: Annotated[bool, Query(description="with the mask, run-length encoded, as `pred`")] = False,
+    *,
+    part: Annotated[
+        str | None, Query(description="the part that the images show", min_length=1, max_length=200)
+    ] = None,
+    part_images: Annotated[
+        int | None, Query(description="images that show it, in all requests; else as in the calibration", ge=1, le=1000)
+    ] = None,
+    part_complete: Annotated[bool, Query(description="these are the last images of the part")] = False,
 ) -> Response:
     """The body is one image file, or a multipart form with one or many.
 
     With `Accept: image/png`, the answer is the heat map of the one image. Where none of the images can be read, the
-    status is 400; where some can, the others' results have an `error`.
+    status is 400; where some can, the others' results have an `error`. With `part`, or where the model's pattern finds
+    parts in the names of files, `parts` has a verdict of each.
     """
+    if part is None and (part_images is not None or part_complete):
+        raise ServiceError(
+            422, "invalid_request", "part_images and part_complete say something of a part: name it by part"
+        )
     service = service_of(request)
     files = await read_files(request, service.settings.max_images)
     wants_picture = "image/png" in request.headers.get("accept", "")
@@ -127,12 +141,14 @@ async def predict(
         most = 1 if wants_picture else service.settings.max_images
         if len(pictures) > most:
             raise ServiceError(400, "too_many_images", f"the request holds more images than {most}")
+        named = None if part is None else Named(part, source, part_images, part_complete)
+        pictures = service.parts.of(found, leased, pictures, named)
         with service.admitted(len(pictures)):
             if wants_picture:
                 drawn = await service.judge(found, leased, pictures[0], _picture)
                 return Response(drawn.answer, media_type="image/png")
             judged = await service.judge_all(found, leased, pictures, partial(Result.to_dict, mask=mask))
-    return _results(judged)
+    return _results(judged, [one.record() for one in parts_of(pictures)])
 
 
 @admin_router.post(
@@ -244,11 +260,11 @@ def _picture(result: Result) -> bytes:
     return heat_map_png(result)
 
 
-def _results(judged: list[Judged[dict[str, Any]]]) -> Response:
+def _results(judged: list[Judged[dict[str, Any]]], parts: list[dict[str, Any]]) -> Response:
     errors = [one.answer["error"] for one in judged]
     if all(errors):
         raise ImageError(errors[0])
-    return JSONResponse({"results": [one.answer | {"inspection": one.number} for one in judged]})
+    return JSONResponse({"results": [one.answer | {"inspection": one.number} for one in judged], "parts": parts})
 
 
 def _model(model: Model) -> ModelModel:
