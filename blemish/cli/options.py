@@ -67,7 +67,7 @@ ScoreThreshold = Annotated[
 GroupBy = Annotated[
     str | None,
     typer.Option(
-        help="A pattern that finds the part in an image's name; '' for none.",
+        help="A pattern that finds the part in a name; '' for none.",
         metavar="REGEX",
         show_default="that of the training",
     ),
