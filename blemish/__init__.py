@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         ModelError,
         UsageError,
     )
-    from blemish.pipeline import Result
+    from blemish.pipeline import PartResult, Result
 
 __version__ = "0.1.0"
 
@@ -27,6 +27,7 @@ _HOMES = {
     "create_model": "blemish.api",
     "create_pipeline": "blemish.api",
     "list_models": "blemish.api",
+    "PartResult": "blemish.pipeline",
     "Result": "blemish.pipeline",
     **dict.fromkeys(
         ("BackboneError", "BlemishError", "DatasetError", "DeviceError", "ImageError", "ModelError", "UsageError"),
@@ -41,6 +42,7 @@ __all__ = [
     "DeviceError",
     "ImageError",
     "ModelError",
+    "PartResult",
     "Result",
     "UsageError",
     "__version__",

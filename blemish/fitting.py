@@ -178,12 +178,14 @@ def _calibrate(
     parts: npt.NDArray[np.int64],
     progress: Progress,
 ) -> Calibration:
-    inputs, device, rate = images.inputs, config.Global.device, config.Calibrate.false_alarm_rate
+    inputs, device, section = images.inputs, config.Global.device, config.Calibrate
     if len(np.unique(parts)) == 1:
-        guess = guessed(open_engine(detector.graph().SerializeToString(), device), inputs, progress)
-        return Calibration(guess.scores, guess.peaks, parts, rate, ONE_PART)
-    found = left_out(detector, inputs, parts, progress) or cross_fitted(make, inputs, parts, device, progress)
-    return Calibration(found.scores, found.peaks, parts, rate, "leave-one-part-out")
+        found = guessed(open_engine(detector.graph().SerializeToString(), device), inputs, progress)
+        kind = ONE_PART
+    else:
+        found = left_out(detector, inputs, parts, progress) or cross_fitted(make, inputs, parts, device, progress)
+        kind = "leave-one-part-out"
+    return Calibration(found.scores, found.peaks, parts, section.false_alarm_rate, kind, group_by=section.group_by)
 
 
 def _check(engine: Engine, images: TrainingImages) -> tuple[int, int]:
@@ -204,13 +206,14 @@ def _describe(
     map_size: tuple[int, int],
 ) -> ModelInfo:
     backbone, described = detector.backbone, InputInfo.of(images.frame, config.Model.bit_depth)
+    calibrated = CalibrationInfo(**calibration.to_json())
     return ModelInfo(
-        format_version=described.least_version,
+        format_version=max(described.least_version, calibrated.least_version),
         detector=DetectorInfo(name=detector.card.name, parameters=_parameters(config, detector)),
         input=described,
         output=OutputInfo(map_height=map_size[0], map_width=map_size[1]),
         backbone=None if backbone is None else _backbone_info(backbone),
-        calibration=CalibrationInfo(**calibration.to_json()),
+        calibration=calibrated,
         data=DataInfo(
             images=len(images),
             parts=calibration.part_count,
@@ -258,6 +261,11 @@ def _report(
             "Look at them: a defect among the good images hides others like it."
         )
     lines += part_lines(images.names, parts)
+    if calibration.is_calibrated and calibration.has_several_images and calibration.group_by is None:
+        lines.append(
+            "Verdicts of parts need a pattern that finds the part in the names of images: "
+            "`blemish predict MODEL INPUT --group-by PATTERN`."
+        )
     lines += outlier_lines(images.names, calibration)
     unused = images.span and images.span.unused()
     if unused:

@@ -15,6 +15,7 @@ from blemish.calibration import (
     ONE_PART,
     Calibration,
     FoundParts,
+    LeftOut,
     cross_fitted,
     find_parts,
     guessed,
@@ -63,24 +64,30 @@ def learn(
     found = image_parts(config, images, lambda: sketches_of(inputs, EMBEDDED, setting))
     parts = found.parts
     settled = replace(setting, plan=plan)
-    rate, device = config.Calibrate.false_alarm_rate, config.Global.device
-    count, folds = len(np.unique(parts)), config.Calibrate.folds
+    section, device = config.Calibrate, config.Global.device
+    count, folds = len(np.unique(parts)), section.folds
+
+    def calibrated(judged: LeftOut, parts: npt.NDArray[np.int64], kind: str) -> Calibration:
+        return Calibration(
+            judged.scores, judged.peaks, parts, section.false_alarm_rate, kind, group_by=section.group_by
+        )
+
     if count == 1:
         detector = _trained(make(settled), inputs, None, progress)
         guess = guessed(open_engine(detector.graph().SerializeToString(), device), inputs, progress)
-        return Learned(detector, Calibration(guess.scores, guess.peaks, parts, rate, ONE_PART), found)
+        return Learned(detector, calibrated(guess, parts, ONE_PART), found)
     if folds is not None:
         detector = _trained(make(settled), inputs, None, progress)
         without_files = replace(setting, plan=plan.without_files())
         left_out = cross_fitted(lambda: make(without_files), inputs, parts, device, progress, folds)
         kind = f"cross-fitted, {min(folds, count)} folds"
-        return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts, rate, kind), found)
+        return Learned(detector, calibrated(left_out, parts, kind), found)
     held = held_out_images(parts, config.Calibrate.held_out, config.Global.seed)
     chooses, calibrates = _roles(held, parts, plan)
     detector = _trained(make(settled), inputs.chosen(~held), inputs.chosen(chooses), progress)
     left_out = scores_of(detector, inputs.chosen(calibrates), device)
     kind = f"held out: {calibrates.sum()} of {len(images)} images"
-    return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts[calibrates], rate, kind), found)
+    return Learned(detector, calibrated(left_out, parts[calibrates], kind), found)
 
 
 def image_parts(

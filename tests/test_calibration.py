@@ -159,14 +159,15 @@ def test_upper_rate_holds_in_simulation() -> None:
             120,
             20,
             0.05,
-            "120 good images of 20 parts support a false-alarm rate of 5 %; 95 % confidence: under 14 %.",
+            "120 good images of 20 parts support a false-alarm rate of 5 % of images; 95 % confidence: under 22 %. "
+            "Verdicts of parts: 5 % of parts; 95 % confidence: under 14 %.",
         ),
         (
             5,
             2,
             0.05,
-            "5 good images of 2 parts support a false-alarm rate of 33 % at best, not 5 %; 95 % confidence: "
-            "under 78 %. 19 parts would support 5 %.",
+            "5 good images of 2 parts support a false-alarm rate of 33 % of images at best, not 5 %; 95 % confidence: "
+            "under 78 %. Verdicts of parts: 33 % of parts; 95 % confidence: under 78 %. 19 parts would support 5 %.",
         ),
         (62, 62, 0.02, "62 good images support a false-alarm rate of 2 %; 95 % confidence: under 4.8 %."),  # 4.717 %
         (48, 48, 1 / 49, "48 good images support a false-alarm rate of 2 %; 95 % confidence: under 6.1 %."),

@@ -42,6 +42,9 @@ class TestParts:
     def test_the_pattern_gives_the_same(self, exposures: Path, by_likeness: FitReport, tmp_path: Path) -> None:
         report = fitted(exposures, tmp_path, r"Calibrate.group_by=part(\d+)", "Calibrate.near_duplicates=false")
         np.testing.assert_allclose(calibration(report.folder).scores, calibration(by_likeness.folder).scores)
+        assert calibration(report.folder).group_by == r"part(\d+)" and calibration(by_likeness.folder).group_by is None
+        hints = [any("--group-by PATTERN" in line for line in each.lines) for each in (report, by_likeness)]
+        assert hints == [False, True]  # only what was found by likeness needs a pattern to be given
 
     def test_a_pattern_that_misses_an_image(self, exposures: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"group_by .*finds nothing in `part00_take0\.png`"):

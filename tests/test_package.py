@@ -25,6 +25,7 @@ PUBLIC = [
     "DeviceError",
     "ImageError",
     "ModelError",
+    "PartResult",
     "Result",
     "UsageError",
     "__version__",

@@ -50,7 +50,7 @@ def test_what_is_recorded_comes_back(store):
     whole = seen(
         time=moment, regions=(region,), width=640, height=480, image_hash="a" * 64, thumbnail_hash="b" * 64,
         map_hash="c" * 64, brightness=101.5, focus=33.25, shift_x=0.01, shift_y=-0.02, note="first", page_index=2,
-        pixel_threshold=13.25,
+        pixel_threshold=13.25, part="P17", part_key="d" * 32, part_images=4, part_threshold=14.5,
     )  # fmt: skip
     (id,) = store.record([whole])
     back = store.get(id)
@@ -445,7 +445,9 @@ def test_a_store_of_the_first_schema_is_brought_up_to_date(store_url, tmp_path):
         store.review([10], "false_alarm", "ann")
     database = open_database(store_url, tmp_path)
     with database.writing() as connection:
-        for column in ("page_index", "pixel_threshold"):
+        connection.execute(sa.text("DROP INDEX inspections_part"))
+        added = ("page_index", "pixel_threshold", "part", "part_key", "part_images", "part_threshold")
+        for column in added:
             connection.execute(sa.text(f"ALTER TABLE inspections DROP COLUMN {column}"))
         connection.execute(sa.text("DROP INDEX inspections_choice"))
         connection.execute(sa.text("CREATE INDEX inspections_counts ON inspections (is_anomalous, review)"))

@@ -118,6 +118,17 @@ class TestWhatItPromises:
         with pytest.raises(UsageError, match="finds nothing"):
             update(run, write_all(new_good / "x", [plate(600)]), group_by="part", device="cpu")
 
+    def test_the_model_s_own_pattern_groups_where_it_fits(self, tmp_path: Path) -> None:
+        """And stays in the model, even if an update has other names."""
+        data = write_all(tmp_path / "good", [plate(seed) for seed in range(24)])
+        folder = fitted(data, tmp_path / "out", r"Calibrate.group_by=(\d\d)\d\.png").output
+        record = update(folder, write_all(tmp_path / "new", NEW), device="cpu").record
+        assert record is not None and record.parts == -(-len(NEW) // 10)
+        other = write_all(tmp_path / "other", [plate(600)]) / "000.png"
+        other.rename(other.with_name("x.png"))
+        assert update(folder, other.parent, device="cpu").record is not None
+        assert calibration(folder).group_by == r"(\d\d)\d\.png"
+
     def test_other_light_raises_no_more_alarms(self, run: Path, tmp_path: Path) -> None:
         unseen = [brighter(plate(seed)) for seed in range(700, 720)]
         before = (scores(run, unseen) > calibration(run).threshold()).mean()

@@ -88,3 +88,16 @@ def tiny_info(**changes: Any) -> ModelInfo:
         "data": DataInfo(images=3, parts=2, fingerprint=data_fingerprint({}), folder="nüsse", sizes={"900x900": 3}),
     }
     return ModelInfo(**(record | changes))
+
+
+def tiny_parts(group_by: str | None = r"(P\d+)_", parts: int = 19, rate: float = 0.1) -> CalibrationInfo:
+    """A calibration with two images of each part, of 100 and of 101 and more: part n has a largest score of 101 + n."""
+    scores = [score for part in range(parts) for score in (100.0, 101.0 + part)]
+    return CalibrationInfo(
+        scores=scores,
+        peaks=scores,
+        parts=[part for part in range(parts) for _ in range(2)],
+        false_alarm_rate=rate,
+        kind="leave-one-part-out",
+        group_by=group_by,
+    )

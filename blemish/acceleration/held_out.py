@@ -13,16 +13,17 @@ Three sources, by what is at hand:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from blemish.acceleration.planted import planted
-from blemish.calibration import Calibration, find_parts, judged_by
+from blemish.calibration import Calibration, find_parts, fitting_pattern, judged_by, parts_from_names
 from blemish.config import validate_section
 from blemish.detectors import Detector, Setting, detector_class
 from blemish.detectors.patch_features import EMBEDDED, sketches_of
@@ -62,11 +63,14 @@ class HeldOut:
     peaks: Floats
     parts: Ints
     kind: str
+    group_by: str | None = None
 
     def calibration(self, rate: float) -> Calibration:
         """That of the lower precision."""
         scores, peaks = self.lower.good - self.exact.good, self.lower.peaks - self.exact.peaks
-        return Calibration(self.scores + scores, self.peaks + peaks, self.parts, rate, self.kind)
+        return Calibration(
+            self.scores + scores, self.peaks + peaks, self.parts, rate, self.kind, group_by=self.group_by
+        )
 
 
 def judge_held_out(model: LoadedModel, images: TrainingImages, backbone: str, lower: Lower) -> tuple[HeldOut, Inputs]:
@@ -86,8 +90,9 @@ def judge_held_out(model: LoadedModel, images: TrainingImages, backbone: str, lo
 def _of_new_images(
     model: LoadedModel, images: TrainingImages, seen: npt.NDArray[np.bool_], lower: Lower
 ) -> tuple[HeldOut, Inputs]:
-    inputs = images.inputs
-    parts = np.empty(0, int) if seen.all() else _parts(model, inputs.chosen(~seen))
+    inputs, new = images.inputs, list(compress(images.names, ~seen))
+    group_by = fitting_pattern(model.info.calibration.group_by, new)
+    parts = np.empty(0, int) if seen.all() else _parts(model, inputs.chosen(~seen), new, group_by)
     ranges = seen.copy()
     if seen.sum() < LEAST_SEEN:
         ranges[np.flatnonzero(~seen)[parts % RANGE_SHARE == 0]] = True
@@ -103,11 +108,13 @@ def _of_new_images(
     chosen = inputs.chosen(ranges)
     engines = open_engine(model.model, "cpu"), lower(model.model, chosen)
     exact, low = (_scores(engine, inputs.chosen(judged)) for engine in engines)
-    return HeldOut(exact, low, exact.good, exact.peaks, parts, "new good images"), chosen
+    return HeldOut(exact, low, exact.good, exact.peaks, parts, "new good images", group_by), chosen
 
 
-def _parts(model: LoadedModel, inputs: Inputs) -> Ints:
+def _parts(model: LoadedModel, inputs: Inputs, names: Sequence[str], group_by: str | None) -> Ints:
     """The part that each image shows, `(n,)`."""
+    if group_by is not None:
+        return parts_from_names(names, group_by)
     found = sketches_of(inputs, EMBEDDED, Setting(model.info.input.width, model.info.input.height, device="cpu"))
     return find_parts(inputs.joined(found)).parts
 
@@ -128,7 +135,7 @@ def _of_training_images(
 
     inputs = images.inputs
     exact, low = _two_fold(partial(_anew, model, backbone), inputs, calibration.parts, lower)
-    return HeldOut(exact, low, calibration.scores, calibration.peaks, calibration.parts, calibration.kind), inputs
+    return _held_out(exact, low, calibration, calibration.scores, calibration.peaks), inputs
 
 
 def _anew(model: LoadedModel, backbone: str) -> Detector:
@@ -172,7 +179,12 @@ def _of_images_held_out(
     ranges = inputs.chosen(~held)
     engines = engine, lower(model.model, ranges)
     exact, low = (_scores(one, inputs.chosen(held)) for one in engines)
-    return HeldOut(exact, low, exact.good, exact.peaks, calibration.parts, calibration.kind), ranges
+    return _held_out(exact, low, calibration, exact.good, exact.peaks), ranges
+
+
+def _held_out(exact: Scores, low: Scores, own: Calibration, scores: Floats, peaks: Floats) -> HeldOut:
+    """Of the images that the model is calibrated with."""
+    return HeldOut(exact, low, scores, peaks, own.parts, own.kind, own.group_by)
 
 
 def _scores(engine: Engine, inputs: Inputs) -> Scores:

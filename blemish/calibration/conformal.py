@@ -8,11 +8,16 @@ part has one image). Judging p <= rate then flags at most that share of the imag
 whatever the distribution of the scores, as long as new good parts come from the same process. This is exact where the
 model is the same for all scores. Here the model leaves a different part out for each, which changes it little; in the
 worst case the rate could be twice as high (Barber et al. 2021, "Predictive inference with the jackknife+").
+
+That is of images. Of new parts with m images each, up to m times as many have an image above the threshold. A verdict
+of a part has a threshold of its own, from the largest score of each part: there every part is one value, so the same
+formulas hold for parts.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -22,6 +27,7 @@ import numpy.typing as npt
 
 from blemish.errors import UsageError
 from blemish.metrics.binomial import beta_quantile
+from blemish.metrics.rates import TOLERANCE, rate_text, rate_texts, rounded_up
 
 DEFAULT_RATE = 0.01
 CONFIDENCE = 0.95
@@ -40,6 +46,7 @@ class Calibration:
             guess (`blemish.calibration.views`).
         fixed_threshold: for an imported model without good images, the score and map value above which its origin
             called an image anomalous; there are no scores then, and nothing can be said of false alarms.
+        group_by: the pattern that finds the part in an image's name; None where parts were found without one.
     """
 
     scores: npt.NDArray[np.float64]
@@ -48,6 +55,7 @@ class Calibration:
     false_alarm_rate: float = DEFAULT_RATE
     kind: str = "leave-one-part-out"
     fixed_threshold: float | None = None
+    group_by: str | None = None
 
     def __post_init__(self) -> None:
         if not len(self.scores) == len(self.peaks) == len(self.parts):
@@ -79,15 +87,30 @@ class Calibration:
         """The false-alarm rate in force, None where nothing is calibrated."""
         return self.false_alarm_rate if self.is_calibrated else None
 
+    @cached_property
+    def images_per_part(self) -> tuple[int, int]:
+        """The least and the largest number of images that show one part; (1, 1) without scores."""
+        images = np.unique(self.parts, return_counts=True)[1]
+        return (int(images.min()), int(images.max())) if len(images) else (1, 1)
+
+    @property
+    def has_several_images(self) -> bool:
+        """Whether some part has several images, so that a verdict of a part is another than that of its images."""
+        return self.images_per_part[1] > 1
+
     def p_value(self, score: float) -> float | None:
-        """The share of good parts that look at least this odd, the new one counted in: in [1 / (G + 1), 1].
+        """The share of good images that look at least this odd, every part counted once and the new one counted in.
+
+        It lies in [1 / (G + 1), 1]; None where nothing is calibrated.
+        """
+        return _p_value(*self._scores_ranked, score) if self.is_calibrated else None
+
+    def part_p_value(self, score: float) -> float | None:
+        """The share of good parts whose largest score is at least this one, the new one counted in.
 
         None where nothing is calibrated.
         """
-        if not self.is_calibrated:
-            return None
-        levels, p_values = self._scores_ranked
-        return float(p_values[np.searchsorted(levels, score)])
+        return _p_value(*self._largest_ranked, score) if self.is_calibrated else None
 
     def threshold(self, rate: float | None = None) -> float:
         """The image score above which an image is anomalous at a false-alarm rate (default: the one in force).
@@ -97,6 +120,14 @@ class Calibration:
         is calibrated.
         """
         return self._limit_of(self._scores_ranked, rate)
+
+    def part_threshold(self, rate: float | None = None) -> float:
+        """The score above which the largest score of a part is anomalous at a false-alarm rate of parts.
+
+        `largest > part_threshold` is the same as `part_p_value(largest) <= rate` where the parts support the rate. It
+        holds for parts with as many images as those of the calibration; more images raise more alarms.
+        """
+        return self._limit_of(self._largest_ranked, rate)
 
     def pixel_threshold(self, rate: float | None = None) -> float:
         """The map value that at most this share of good images exceeds anywhere."""
@@ -108,24 +139,25 @@ class Calibration:
         return 1 / (self.part_count + 1)
 
     def upper_rate(self, rate: float | None = None) -> float:
-        """The false-alarm rate that the threshold keeps with 95 % confidence.
+        """The false-alarm rate of images that the threshold keeps with 95 % confidence.
 
         The threshold is the k-th largest of G independent scores, so the rate that it has on new parts is
-        distributed as Beta(k, G + 1 - k) (Vovk 2012).
+        distributed as Beta(k, G + 1 - k) (Vovk 2012). Where a part has several images, a share of a part may lie above
+        the threshold besides the whole ones, so k is the whole number above.
         """
-        if not self.is_calibrated:
-            return 1.0
-        parts = self.part_count
-        rank = max(1, math.floor(self._rate(rate) * (parts + 1) + 1e-9))
-        return beta_quantile(CONFIDENCE, rank, parts + 1 - rank)
+        return self._upper_rate(rate, math.ceil if self.has_several_images else math.floor)
+
+    def part_upper_rate(self, rate: float | None = None) -> float:
+        """The false-alarm rate of parts that `part_threshold` keeps with 95 % confidence."""
+        return self._upper_rate(rate, math.floor)
 
     def statement(self, rate: float | None = None) -> str:
-        """What the good images can promise at this rate, in one or two sentences."""
+        """What the good images can promise at this rate, of images and of parts, in one to three sentences."""
         if self.fixed_threshold is not None:
             return f"Not calibrated: {self.fixed_threshold:g} is a fixed threshold, its false-alarm rate is unknown."
-        images, parts = len(self.scores), self.part_count
+        images, parts, several = len(self.scores), self.part_count, self.has_several_images
         shown = f"{images} good image{'s' * (images != 1)}"
-        if parts != images:
+        if several:
             shown += f" of {parts} part{'s' * (parts != 1)}"
         if not self.is_calibrated:
             return (
@@ -133,14 +165,16 @@ class Calibration:
                 "threshold is a guess. Train with images of 20 parts or more."
             )
         rate = self._rate(rate)
-        held = f"95 % confidence: under {rate_text(_rounded_up(self.upper_rate(rate)))}"
+        held = f"95 % confidence: under {rate_text(rounded_up(self.upper_rate(rate)))}"
+        of_images, of_parts = (" of images", self._part_statement(rate)) if several else ("", "")
         if rate < self.best_rate:
             needed = math.ceil(1 / rate - 1e-9) - 1
+            best, asked = rate_texts(self.best_rate, rate)
             return (
-                f"{shown} support a false-alarm rate of {rate_text(self.best_rate)} at best, not {rate_text(rate)}; "
-                f"{held}. {needed} parts would support {rate_text(rate)}."
+                f"{shown} support a false-alarm rate of {best}{of_images} at best, not {asked}; {held}.{of_parts} "
+                f"{needed} parts would support {rate_text(rate)}."
             )
-        return f"{shown} support a false-alarm rate of {rate_text(rate)}; {held}."
+        return f"{shown} support a false-alarm rate of {rate_text(rate)}{of_images}; {held}.{of_parts}"
 
     def with_rate(self, rate: float) -> Calibration:
         """The same calibration with another rate in force."""
@@ -155,6 +189,7 @@ class Calibration:
             "peaks": self.peaks.tolist(),
             "parts": self.parts.tolist(),
             "fixed_threshold": self.fixed_threshold,
+            "group_by": self.group_by,
         }
 
     @classmethod
@@ -167,6 +202,7 @@ class Calibration:
             float(data["false_alarm_rate"]),
             str(data["kind"]),
             data.get("fixed_threshold"),
+            group_by=data.get("group_by"),
         )
 
     def _rate(self, rate: float | None) -> float:
@@ -185,9 +221,28 @@ class Calibration:
         rate = self._rate(rate)
         return _limit(*ranked, rate) if self.fixed_threshold is None else self.fixed_threshold
 
+    def _upper_rate(self, rate: float | None, whole: Callable[[float], int]) -> float:
+        if not self.is_calibrated:
+            return 1.0
+        parts = self.part_count
+        expected = self._rate(rate) * (parts + 1)
+        rank = max(1, round(expected) if abs(expected - round(expected)) < TOLERANCE else whole(expected))
+        return 1.0 if rank > parts else beta_quantile(CONFIDENCE, rank, parts + 1 - rank)
+
+    def _part_statement(self, rate: float) -> str:
+        held = rate_text(rounded_up(self.part_upper_rate(rate)))
+        return f" Verdicts of parts: {rate_text(max(rate, self.best_rate))} of parts; 95 % confidence: under {held}."
+
     @cached_property
     def _scores_ranked(self) -> _Ranked:
         return _ranked(self.scores, self.parts)
+
+    @cached_property
+    def _largest_ranked(self) -> _Ranked:
+        numbers, part = np.unique(self.parts, return_inverse=True)
+        largest = np.full(len(numbers), -np.inf)  # (G,)
+        np.maximum.at(largest, part, self.scores)
+        return _ranked(largest, numbers)
 
 
 # Distinct values `(m,)`, ascending, and p-values `(m + 1,)`: that of the values above level i - 1 and up to level i.
@@ -197,15 +252,22 @@ _Ranked = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 def _ranked(values: npt.NDArray[np.float64], parts: npt.NDArray[np.int64]) -> _Ranked:
     _, part, images = np.unique(parts, return_inverse=True, return_counts=True)
     levels, level = np.unique(values, return_inverse=True)
-    weights = np.bincount(level, 1 / images[part])  # (m,)
+    # In units that every number of images divides, weights are whole and their sums exact, as long as they are small.
+    unit = math.lcm(*map(int, np.unique(images)))
+    unit = unit if unit * (len(images) + 1) < 2**53 else 1
+    weights = np.bincount(level, unit / images[part])  # (m,)
     at_least = np.append(np.cumsum(weights[::-1])[::-1], 0)  # (m + 1,)
-    # Thirds that add up to almost one would miss a rate that they reach exactly.
-    return levels, (1 + at_least.round(9)) / (len(images) + 1)
+    return levels, (unit + at_least) / (unit * (len(images) + 1))
+
+
+def _p_value(levels: npt.NDArray[np.float64], p_values: npt.NDArray[np.float64], score: float) -> float:
+    return float(p_values[np.searchsorted(levels, score)])
 
 
 def _limit(levels: npt.NDArray[np.float64], p_values: npt.NDArray[np.float64], rate: float) -> float:
     """The smallest level above which every value has a p-value within the rate; the largest if there is none."""
-    return float(levels[min(int(np.count_nonzero(p_values[1:] > rate)), len(levels) - 1)])
+    beyond = int(np.count_nonzero(p_values[1:] > rate + TOLERANCE))
+    return float(levels[min(beyond, len(levels) - 1)])
 
 
 def check_rate(rate: float) -> float:
@@ -213,14 +275,3 @@ def check_rate(rate: float) -> float:
     if not 0 < rate < 1:
         raise UsageError(f"a false-alarm rate lies between 0 and 1, for example 0.01; {rate} does not")
     return rate
-
-
-def rate_text(rate: float) -> str:
-    """A rate with two significant digits: 2.6 %, 14 %."""
-    return f"{100 * rate:.2g} %" if rate < 0.095 else f"{100 * rate:.0f} %"
-
-
-def _rounded_up(rate: float) -> float:
-    """The rate in two digits, none below it: "under 4.9 %" must not be said of 4.94 %."""
-    step = 10.0 ** (math.floor(math.log10(rate)) - 1)
-    return math.ceil(rate / step - 1e-9) * step

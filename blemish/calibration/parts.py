@@ -7,15 +7,14 @@ explain the one that was left out. Images of one part are therefore left out tog
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from blemish.calibration.name_pattern import NamePattern
 from blemish.calibration.nearest_images import Halves, Ints, NearestImages, nearest_images
-from blemish.errors import UsageError
 
 FALSE_SHARE = 0.1  # of the groups that are linked, at most so many by chance in the long run
 MOST_IMAGES = 16  # of a part; more frames of one look like a kind of product, in which parts differ as much
@@ -32,19 +31,9 @@ def parts_from_names(names: Sequence[str], pattern: str) -> npt.NDArray[np.int64
     The text is the pattern's first group, or its whole match. Raises `UsageError` for a pattern that is not a
     regular expression or that a name does not match.
     """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"Calibrate.group_by is not a regular expression: {error} in `{pattern}`") from None
+    expression = NamePattern(pattern)
     numbers: dict[str, int] = {}
-    parts = np.empty(len(names), np.int64)
-    for i, name in enumerate(names):
-        match = expression.search(name)
-        key = match and match.group(1 if expression.groups else 0)
-        if key is None:
-            raise UsageError(f"Calibrate.group_by `{pattern}` finds nothing in `{name}`")
-        parts[i] = numbers.setdefault(key, len(numbers))
-    return parts
+    return np.array([numbers.setdefault(expression.found_in(name), len(numbers)) for name in names], np.int64)
 
 
 @dataclass(frozen=True, eq=False)

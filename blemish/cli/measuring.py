@@ -28,6 +28,7 @@ def measure(
     threshold: float | None = None,
     engine: str | HpiConfig | None = None,
     good: Sequence[str] = (),
+    group_by: str | None = None,
 ) -> int:
     """Evaluate, print the figures and the place of the report; returns the exit code."""
     from blemish.evaluation import evaluate
@@ -45,6 +46,7 @@ def measure(
             threshold=threshold,
             engine=engine,
             good=good,
+            group_by=group_by,
             say=say,
         )
     for remark in report.remarks:
@@ -77,11 +79,12 @@ def split_names(text: str) -> list[str]:
 def _figures(report: EvaluationReport) -> str:
     """One line a metric, with its interval or the reason why it cannot be known."""
     lines = []
+    width = max(16, *(len(key) for key in report.metrics if not key.endswith("_ci95")))
     for key, value in report.metrics.items():
         if isinstance(value, float):
             interval = report.metrics.get(f"{key}_ci95")
             shown = f"  (95 %: {interval[0]:.4f} to {interval[1]:.4f})" if isinstance(interval, tuple) else ""
-            lines.append(f"{key:<16}  {value:.4f}{shown}")
+            lines.append(f"{key:<{width}}  {value:.4f}{shown}")
         elif key in report.not_computed:
-            lines.append(f"{key:<16}  -       {report.not_computed[key]}")
+            lines.append(f"{key:<{width}}  -       {report.not_computed[key]}")
     return "\n".join(lines)

@@ -64,6 +64,14 @@ ScoreThreshold = Annotated[
     float | None,
     typer.Option(help="An anomaly has a score above this.", metavar="T", show_default="by the false-alarm rate"),
 ]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        help="A pattern that finds the part in a name; '' for none.",
+        metavar="REGEX",
+        show_default="that of the training",
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="How many images are computed at once.", metavar="N")]
 Engine = Annotated[
     str | None,

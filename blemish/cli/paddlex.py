@@ -60,7 +60,7 @@ class Flags:
 
         engine, folder, device = self._chosen(config)
         predictor = open_model(folder, device, config.batch_size, engine=engine, say=say)
-        return report_results(predictor.predict(list(self.inputs)), self.save_path, as_json=False)
+        return report_results(predictor, predictor.predict(list(self.inputs)), self.save_path, as_json=False)
 
     def _serve(self) -> int:
         from blemish.cli.verbs_serve import serve_pipeline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,30 +17,53 @@ from blemish.errors import BusyError, ImageError, UsageError
 
 if TYPE_CHECKING:
     from blemish.config import RunConfig
-    from blemish.pipeline import Result
+    from blemish.pipeline import PartResult, Predictor, Result
 
 SOME_FAILED = 1
 
 
-def report_results(results: Iterable[Result], save_path: Path | None, as_json: bool) -> int:
-    """Print every result as it comes and save it if asked to; returns the exit code, 1 if an input failed."""
+def report_results(predictor: Predictor, results: Iterable[Result], save_path: Path | None, as_json: bool) -> int:
+    """Print every result as it comes and save it if asked to, then the verdicts of parts; returns the exit code.
+
+    It is 1 if an input failed.
+    """
+    from blemish.pipeline.parts import PartTally
     from blemish.pipeline.saving import is_file_name
 
-    count = failed = 0
+    tally = PartTally(predictor.calibration, predictor.namer)
+    count = failed = of_parts = 0
     for result in results:
         count += 1
         if count > 1 and save_path is not None and is_file_name(save_path):
             raise UsageError(f"--save_path {save_path} names one file, and there are more results; name a folder.")
         failed += result.error is not None
         _report(result, save_path, as_json)
+        if result.part is not None:
+            of_parts += 1
+            tally.add(result)
     if not count:
         raise ImageError("There is no image in what was given; give image files, folders that hold some, or URLs.")
+    _report_parts(tally.results(), save_path, as_json)
+    if of_parts not in (0, count):
+        say(f"blemish: {count - of_parts} of {count} images show no part that a pattern finds, and count for none.")
     if failed:
         say(f"blemish: {failed} of {count} inputs failed.")
     return SOME_FAILED if failed else 0
 
 
-def _report(result: Result, save_path: Path | None, as_json: bool) -> None:
+def _report_parts(parts: Sequence[PartResult], save_path: Path | None, as_json: bool) -> None:
+    """The verdicts of parts, after those of the images."""
+    for part in parts:
+        _report(part, save_path, as_json)
+    larger = [part for part in parts if part.images > part.images_per_part[1]]
+    if larger:
+        say(
+            f"blemish: {len(larger)} of {len(parts)} parts have more images than those of the calibration, which had "
+            f"{larger[0].images_per_part[1]} at most: expect more false alarms of parts than were asked for."
+        )
+
+
+def _report(result: Result | PartResult, save_path: Path | None, as_json: bool) -> None:
     if result.error is not None:
         say(f"blemish: {result.str}")
     elif save_path is not None:

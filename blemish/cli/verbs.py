@@ -15,6 +15,7 @@ from blemish.errors import UsageError
 if TYPE_CHECKING:
     from blemish.config import RunConfig
     from blemish.fitting import FitReport
+    from blemish.pipeline import Predictor
 
 
 TRAIN_OUTPUT = Path("output/train")
@@ -99,6 +100,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of text.")] = False,
     false_alarm_rate: options.ModelRate = None,
     threshold: options.ScoreThreshold = None,
+    group_by: options.GroupBy = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = 1,
     engine: options.Engine = None,
@@ -106,16 +108,15 @@ def predict(
     good_images: options.GoodImages = None,
     _verbose: options.Verbose = False,
 ) -> None:
-    """Score images, one line each; exit code 1 if some could not be read."""
+    """Score images, one line each, then parts; exit code 1 if some could not be read."""
     _refuse_both(false_alarm_rate, threshold)
-    from blemish.cli.results import report_results
     from blemish.pipeline import open_model
 
     chosen = options.engine_of(engine, precision, good_images)
     predictor = open_model(model, device, batch_size, false_alarm_rate, threshold, engine=chosen, say=say)
     if false_alarm_rate is not None and false_alarm_rate < predictor.calibration.best_rate:
         say(predictor.calibration.statement(false_alarm_rate))
-    raise typer.Exit(report_results(predictor.predict(inputs), save_path, as_json))
+    raise typer.Exit(_predicted(predictor, inputs, group_by, save_path, as_json))
 
 
 def evaluate(
@@ -125,6 +126,7 @@ def evaluate(
     output: options.Output = Path("output/evaluate"),
     false_alarm_rate: options.ModelRate = None,
     threshold: options.ScoreThreshold = None,
+    group_by: options.GroupBy = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = 1,
     engine: options.Engine = None,
@@ -148,6 +150,7 @@ def evaluate(
             threshold=threshold,
             engine=options.engine_of(engine, precision, good_images),
             good=good or (),
+            group_by=group_by,
         )
     )
 
@@ -242,12 +245,27 @@ def _fit(config: RunConfig) -> None:
 def _predict(config: RunConfig) -> None:
     if config.Predict.input is None:
         raise UsageError("Predict.input is missing: an image, a folder or a URL (-o Predict.input=...).")
-    from blemish.cli.results import report_results
     from blemish.pipeline import open_model
 
     predictor = open_model(config.model_folder(), config.Global.device, config.Predict.batch_size, None, None)
     save_path = Path(config.Predict.save_path or config.Global.output)
-    raise typer.Exit(report_results(predictor.predict([config.Predict.input]), save_path, as_json=False))
+    raise typer.Exit(_predicted(predictor, [config.Predict.input], config.Calibrate.group_by, save_path, as_json=False))
+
+
+def _predicted(
+    predictor: Predictor, inputs: list[str], group_by: str | None, save_path: Path | None, as_json: bool
+) -> int:
+    """Predict and report, parts by a given pattern or by the model's; returns the exit code."""
+    from blemish.cli.part_names import check_part_names
+    from blemish.cli.results import report_results
+
+    if group_by is None:
+        group_by = predictor.grouping.pattern or ""
+        check_part_names(group_by, inputs, "The model's pattern")
+    else:
+        check_part_names(group_by, inputs, "--group-by")
+    results = predictor.predict(inputs, group_by=group_by)
+    return report_results(predictor, results, save_path, as_json)
 
 
 def _evaluate(config: RunConfig) -> None:

@@ -16,6 +16,7 @@ from blemish.sample_range import FULL, SampleRange
 
 # Files of weights beside which a training puts the fitted model.
 _WEIGHTS = (".safetensors", ".pdparams")
+_LONGEST_PATTERN = 1000
 MODES = ("check_dataset", "train", "evaluate", "export", "predict")
 
 
@@ -47,10 +48,13 @@ def _checked_size(value: object) -> object:
 
 
 def _checked_pattern(value: str | None) -> str | None:
+    """A pattern that a model folder can keep, too."""
     try:
         re.compile(value or "")
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"be a regular expression ({error})") from None
+    if value is not None and (len(value) > _LONGEST_PATTERN or not value.isprintable()):
+        raise ValueError(f"be a regular expression of at most {_LONGEST_PATTERN} printable characters")
     return value
 
 

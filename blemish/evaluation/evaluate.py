@@ -12,6 +12,7 @@ from blemish.datasets import Dataset, Sample
 from blemish.errors import DatasetError
 from blemish.evaluation.figures import alternatives, figures, kinds, pro, rate, roc
 from blemish.evaluation.files import clear, write
+from blemish.evaluation.parts import Parts
 from blemish.evaluation.remarks import Findings, remarks, unsure
 from blemish.evaluation.samples import samples_to_judge, without_learned
 from blemish.evaluation.tally import Tally
@@ -37,13 +38,15 @@ def evaluate(
     threshold: float | None = None,
     engine: str | HpiConfig | None = None,
     good: Sequence[str] = (),
+    group_by: str | None = None,
     say: Callable[[str], None] = log.info,
 ) -> EvaluationReport:
     """Judge every test image of a data set, or every image of a folder of good ones, and write what came of it.
 
     Writes `evaluate_result.json`, `per_image.csv` and `report.html` into `output`. Metrics see raw scores and masks of
     full size. The verdicts are those of the model's calibrated threshold; `false_alarm_rate` or `threshold` replace it.
-    `good` names folders of good parts, whatever they are called.
+    `good` names folders of good parts, whatever they are called. `group_by` is a pattern that finds the part in an
+    image's name, its path in the data set, and empty for none; without it, the model's own is taken where it fits.
     Images that get no verdict and masks that cannot be read are named in the report and count nowhere.
 
     Raises `BlemishError` for a model, data set or device that is refused, and where no image at all can be judged.
@@ -53,18 +56,19 @@ def evaluate(
     learned: list[str] = []
     if dataset.layout == "folders":  # its good images are for training and test alike
         samples, learned = without_learned(samples, predictor.model.info.data.hashes or ())
+    parts = Parts(predictor, samples, group_by)
     clear(output)
-    tally = _judge(predictor, samples, progress)
+    tally = _judge(predictor, samples, parts, progress)
     report = _report(predictor, dataset, tally, output, learned)
     write(report, data)
     return report
 
 
-def _judge(predictor: Predictor, samples: Sequence[Sample], progress: Progress | None) -> Tally:
+def _judge(predictor: Predictor, samples: Sequence[Sample], parts: Parts, progress: Progress | None) -> Tally:
     """The results of all samples, in order."""
-    tally, by_path = Tally(), {str(sample.path): sample for sample in samples}
+    tally, by_path = Tally(parts), {str(sample.path): sample for sample in samples}
     done: set[str | None] = set()
-    for result in predictor.predict([str(sample.path) for sample in samples]):
+    for result in predictor.predict([str(sample.path) for sample in samples], group_by=""):
         tally.add(by_path[str(result.input_path)], result)
         done.add(result.input_path)
         if progress is not None:
@@ -79,7 +83,8 @@ def _report(
 ) -> EvaluationReport:
     limit, info = predictor.limit, predictor.model.info
     judged = [image for image in tally.images if image.score is not None]
-    found = figures(tally, limit.score, limit.pixel)
+    parts = tally.parts.figures()
+    found = figures(tally, parts, limit.score, limit.pixel)
     auroc = found.values["image_auroc"]
     findings = Findings(
         tally=tally,
@@ -95,6 +100,8 @@ def _report(
         doubts=found.doubts,
         alternatives=alternatives(judged, predictor.calibration, limit.rate),
         is_given=_is_given(predictor),
+        parts=parts,
+        part_problem=tally.parts.problem,
     )
     return EvaluationReport(
         metrics=found.values,
@@ -114,6 +121,7 @@ def _report(
         gallery=tally.gallery.shelves(),
         seen_in_training=tuple(findings.seen),
         problems=tuple(tally.problems),
+        parts=parts,
         output=output,
     )
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from blemish.calibration import Calibration
 from blemish.errors import UsageError
+from blemish.evaluation.rates import rate_of
 from blemish.evaluation.tally import Tally
-from blemish.metrics import auroc, average_precision, binomial_interval, bootstrap_interval, f1_at, f1_max, roc_curve
-from blemish.report import METRICS, Alternative, Judged, Kind, Rate
+from blemish.metrics import auroc, average_precision, bootstrap_interval, f1_at, f1_max, roc_curve
+from blemish.report import METRICS, PART_METRICS, Alternative, Judged, Kind, PartFigures, Rate
 from blemish.report.record import Points
 
 PRO_LIMIT, STRICT_PRO_LIMIT = 0.3, 0.05
@@ -42,13 +43,15 @@ class Figures:
             self.reasons[key] = missing
 
 
-def figures(tally: Tally, threshold: float, pixel_threshold: float) -> Figures:
-    """Every metric of the report."""
+def figures(tally: Tally, parts: PartFigures | None, threshold: float, pixel_threshold: float) -> Figures:
+    """Every metric of the report; those of parts where these are known."""
     judged = [image for image in tally.images if image.score is not None]
     found = Figures()
     _image_figures(found, judged, threshold)
     _pixel_figures(found, tally, pixel_threshold)
-    order = {metric.key: place for place, metric in enumerate(METRICS)}
+    if parts is not None:
+        _rate_figures(found, "part_", parts.false_alarms, parts.misses, "parts")
+    order = {metric.key: place for place, metric in enumerate((*METRICS, *PART_METRICS))}
     found.values = dict(sorted(found.values.items(), key=lambda item: order[item[0].removesuffix("_ci95")]))
     return found
 
@@ -63,13 +66,14 @@ def _image_figures(found: Figures, judged: Sequence[Judged], threshold: float) -
     found.compute("image_ap_ci95", partial(bootstrap_interval, labels, scores, "average_precision"), missing)
     found.compute("f1", partial(f1_at, labels, scores, threshold), missing)
     found.compute("f1_max", lambda: f1_max(labels, scores)[0], missing)
-    for key, wrong, word in (
-        ("false_alarm_rate", rate(judged, True), "good"),
-        ("miss_rate", rate(judged, False), "defective"),
-    ):
-        absent = f"there are no {word} images" if wrong is None else None
-        found.compute(key, partial(getattr, wrong, "value"), absent)
-        found.compute(f"{key}_ci95", partial(getattr, wrong, "interval"), absent)
+    _rate_figures(found, "", rate(judged, True), rate(judged, False), "images")
+
+
+def _rate_figures(found: Figures, prefix: str, false_alarms: Rate | None, misses: Rate | None, noun: str) -> None:
+    for key, wrong, word in (("false_alarm_rate", false_alarms, "good"), ("miss_rate", misses, "defective")):
+        absent = f"there are no {word} {noun}" if wrong is None else None
+        found.compute(f"{prefix}{key}", partial(getattr, wrong, "value"), absent)
+        found.compute(f"{prefix}{key}_ci95", partial(getattr, wrong, "interval"), absent)
 
 
 def _pixel_figures(found: Figures, tally: Tally, threshold: float) -> None:
@@ -102,12 +106,7 @@ def _missing(judged: Sequence[Judged]) -> str | None:
 def rate(judged: Sequence[Judged], is_good: bool) -> Rate | None:
     """False alarms of the good images, or misses of the defective ones; None where there are none."""
     verdicts = [image.is_correct for image in judged if image.is_good == is_good and image.is_correct is not None]
-    return _rate(verdicts.count(False), len(verdicts)) if verdicts else None
-
-
-def _rate(count: int, total: int) -> Rate:
-    one_sided = binomial_interval(count, total, 0.9)  # its two ends are one-sided bounds at 95 %
-    return Rate(count, total, binomial_interval(count, total), *one_sided)
+    return rate_of(verdicts.count(False), len(verdicts)) if verdicts else None
 
 
 def kinds(judged: Sequence[Judged]) -> tuple[Kind, ...]:
@@ -126,7 +125,7 @@ def _kind(name: str, images: Sequence[Judged], good: Sequence[float]) -> Kind:
         name,
         is_good,
         tuple(scores),
-        _rate(sum(bool(image.is_anomalous) for image in images), len(images)),
+        rate_of(sum(bool(image.is_anomalous) for image in images), len(images)),
         None if is_good or not good else auroc(labels, [*good, *scores]),
         float(np.mean(overlaps)) if overlaps else None,
     )

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from blemish.errors import UsageError
-from blemish.report import EvaluationReport, Judged, render_report
+from blemish.report import EvaluationReport, Judged, PartFigures, render_report
 from blemish.report.words import headline
 
 RESULT, TABLE, PAGE = "evaluate_result.json", "per_image.csv", "report.html"
 COLUMNS = (
     "path",
     "kind",
+    "part",
     "score",
     "p_value",
     "threshold",
@@ -63,7 +64,7 @@ def table(report: EvaluationReport) -> str:
 
 
 def _row(image: Judged, report: EvaluationReport) -> dict[str, Any]:
-    row: dict[str, Any] = {"path": image.name, "kind": image.kind, "error": image.error}
+    row: dict[str, Any] = {"path": image.name, "kind": image.kind, "part": image.part, "error": image.error}
     if image.error is None:
         row |= {
             "score": image.score,
@@ -100,6 +101,7 @@ def result(report: EvaluationReport, data: Path) -> dict[str, Any]:
             "false_alarm_rate": threshold.rate,
             "origin": threshold.origin,
         },
+        "parts": None if report.parts is None else _parts(report.parts),
         "kinds": {
             kind.name: {
                 "images": kind.called.total,
@@ -120,4 +122,17 @@ def result(report: EvaluationReport, data: Path) -> dict[str, Any]:
         "dataset_path": str(data),
         "data": dict(report.data),
         "files": {"per_image": TABLE, "report": PAGE},
+    }
+
+
+def _parts(parts: PartFigures) -> dict[str, Any]:
+    alarms, misses = parts.false_alarms, parts.misses
+    return {
+        "threshold": parts.threshold,
+        "images_per_part": list(parts.images_per_part),
+        "good": alarms.total if alarms else 0,
+        "false_alarms": list(parts.alarmed),
+        "defective": misses.total if misses else 0,
+        "misses": list(parts.missed),
+        "failed": list(parts.failed),
     }

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from blemish.calibration import Calibration
 from blemish.evaluation.tally import Tally
+from blemish.metrics.rates import rate_text
 from blemish.models import ModelInfo
 from blemish.pipeline.predictor import Limit
-from blemish.report import Alternative, Kind, Rate, Remark
+from blemish.report import Alternative, Kind, PartFigures, Rate, Remark
 from blemish.report.words import bounds, certainty, counted, percent
 
 _FEW_GOOD, _FEW_DEFECTIVE = 100, 30
@@ -38,6 +39,8 @@ class Findings:
     doubts: Sequence[str]
     alternatives: Sequence[Alternative]
     is_given: bool = False
+    parts: PartFigures | None = None
+    part_problem: str | None = None
 
 
 def remarks(found: Findings) -> tuple[Remark, ...]:
@@ -61,11 +64,12 @@ def _alarms(found: Findings) -> Iterable[str | None]:
             "test images that differ from the training images in another way than by defects."
         )
     yield from _odd_masks(found.tally, is_alarm=True)
-    rate, alarms = found.limit.rate, found.false_alarms
-    if rate is not None and alarms is not None and alarms.lower > found.calibration.upper_rate(rate):
+    rate, (alarms, noun) = found.limit.rate, _independent(found)
+    upper = found.calibration.upper_rate if found.parts is None else found.calibration.part_upper_rate
+    if rate is not None and alarms is not None and alarms.lower > upper(rate):
         yield (
-            f"{percent(alarms.value)} of the good images raised a false alarm ({certainty(alarms)}), more than the "
-            f"{percent(rate)} that the threshold was set for and more than chance explains: these good images look "
+            f"{percent(alarms.value)} of the good {noun}s raised a false alarm ({certainty(alarms)}), more than the "
+            f"{rate_text(rate)} that the threshold was set for and more than chance explains: these good images look "
             "different from the training images. Compare light, focus and position; if all is well, train with some of "
             "the new ones too."
         )
@@ -90,6 +94,9 @@ def _notes(found: Findings) -> Iterable[str | None]:
             f"{counted(len(tally.unmasked), 'defective image')} without a mask, or with an empty one, "
             f"{_count_as(len(tally.unmasked))} in no pixel figure: {_some(tally.unmasked)}."
         )
+    yield found.part_problem
+    if found.parts is not None:
+        yield from _of_parts(found.parts)
     yield _milder(found)
     if found.limit.rate is not None and found.limit.rate < found.calibration.best_rate * (1 - 1e-9):
         yield found.calibration.statement(found.limit.rate)
@@ -110,6 +117,27 @@ def _odd_masks(tally: Tally, *, is_alarm: bool) -> Iterable[str]:
         yield f"{first}: {message}{'' if message.endswith('?') else '.'}{likewise}"
 
 
+def _of_parts(parts: PartFigures) -> Iterable[str]:
+    if parts.failed:
+        yield f"{counted(len(parts.failed), 'part')} got no verdict, since images failed: {_some(parts.failed)}."
+    if parts.mixed:
+        yield (
+            f"{counted(len(parts.mixed), 'part')} with good and defective images {_count_as(len(parts.mixed))} as "
+            f"defective: {_some(parts.mixed)}."
+        )
+    if parts.larger:
+        yield (
+            f"More images than the calibration's parts, which had {parts.images_per_part[1]} at most, show "
+            f"{counted(len(parts.larger), 'part')} ({_some(parts.larger)}): expect more false alarms of parts than "
+            "were asked for."
+        )
+
+
+def _independent(found: Findings) -> tuple[Rate | None, str]:
+    """False alarms of what is independent of each other: parts where they are known, else images."""
+    return (found.false_alarms, "image") if found.parts is None else (found.parts.false_alarms, "part")
+
+
 def _milder(found: Findings) -> str | None:
     """Which higher false-alarm rate would have found many more defects, if many are missed."""
     misses, alarms = found.misses, found.false_alarms
@@ -119,7 +147,7 @@ def _milder(found: Findings) -> str | None:
         if other.rate > found.limit.rate and other.found - (misses.total - misses.count) >= _SPARED * misses.total:
             at_cost = f", with {other.false_alarms} false alarms on {alarms.total} good images" if alarms else ""
             return (
-                f"{percent(misses.value)} of the defective images were missed. A threshold for {percent(other.rate)} "
+                f"{percent(misses.value)} of the defective images were missed. A threshold for {rate_text(other.rate)} "
                 f"false alarms would have found {other.found} of {misses.total}{at_cost}; it can be changed without "
                 "training."
             )
@@ -132,13 +160,18 @@ def unsure(found: Findings) -> tuple[str, ...]:
 
 
 def _unsure(found: Findings) -> Iterable[str]:
-    alarms, misses = found.false_alarms, found.misses
+    (alarms, noun), misses = _independent(found), found.misses
     if alarms is None:
-        yield "How many false alarms there will be: no good image was judged."
+        yield f"How many false alarms there will be: no good {noun} was judged."
     elif alarms.total < _FEW_GOOD:
         yield (
-            f"The false-alarm rate: {counted(alarms.total, 'good image')} tell only that it is {bounds(alarms)}, with "
-            "95 % confidence. To show that it is under 1 % takes 299 good images without a false alarm."
+            f"The false-alarm rate: {counted(alarms.total, f'good {noun}')} tell only that it is {bounds(alarms)}, "
+            f"with 95 % confidence. To show that it is under 1 % takes 299 good {noun}s without a false alarm."
+        )
+    if found.parts is not None:
+        yield (
+            "How sure the rates of images are: their intervals take images for independent, and images of one part are "
+            "not. Those of parts hold."
         )
     if misses is None:
         yield "How many defects are missed: no defective image was judged."

@@ -6,12 +6,14 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from blemish.datasets import Sample
 from blemish.datasets.masks.reading import MaskRemark, read_masks_of
+from blemish.evaluation.parts import Parts
 from blemish.evaluation.pictures import Gallery
 from blemish.metrics import PixelScores
 from blemish.pipeline import Result
@@ -24,6 +26,7 @@ class Tally:
     """Takes results one by one; no picture and no map of full size stays, but what the pixel metrics need.
 
     Attributes:
+        parts: the same results by the parts that they show.
         images: one record an image, in the order of the data set.
         pixels: map values of all good images, and of the defective ones whose mask is known.
         masked: how many defective images had a mask.
@@ -34,7 +37,8 @@ class Tally:
         sizes: how many images have a size, by `WxH`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
         self.images: list[Judged] = []
         self.pixels = PixelScores()
         self.gallery = Gallery()
@@ -49,13 +53,15 @@ class Tally:
         """Take one result."""
         name = sample.name if result.page_index is None else f"{sample.name}[{result.page_index}]"
         self._hash(sample)
+        part = self.parts.add(sample, result, name)
         if result.error is not None:
-            self.images.append(Judged(name=name, kind=sample.kind, is_good=sample.is_good, error=result.error))
+            failed = Judged(name=name, kind=sample.kind, is_good=sample.is_good, part=part, error=result.error)
+            self.images.append(failed)
             return
         assert result.size is not None
         self.sizes["{}x{}".format(*result.size)] += 1
         mask = self._mask(sample, result, name)
-        judged = _judged(sample, result, name, mask)
+        judged = replace(_judged(sample, result, name, mask), part=part)
         self.images.append(judged)
         self.gallery.add(judged, result, mask)
         if sample.is_good or mask is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from functools import cached_property
 from importlib import import_module
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from blemish import __version__
 from blemish.errors import UsageError
@@ -41,6 +42,14 @@ class Record(BaseModel):
     """Base of the records: immutable, exact types, finite numbers, no unknown keys."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _checked_pattern(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"is not a regular expression: {error}") from None
+    return pattern
 
 
 class DetectorInfo(Record):
@@ -151,7 +160,8 @@ class CalibrationInfo(Record):
 
     `scores` are image scores, `peaks` the largest values of the anomaly maps, `parts` the number of the physical part
     that each image shows, and `kind` says how the scores were held out. A model that was imported without good images
-    has none of these, and a `fixed_threshold` instead.
+    has none of these, and a `fixed_threshold` instead. `group_by` is the pattern that finds the part in an image's
+    name, None where parts were found without one.
     """
 
     scores: Annotated[list[float], Field(max_length=_MAX_CALIBRATION_IMAGES)]
@@ -160,6 +170,12 @@ class CalibrationInfo(Record):
     false_alarm_rate: Rate
     kind: Text
     fixed_threshold: float | None = None
+    group_by: Annotated[Text, AfterValidator(_checked_pattern)] | None = None
+
+    @property
+    def least_version(self) -> Literal[1, 6]:
+        """The format version that can hold it: `group_by` came with the sixth."""
+        return 1 if self.group_by is None else 6
 
     @model_validator(mode="after")
     def _not_both(self) -> CalibrationInfo:
@@ -236,7 +252,7 @@ class ModelInfo(Record):
     and `checksum`."""
 
     format: Literal["blemish-model"] = "blemish-model"
-    format_version: Literal[1, 2, 3, 4, 5] = 1
+    format_version: Literal[1, 2, 3, 4, 5, 6] = 1
     created: Text = Field(default_factory=_now)
     blemish_version: Text = __version__
     detector: DetectorInfo
@@ -252,6 +268,8 @@ class ModelInfo(Record):
 
     @model_validator(mode="after")
     def _version_can_hold_it(self) -> ModelInfo:
+        if self.format_version < self.calibration.least_version:
+            raise ValueError("has a pattern of parts, which format versions 1 to 5 do not know")
         if self.format_version < 5 and self.input.bit_depth.bits is None:
             raise ValueError("has a window as its bit depth, which format versions 1 to 4 do not know")
         if self.format_version < self.input.least_version:

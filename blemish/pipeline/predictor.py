@@ -21,6 +21,7 @@ from blemish.errors import ImageError, ModelError, UsageError
 from blemish.images import ImageRef, Limits, expand, keep_freed_memory, read, refusal, work_ahead
 from blemish.models import LARGEST, LoadedModel, load_model, output_fault
 from blemish.pipeline.clipping import ClipWatch
+from blemish.pipeline.parts import Grouping, PartResult, PartTally
 from blemish.pipeline.result import Result
 from blemish.pipeline.saving import ResultNamer
 
@@ -79,6 +80,7 @@ class Predictor:
         self._bit_depth = info.input.bit_depth.metered(ClipWatch(f"the model {model.folder}"))
         self.calibration = Calibration.from_json(info.calibration.model_dump())
         self.limit = limit or limit_at(self.calibration)
+        self.grouping = Grouping.of_model(self.calibration)
         self.limits = limits or Limits()
         self.namer = ResultNamer()
         self.fitted = fitted or model  # before precision was lowered
@@ -98,21 +100,42 @@ class Predictor:
         *,
         false_alarm_rate: float | None = None,
         threshold: float | None = None,
+        group_by: str | None = None,
     ) -> Iterator[Result]:
         """Results of whatever `blemish.images.expand` takes, one for each image, lazily and in order.
 
         An input that cannot be read gives a result with `error`, and so does one for which the model gives no finite
         numbers; the others go on. `false_alarm_rate` or `threshold` replace the verdict's threshold for this call.
+        `group_by` is a pattern that finds the part in every image's name, and empty for none; without it, the model's
+        own finds what it can. `parts` makes verdicts of parts.
+        Raises `UsageError` for settings that make no sense, and for the first name in which `group_by` finds nothing.
         """
         size = self.batch_size if batch_size is None else batch_size
         if size < 1:
             raise UsageError(f"a batch holds one image or more, not {size}")
         limit = choose_limit(self.calibration, false_alarm_rate, threshold) or self.limit
-        return self._results(expand(input, self.limits), size, limit)
+        grouping = self.grouping if group_by is None else Grouping.given(group_by)
+        return self._results(grouping.refs(expand(input, self.limits)), size, limit, grouping)
 
     def predict_refs(self, refs: Iterable[ImageRef]) -> Iterator[Result]:
         """Results of images that `blemish.images.expand` has found, as `predict` gives them."""
         return self._results(refs, self.batch_size, self.limit)
+
+    def parts(
+        self, results: Iterable[Result], *, group_by: str | None = None, part: str | None = None
+    ) -> list[PartResult]:
+        """A verdict of each part, in the order in which their first images come; images of a part need not be adjacent.
+
+        The part is the result's own, or what the pattern `group_by` finds in the image's name, or for all of them
+        `part`. Raises `UsageError` for a result of which nothing says the part.
+        """
+        tally, grouping = (
+            PartTally(self.calibration, self.namer),
+            None if group_by is None else Grouping.given(group_by),
+        )
+        for result in results:
+            tally.add(result, part if grouping is None else grouping.part_of(result))
+        return tally.results()
 
     def nearest_good(self, image: object, regions: Sequence[Region] | None = None, most: int = 5) -> list[GoodPatch]:
         """For the `most` largest regions, the patch of a good training image that is nearest to the region's peak.
@@ -155,16 +178,21 @@ class Predictor:
         limit = choose_limit(self.calibration, false_alarm_rate, threshold) or self.limit
         return Stream(self, source, limit, policy=policy, max_latency=max_latency, batch_size=batch_size)
 
-    def _results(self, refs: Iterable[ImageRef], size: int, limit: Limit) -> Iterator[Result]:
+    def _results(
+        self, refs: Iterable[ImageRef], size: int, limit: Limit, grouping: Grouping | None = None
+    ) -> Iterator[Result]:
         items = work_ahead(self.prepare, refs, _size, depth=_AHEAD)
-        yield from self.judge(iter(lambda: list(islice(items, size)), []), limit)
+        yield from self.judge(iter(lambda: list(islice(items, size)), []), limit, grouping)
 
-    def judge(self, batches: Iterator[list[Item]], limit: Limit) -> Iterator[Result]:
-        """The results of prepared images, in order."""
+    def judge(self, batches: Iterator[list[Item]], limit: Limit, grouping: Grouping | None = None) -> Iterator[Result]:
+        """The results of prepared images, in order; `grouping` instead of the model's own."""
+        part_of = (grouping or self.grouping).part_of
         for batch, found, ms in _in_turn(self.engines, batches):
             answers = iter(found)
             for item in batch:
-                yield self._failure(item) if item.inputs is None else self._judged(item, next(answers), ms, limit)
+                judged = item.inputs is not None
+                result = self._judged(item, next(answers), ms, limit) if judged else self._failure(item)
+                yield result if (part := part_of(item.ref)) is None else replace(result, part=part)
 
     def prepare(self, ref: ImageRef) -> Item:
         """One image read and brought to the model's inputs, or the error in its place; may be called in any thread."""

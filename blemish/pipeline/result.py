@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from blemish.images.rle import encode_mask
+from blemish.pipeline.record import Record, finite, one_line
 from blemish.pipeline.regions import Region, find_regions
 from blemish.pipeline.saving import ResultNamer, image_suffix, named_file, safe_stem, write_image, write_text
 
@@ -24,28 +22,10 @@ if TYPE_CHECKING:
 
 _Text: TypeAlias = str  # inside the class, `str` is the property
 _PathLike: TypeAlias = "_Text | os.PathLike[_Text]"
-_KEYS = (
-    "input_path",
-    "page_index",
-    "score",
-    "p_value",
-    "threshold",
-    "is_anomalous",
-    "label",
-    "false_alarm_rate",
-    "pixel_threshold",
-    "model_name",
-    "size",
-    "anomaly_map",
-    "pred",
-    "regions",
-    "timings",
-    "error",
-)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Result(Mapping[str, Any]):
+class Result(Record):
     """One image's score, verdict and anomaly map; a read-only mapping whose keys are attributes too.
 
     Nothing is upsampled, segmented or drawn before it is asked for; then it is kept.
@@ -57,11 +37,33 @@ class Result(Mapping[str, Any]):
     `namer` is shared by the results of one run and keeps their files apart.
     A result whose `error` is not None stands for an input that failed: it has no score, no verdict and no map. It has
     its `size` where the image was read, and the model gave no finite numbers for it.
+    `part` is the part that the image shows, None where nothing says it.
     """
+
+    KEYS: ClassVar[tuple[_Text, ...]] = (
+        "input_path",
+        "page_index",
+        "part",
+        "score",
+        "p_value",
+        "threshold",
+        "is_anomalous",
+        "label",
+        "false_alarm_rate",
+        "pixel_threshold",
+        "model_name",
+        "size",
+        "anomaly_map",
+        "pred",
+        "regions",
+        "timings",
+        "error",
+    )
 
     name: PurePosixPath
     input_path: str | None = None
     page_index: int | None = None
+    part: str | None = None
     score: float | None = None
     p_value: float | None = None
     threshold: float | None = None
@@ -75,26 +77,6 @@ class Result(Mapping[str, Any]):
     full_map: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None = None
     image: npt.NDArray[np.uint8] | None = None
     namer: ResultNamer = field(default_factory=ResultNamer)
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in _KEYS:
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_KEYS)
-
-    def __len__(self) -> int:
-        return len(_KEYS)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __repr__(self) -> str:
-        return f"<Result {self.str}>"
 
     @property
     def was_read(self) -> bool:
@@ -144,13 +126,14 @@ class Result(Mapping[str, Any]):
         return {
             "input_path": self.input_path,
             "page_index": self.page_index,
-            "score": _finite(self.score),
-            "p_value": _finite(self.p_value),
-            "threshold": _finite(self.threshold),
+            "part": self.part,
+            "score": finite(self.score),
+            "p_value": finite(self.p_value),
+            "threshold": finite(self.threshold),
             "is_anomalous": self.is_anomalous,
             "label": self.label,
-            "false_alarm_rate": _finite(self.false_alarm_rate),
-            "pixel_threshold": _finite(self.pixel_threshold),
+            "false_alarm_rate": finite(self.false_alarm_rate),
+            "pixel_threshold": finite(self.pixel_threshold),
             "model_name": self.model_name,
             "size": None if self.size is None else list(self.size),
             "regions": [region.to_dict() for region in self.regions],
@@ -158,11 +141,6 @@ class Result(Mapping[str, Any]):
             "timings": {step: round(float(ms), 3) for step, ms in self.timings.items()},
             "error": self.error,
         }
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """`{"res": the flat record}`."""
-        return {"res": self.to_dict()}
 
     @cached_property
     def img(self) -> dict[str, Image]:
@@ -189,22 +167,7 @@ class Result(Mapping[str, Any]):
         page = "" if self.page_index is None else f"[{self.page_index}]"
         reason = (self.error or "").removeprefix(f"{path}{page}: ")
         verdict = f"Error - {reason}" if self.score is None else f"{self.label} - score:  {self.score:.3f}"
-        return _one_line(f"{path}{page}  {verdict}")
-
-    def print(
-        self,
-        json_format: bool = False,
-        format_json: bool | None = None,
-        indent: int | None = 4,
-        ensure_ascii: bool = False,
-    ) -> None:
-        """Print the line, or with `json_format` (`format_json` is the same) the flat record, to stdout."""
-        if json_format if format_json is None else format_json:
-            text = self._json_text(indent, ensure_ascii or not _can_print(self._json_text(indent, False)))
-        else:
-            encoding = sys.stdout.encoding or "utf-8"
-            text = self.str.encode(encoding, "backslashreplace").decode(encoding)
-        sys.stdout.write(text + "\n")
+        return one_line(f"{path}{page}  {verdict}")
 
     def save_to_json(self, save_path: _PathLike, indent: int | None = 4, ensure_ascii: bool = False) -> Path:
         """Write the flat record; returns the file.
@@ -213,7 +176,7 @@ class Result(Mapping[str, Any]):
         mirrored sub-folders (`<stem>_<page>_res.json` for a page). Raises `UsageError` when it cannot be written.
         """
         path = self._target(Path(save_path), ".json")
-        write_text(path, self._json_text(indent, ensure_ascii) + "\n")
+        write_text(path, self.json_text(indent, ensure_ascii) + "\n")
         return path
 
     def save_to_img(self, save_path: _PathLike) -> Path | None:
@@ -246,26 +209,3 @@ class Result(Mapping[str, Any]):
             return file
         stem = self.namer.stem(save_path, safe_stem(self.name, self.page_index), self._owner)
         return save_path / stem.with_name(f"{stem.name}_res{suffix}")
-
-    def _json_text(self, indent: int | None, ensure_ascii: bool) -> _Text:
-        """The flat record as JSON text."""
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON knows no infinity and no NaN."""
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
-def _one_line(text: str) -> str:
-    """Control characters of a file name must not break the line, nor steer the terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def _can_print(text: str) -> bool:
-    """Whether stdout's encoding has all these characters."""
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

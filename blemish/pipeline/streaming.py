@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from blemish.errors import UsageError, did_you_mean
 from blemish.images import ImageRef, expand
@@ -37,27 +37,16 @@ class StreamResult(Result):
     seconds since 1970. `age` is how old it was when the result was there, in milliseconds.
     """
 
+    KEYS: ClassVar[tuple[str, ...]] = (*Result.KEYS, "frame_index", "time_stamp", "age")
+
     frame_index: int
     time_stamp: float
     age: float
-
-    def __getitem__(self, key: str) -> Any:
-        return getattr(self, key) if key in _MOMENT else super().__getitem__(key)
-
-    def __iter__(self) -> Iterator[str]:
-        yield from super().__iter__()
-        yield from _MOMENT
-
-    def __len__(self) -> int:
-        return super().__len__() + len(_MOMENT)
 
     def to_dict(self, mask: bool = True) -> dict[str, Any]:
         """The flat record with `frame_index`, `time_stamp` and `age` at its end."""
         moment = {"frame_index": self.frame_index, "time_stamp": self.time_stamp, "age": round(self.age, 3)}
         return {**super().to_dict(mask), **moment}
-
-
-_MOMENT = ("frame_index", "time_stamp", "age")
 
 
 class Pace:

@@ -1,15 +1,28 @@
 """The evaluation report: plain records in, one self-contained HTML page out."""
 
-from blemish.report.glossary import METRICS
+from blemish.report.glossary import METRICS, PART_METRICS
 from blemish.report.page import render_report
-from blemish.report.record import Alternative, EvaluationReport, Judged, Kind, Picture, Rate, Remark, Shelf, Threshold
+from blemish.report.record import (
+    Alternative,
+    EvaluationReport,
+    Judged,
+    Kind,
+    PartFigures,
+    Picture,
+    Rate,
+    Remark,
+    Shelf,
+    Threshold,
+)
 
 __all__ = [
     "METRICS",
+    "PART_METRICS",
     "Alternative",
     "EvaluationReport",
     "Judged",
     "Kind",
+    "PartFigures",
     "Picture",
     "Rate",
     "Remark",

@@ -111,4 +111,21 @@ METRICS = (
         "Large defects outvote small ones.",
     ),
 )
-BY_KEY = {metric.key: metric for metric in METRICS}
+# of evaluations that know which images show one part
+PART_METRICS = (
+    Metric(
+        "part_false_alarm_rate",
+        "False alarms, parts",
+        "Share of the good parts that were called anomalous, by the largest score of their images.",
+        "Holds for parts with as many images as those that set the threshold of parts.",
+        True,
+    ),
+    Metric(
+        "part_miss_rate",
+        "Misses, parts",
+        "Share of the defective parts that were called normal. A part is defective if one of its images is.",
+        "A part can be found by an image that does not show its defect.",
+        True,
+    ),
+)
+BY_KEY = {metric.key: metric for metric in (*METRICS, *PART_METRICS)}

@@ -8,8 +8,9 @@ from functools import partial
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from blemish.metrics.rates import rate_text
 from blemish.report import charts, words
-from blemish.report.glossary import BY_KEY, METRICS
+from blemish.report.glossary import BY_KEY, METRICS, PART_METRICS
 from blemish.report.record import EvaluationReport, Rate, Shelf
 
 
@@ -49,7 +50,12 @@ def render_report(report: EvaluationReport) -> str:
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     environment.filters.update(
-        number=words.number, percent=words.percent, certainty=words.certainty, data_uri=_data_uri, text=printable
+        number=words.number,
+        percent=words.percent,
+        rate=rate_text,
+        certainty=words.certainty,
+        data_uri=_data_uri,
+        text=printable,
     )
     environment.globals.update(strip=charts.strip, counted=words.counted)
     page = environment.from_string(_packaged("report.html.j2")).render(_content(report))
@@ -71,7 +77,7 @@ def _content(report: EvaluationReport) -> dict[str, Any]:
             for key, text in _SHELVES.items()
             if key in report.gallery and report.gallery[key].total
         ],
-        "metrics": METRICS,
+        "metrics": METRICS if report.parts is None else (*METRICS, *PART_METRICS),
         "metric_value": partial(_metric_value, report),
         "metric_interval": partial(_metric_interval, report),
     }
@@ -83,6 +89,11 @@ def _tiles(report: EvaluationReport) -> list[Tile]:
         _rate_tile("False alarms", report.false_alarms, "no good images", wanted),
         _rate_tile("Misses", report.misses, "no defective images", None),
     ]
+    if report.parts is not None:
+        tiles += [
+            _rate_tile("False alarms, parts", report.parts.false_alarms, "no good parts", wanted),
+            _rate_tile("Misses, parts", report.parts.misses, "no defective parts", None),
+        ]
     for key in _TILES:
         interval = _metric_interval(report, key)
         if interval and not interval.startswith("no "):
@@ -95,7 +106,7 @@ def _tiles(report: EvaluationReport) -> list[Tile]:
 def _rate_tile(name: str, rate: Rate | None, missing: str, wanted: float | None) -> Tile:
     if rate is None:
         return Tile(name, "\N{EN DASH}", missing)
-    detail = words.certainty(rate) + (f"; set for {words.percent(wanted)}" if wanted is not None else "")
+    detail = words.certainty(rate) + (f"; set for {rate_text(wanted)}" if wanted is not None else "")
     return Tile(name, f"{rate.count} of {rate.total}", detail, "bad" if rate.count else "ok")
 
 

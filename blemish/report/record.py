@@ -18,7 +18,8 @@ class Judged:
     """One test image and what the model said of it; with `error`, it got no verdict and has no score.
 
     `peak` is the largest value of the anomaly map, `regions` the number of places above the pixel threshold, `mask_iou`
-    the overlap of these places with the defect's mask (intersection over union), None without a mask.
+    the overlap of these places with the defect's mask (intersection over union), None without a mask. `part` is the
+    part that it shows, None where that is not known.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Judged:
     peak: float | None = None
     regions: int | None = None
     mask_iou: float | None = None
+    part: str | None = None
     error: str | None = None
 
     @property
@@ -99,6 +101,26 @@ class Alternative:
     in_force: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class PartFigures:
+    """Verdicts of parts, whose largest score is held against `threshold`, None where no part has a verdict.
+
+    By name: the good parts that were `alarmed`, the defective ones that were `missed`, those that `failed` to get a
+    verdict, those of good and defective images (`mixed`), and those of more images than the calibration's parts had
+    (`larger`), which is `images_per_part`, least and most.
+    """
+
+    threshold: float | None
+    false_alarms: Rate | None
+    misses: Rate | None
+    alarmed: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    mixed: tuple[str, ...] = ()
+    larger: tuple[str, ...] = ()
+    images_per_part: tuple[int, int] = (1, 1)
+
+
 @dataclass(frozen=True)
 class Remark:
     """Something the reader has to know: `alarm` makes the numbers misleading, `note` limits what they say."""
@@ -133,8 +155,8 @@ class EvaluationReport:
     `metrics` has every key, None where it cannot be known; `not_computed` says why. `false_alarms` and `misses` are
     None without good or defective images. `seen_in_training` names the images that the model was trained on too,
     `problems` has a line for each mask that cannot be used. `roc` is (false-alarm rate, detection rate), `pro` is
-    (share of good pixels marked, mean share of a defect covered). `model` and `data` are what identifies them, by a
-    label each.
+    (share of good pixels marked, mean share of a defect covered). `parts` is None where parts are not known.
+    `model` and `data` are what identifies them, by a label each.
     """
 
     metrics: Mapping[str, float | tuple[float, float] | None]
@@ -154,6 +176,7 @@ class EvaluationReport:
     gallery: Mapping[str, Shelf] = field(default_factory=dict)
     seen_in_training: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    parts: PartFigures | None = None
     output: Path = Path()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blemish.metrics.rates import rate_text
 from blemish.report.record import EvaluationReport, Rate, Threshold
 
 
@@ -51,7 +52,7 @@ def headline(report: EvaluationReport) -> tuple[str, str]:
     elif report.always_fires:
         fires = f"This model always fires: it called every one of {_images(report)} anomalous. "
     known = "The model was trained on these very images. " if report.all_seen else ""
-    return f"{known}{fires}{_findings(report)};", f"{set_for(report.threshold)}."
+    return f"{known}{fires}{_findings(report)}{_of_parts(report)};", f"{set_for(report.threshold)}."
 
 
 def set_for(threshold: Threshold) -> str:
@@ -66,7 +67,7 @@ def set_for(threshold: Threshold) -> str:
             if threshold.images
             else ("the threshold was not set from good images")
         )
-    return f"the threshold was set for {percent(threshold.rate)} false alarms from {images}{of_parts}"
+    return f"the threshold was set for {rate_text(threshold.rate)} false alarms from {images}{of_parts}"
 
 
 def counted(count: int, noun: str) -> str:
@@ -90,6 +91,19 @@ def _good(rate: Rate | None) -> str:
         return "No image could be judged"
     images = counted(rate.total, "good image")
     return f"Of {images}, {rate.count} {_was(rate.count)} called anomalous ({certainty(rate)})"
+
+
+def _of_parts(report: EvaluationReport) -> str:
+    """The same of parts, as the end of a sentence."""
+    parts, told = report.parts, ""
+    if parts is not None and parts.false_alarms is not None:
+        alarms = parts.false_alarms
+        told += f"; of {counted(alarms.total, 'good part')}, {alarms.count} {_was(alarms.count)} called anomalous"
+        told += f" ({certainty(alarms)})"
+    if parts is not None and parts.misses is not None:
+        found, total = parts.misses.total - parts.misses.count, parts.misses.total
+        told += f"; {found} of {counted(total, 'defective part')} {_was(found)} found"
+    return told
 
 
 def _images(report: EvaluationReport) -> str:

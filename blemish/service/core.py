@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,7 @@ from blemish.service.drifting import DriftWatch
 from blemish.service.errors import ServiceError
 from blemish.service.judging import Judged, Judging, Threads
 from blemish.service.metrics import Metrics
+from blemish.service.parts import OpenPart, OpenParts
 from blemish.service.recording import Recorder
 from blemish.service.registry import Registry, Version
 from blemish.service.settings import Settings
@@ -54,12 +55,17 @@ log = logging.getLogger("blemish.service")
 
 @dataclass(frozen=True)
 class Picture:
-    """One image that came with a request: where it came from, its file where it was one, and the memory it may take."""
+    """One image that came with a request: where it came from, its file where it was one, and the memory it may take.
+
+    `part` is the one that it shows, if that is known, and `digest` tells it from the part's other images.
+    """
 
     ref: ImageRef
     cost: int
     source: str | None = None
     data: bytes | None = field(default=None, repr=False)
+    part: OpenPart | None = None
+    digest: str = ""
 
 
 class Service:
@@ -74,6 +80,7 @@ class Service:
         self.waiting = Quota(settings.max_waiting, "too many images wait; come back later")
         self.metrics.queue.set_function(lambda: self.waiting.taken)
         self.exports = Quota(_EXPORTS, "too many exports at a time")
+        self.parts = OpenParts()
         self.memory = Memory(settings.image_memory)
         self.stopping = threading.Event()  # whoever answers without end, ends then
         self._pool = ThreadPoolExecutor(settings.workers, "blemish-serve")
@@ -152,13 +159,17 @@ class Service:
     def _answered(
         self, name: str, version: Version, picture: Picture, answer: Callable[[Result], _Done], result: Result
     ) -> tuple[_Done, Inspection | None]:
+        part = picture.part
+        if part is not None:
+            result = replace(result, part=part.name)
+            part = part if part.add(result, picture.digest) else None
         answered = answer(result)
         if result.error is not None:
             return answered, None
         statistics = self.drift.take_in(name, version.id, result)
         if self._recorder is None:
             return answered, None
-        return answered, self._recorder.inspection(name, version, result, statistics, picture)
+        return answered, self._recorder.inspection(name, version, result, statistics, picture, part=part)
 
     def _cost(self, data: bytes) -> int:
         """Memory that judging an image of these bytes takes at most, from its header."""

@@ -30,6 +30,10 @@ class InspectionModel(BaseModel):
     time: datetime
     source: str | None
     page_index: int | None = Field(description="of a file with several pages")
+    part: str | None = Field(description="the part that the image shows, where that is known")
+    part_key: str | None = Field(description="common to the images of this part, and of no other of the same name")
+    part_images: int | None = Field(description="how many images show it")
+    part_threshold: float | None = Field(description="what the largest score of its images is held against")
     model: str
     version: str = Field(description="checksum of its `model.json`; its first 12 digits name the version")
     score: float

@@ -18,6 +18,7 @@ from blemish.service.bodies import read_body, read_files
 from blemish.service.core import Service, service_of
 from blemish.service.errors import ServiceError, without_verdict
 from blemish.service.judging import Judged
+from blemish.service.parts import Named, parts_of
 from blemish.service.pictures import heat_map_png
 from blemish.service.registry import Model, Version
 from blemish.service.schemas import ModelList, ModelModel, Results, VersionModel, refusals
@@ -113,13 +114,26 @@ async def predict(
         str | None, Query(description="where the images come from, for the record", max_length=200)
     ] = None,
     mask: Annotated[bool, Query(description="with the mask, run-length encoded, as `pred`")] = False,
+    *,
+    part: Annotated[
+        str | None, Query(description="the part that the images show", min_length=1, max_length=200)
+    ] = None,
+    part_images: Annotated[
+        int | None, Query(description="images that show it, in all requests; else as in the calibration", ge=1, le=1000)
+    ] = None,
+    part_complete: Annotated[bool, Query(description="these are the last images of the part")] = False,
 ) -> Response:
     """The body is one image file, or a multipart form with one or many.
 
     With `Accept: image/png`, the answer is the heat map of the one image. Where no image gets a verdict, the status is
     400 if the first cannot be read, and 500 if the model gives no finite numbers for it. Where some get one, the
-    others' results have an `error`.
+    others' results have an `error`. With `part`, or where the model's pattern finds parts in the names of files,
+    `parts` has a verdict of each.
     """
+    if part is None and (part_images is not None or part_complete):
+        raise ServiceError(
+            422, "invalid_request", "part_images and part_complete say something of a part: name it by part"
+        )
     service = service_of(request)
     files = await read_files(request, service.settings.max_images)
     wants_picture = "image/png" in request.headers.get("accept", "")
@@ -128,12 +142,14 @@ async def predict(
         most = 1 if wants_picture else service.settings.max_images
         if len(pictures) > most:
             raise ServiceError(400, "too_many_images", f"the request holds more images than {most}")
+        named = None if part is None else Named(part, source, part_images, part_complete)
+        pictures = service.parts.of(found, leased, pictures, named)
         with service.admitted(len(pictures)):
             if wants_picture:
                 drawn = await service.judge(found, leased, pictures[0], _picture)
                 return Response(drawn.answer, media_type="image/png")
             judged = await service.judge_all(found, leased, pictures, partial(_record, mask=mask))
-    return _results(judged)
+    return _results(judged, [one.record() for one in parts_of(pictures)])
 
 
 @admin_router.post(
@@ -251,11 +267,12 @@ def _record(result: Result, mask: bool) -> tuple[dict[str, Any], Exception | Non
     return result.to_dict(mask), None if result.error is None else without_verdict(result)
 
 
-def _results(judged: list[Judged[tuple[dict[str, Any], Exception | None]]]) -> Response:
+def _results(judged: list[Judged[tuple[dict[str, Any], Exception | None]]], parts: list[dict[str, Any]]) -> Response:
     failures = [failure for _, failure in (one.answer for one in judged) if failure is not None]
     if failures and len(failures) == len(judged):
         raise failures[0]
-    return JSONResponse({"results": [one.answer[0] | {"inspection": one.number} for one in judged]})
+    results = [one.answer[0] | {"inspection": one.number} for one in judged]
+    return JSONResponse({"results": results, "parts": parts})
 
 
 def _model(model: Model) -> ModelModel:

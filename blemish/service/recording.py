@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from blemish.drift import ImageStatistics
     from blemish.pipeline import Result
     from blemish.service.core import Picture
+    from blemish.service.parts import OpenPart
     from blemish.service.registry import Version
 
 Keep = Literal["none", "anomalous", "all"]
@@ -32,9 +33,19 @@ class Recorder:
         self.store, self._keep = store, keep
 
     def inspection(
-        self, model: str, version: Version, result: Result, statistics: ImageStatistics, picture: Picture
+        self,
+        model: str,
+        version: Version,
+        result: Result,
+        statistics: ImageStatistics,
+        picture: Picture,
+        *,
+        part: OpenPart | None = None,
     ) -> Inspection:
-        """The record of a result that is no failure, its pictures written; for a thread that may wait for the disk."""
+        """The record of a result that is no failure, its pictures written; for a thread that may wait for the disk.
+
+        `part` is the one that the image shows and counts for.
+        """
         assert result.score is not None and result.threshold is not None and result.size is not None
         put, whole = self.store.blobs.put, self._keep == "all" or (self._keep == "anomalous" and result.is_anomalous)
         return Inspection(
@@ -55,7 +66,14 @@ class Recorder:
             image_hash=put(picture.data or image_png(result)) if whole else None,
             map_hash=put(_map_file(result)) if whole else None,
             **asdict(statistics),
+            **({} if part is None else _of_part(part, version, result)),
         )
+
+
+def _of_part(part: OpenPart, version: Version, result: Result) -> dict[str, Any]:
+    rate, calibration = result.false_alarm_rate, version.predictor.calibration
+    threshold = result.threshold if rate is None else calibration.part_threshold(rate)
+    return {"part": part.name, "part_key": part.key, "part_images": part.expected, "part_threshold": threshold}
 
 
 def _map_file(result: Result) -> bytes:

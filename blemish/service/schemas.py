@@ -35,6 +35,7 @@ class ResultModel(BaseModel):
 
     input_path: str | None
     page_index: int | None
+    part: str | None
     score: float | None
     p_value: float | None = Field(description="null where the model is not calibrated")
     threshold: float | None
@@ -51,10 +52,28 @@ class ResultModel(BaseModel):
     inspection: int | None = Field(description="its number in the store; null where it is not kept")
 
 
+class PartModel(BaseModel):
+    """What the images of a part show so far; while some are missing, `is_anomalous` is true or null."""
+
+    part: str
+    images: int = Field(description="images of it that were judged")
+    images_per_part: Annotated[list[int], Field(min_length=2, max_length=2, description="[least, most] in calibration")]
+    score: float | None = Field(description="the largest of its images")
+    p_value: float | None = Field(description="null where the model is not calibrated")
+    threshold: float | None
+    is_anomalous: bool | None
+    label: str | None
+    false_alarm_rate: float | None
+    error: str | None
+    expected: int = Field(description="images that show it")
+    complete: bool = Field(description="whether all of them were judged")
+
+
 class Results(BaseModel):
     """The images of a request, in its order; a file with several pages gives several."""
 
     results: list[ResultModel]
+    parts: list[PartModel] = Field(description="the parts that they show, where that is known")
 
 
 class VersionModel(BaseModel):

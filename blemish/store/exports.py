@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 COLUMNS = tuple(Inspection.__dataclass_fields__)
-_FREE_TEXTS = ("source", "note", "reviewed_by", "model", "request_id")
+_FREE_TEXTS = ("source", "part", "note", "reviewed_by", "model", "request_id")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _ROWS = 10_000  # in one group of a Parquet file
 
@@ -77,7 +77,17 @@ def _schema() -> pyarrow.Schema:
 
     moment = pa.timestamp("us", tz="UTC")
     kinds = {"id": pa.int64(), "time": moment, "reviewed_at": moment, "is_anomalous": pa.bool_()}
-    kinds |= {name: pa.int32() for name in ("page_index", "width", "height")}
-    numbers = ("score", "threshold", "p_value", "pixel_threshold", "brightness", "focus", "shift_x", "shift_y")
+    kinds |= {name: pa.int32() for name in ("page_index", "part_images", "width", "height")}
+    numbers = (
+        "score",
+        "threshold",
+        "p_value",
+        "pixel_threshold",
+        "part_threshold",
+        "brightness",
+        "focus",
+        "shift_x",
+        "shift_y",
+    )
     kinds |= {name: pa.float64() for name in numbers}
     return pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])

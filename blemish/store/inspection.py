@@ -24,6 +24,9 @@ class Inspection:
     Attributes:
         time: when the image was judged; must know its time zone, and is kept in UTC.
         source: where the image came from: a file's name, a camera, a client; None where that is unknown.
+        part: the part that the image shows, None where that is not known. `part_key` is common to the images of one
+            part, and of no other of the same name; `part_images` show it, and `part_threshold` is what their largest
+            score is held against.
         page_index: which page of the image's file, where that has several; else None.
         model: name of the model; `version` is the checksum of its `model.json`.
         threshold: what the score was held against; `pixel_threshold` is the map's, None where it was not recorded.
@@ -45,6 +48,10 @@ class Inspection:
     is_anomalous: bool
     source: str | None = None
     page_index: int | None = None
+    part: str | None = None
+    part_key: str | None = None
+    part_images: int | None = None
+    part_threshold: float | None = None
     p_value: float | None = None
     pixel_threshold: float | None = None
     regions: tuple[Mapping[str, Any], ...] = ()
@@ -86,6 +93,7 @@ class Filter:
     version: str | None = None
     source: str | None = None
     source_contains: str | None = None
+    part_key: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     review: Review | Literal["any", "none"] | None = None

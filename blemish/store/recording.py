@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from blemish.store.database import Database
 
 _PAUSES_S = (0.1, 0.5, 2.0, 4.0)  # a database server that restarts is back by then
-_TEXTS = ("source", "model", "version", "reviewed_by", "note", "request_id")
+_TEXTS = ("source", "part", "part_key", "model", "version", "reviewed_by", "note", "request_id")
 _MOST = 500  # values in one statement
 
 
@@ -28,7 +28,8 @@ def storable(inspection: Inspection) -> Inspection:
     """The inspection with texts that every database keeps. Raises `UsageError` for times and numbers that none does."""
     if inspection.time.tzinfo is None:
         raise UsageError("the time of an inspection must know its time zone")
-    numbers = (inspection.score, inspection.threshold, inspection.p_value, inspection.pixel_threshold)
+    names = ("score", "threshold", "p_value", "pixel_threshold", "part_threshold")
+    numbers = [getattr(inspection, name) for name in names]
     if not all(number is None or math.isfinite(number) for number in numbers):
         raise UsageError("score, threshold and p-value of an inspection must be finite")
     try:

@@ -37,7 +37,7 @@ def conditions(filter: Filter | None) -> list[sa.ColumnElement[bool]]:
 
     chosen, columns = filter or Filter(), INSPECTIONS.c
     found: list[sa.ColumnElement[bool]] = []
-    for name in ("is_anomalous", "model", "version", "source"):
+    for name in ("is_anomalous", "model", "version", "source", "part_key"):
         value = getattr(chosen, name)
         if value is not None:
             found.append(columns[name] == (clean(value) if isinstance(value, str) else value))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from blemish.calibration import Calibration, find_parts, left_out, parts_from_names
+from blemish.calibration import Calibration, find_parts, fitting_pattern, left_out, parts_from_names
 from blemish.calibration.conformal import check_rate
 from blemish.config import validate_section
 from blemish.datasets import find_good_images
@@ -81,7 +81,8 @@ def update(
 
     Args:
         max_score: images that the old model gives a higher score are left out.
-        group_by: pattern that finds the part in an image's name; without it, parts are found by near-duplicates.
+        group_by: pattern that finds the part in an image's name; without it, the model's own where it finds one in
+            every name, else parts are found by near-duplicates.
         false_alarm_rate: the rate in force from now on.
         good_folders: folders of good parts in `new_good`, whatever they are called.
 
@@ -161,11 +162,13 @@ def _calibrated(
     detector: Detector, new: Incoming, group_by: str | None, calibration: Calibration, progress: Progress
 ) -> Calibration:
     """The new images' own calibration: what each scores when the detector has not seen its part."""
+    group_by = group_by or fitting_pattern(calibration.group_by, new.names)
     parts = _parts(detector, new, group_by)
     found = left_out(detector, new.inputs, parts, progress)
     if found is None:
         raise UsageError(f"{detector.card.name} gives no left-out scores, so an update cannot be calibrated")
-    return Calibration(found.scores, found.peaks, parts, calibration.false_alarm_rate, calibration.kind)
+    rate, kind = calibration.false_alarm_rate, calibration.kind
+    return Calibration(found.scores, found.peaks, parts, rate, kind, group_by=group_by)
 
 
 def _parts(detector: Detector, new: Incoming, group_by: str | None) -> Ints:
@@ -187,6 +190,7 @@ def _joined(old: Calibration, added: Calibration, rate: float) -> Calibration:
         np.concatenate([numbers[0], numbers[1] + old.part_count]),
         rate,
         old.kind if old.kind.endswith(", updated") else f"{old.kind}, updated",
+        group_by=old.group_by and (added.group_by or old.group_by),  # a pattern for the new images alone is none
     )
 
 

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <numeric>
 #include <stdexcept>
 #include <vector>
 
@@ -29,7 +29,7 @@ struct Calibration {
         if (!is_calibrated() && stated_rate > 0)
             throw std::runtime_error("the model is not calibrated, so it takes no --false_alarm_rate");
         rate = stated_rate > 0 ? stated_rate : record.at("false_alarm_rate").template get<double>();
-        const auto above = std::count_if(p_values.begin() + 1, p_values.end(), [this](double p) { return p > rate; });
+        const auto above = std::count_if(p_values.begin() + 1, p_values.end(), [this](double p) { return p > rate + 1e-9; });
         threshold = levels.empty() ? record.at("fixed_threshold").template get<double>()
                                    : levels[std::min(std::size_t(above), levels.size() - 1)];
     }
@@ -46,20 +46,29 @@ struct Calibration {
         if (scores.size() != part_of.size()) throw std::runtime_error("`calibration` has not as many scores as parts");
         std::map<std::int64_t, int> images;  // of each part
         for (const auto part : part_of) images[part]++;
-        std::map<double, double, std::greater<>> weights;  // of each score, the largest first
-        for (std::size_t i = 0; i < scores.size(); i++) weights[scores[i]] += 1.0 / images[part_of[i]];
-
         parts = images.size();
-        const double total = double(parts) + 1;
+        const double total = double(parts) + 1, unit = whole_unit(images, total);
+        std::map<double, double, std::greater<>> weights;  // of each score, the largest first
+        for (std::size_t i = 0; i < scores.size(); i++) weights[scores[i]] += unit / images[part_of[i]];
+
         double at_least = 0;
         p_values.push_back(1 / total);
         for (const auto& [level, weight] : weights) {
             at_least += weight;
             levels.push_back(level);
-            // thirds that add up to almost one would miss a rate that they reach exactly
-            p_values.push_back((1 + std::nearbyint(at_least * 1e9) / 1e9) / total);
+            p_values.push_back((unit + at_least) / (unit * total));
         }
         std::reverse(levels.begin(), levels.end());
         std::reverse(p_values.begin(), p_values.end());
+    }
+
+    // In units that every number of images divides, weights are whole and their sums exact, as long as they are small.
+    static double whole_unit(const std::map<std::int64_t, int>& images, double total) {
+        std::int64_t unit = 1;
+        for (const auto& [part, count] : images) {
+            unit = std::lcm(unit, std::int64_t(count));
+            if (double(unit) * total >= 0x1p53) return 1;
+        }
+        return double(unit);
     }
 };

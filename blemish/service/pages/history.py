@@ -19,7 +19,7 @@ from blemish.service.pages.kept import kept_layers, version_of
 from blemish.service.pages.shell import caller_of, fragment, page
 from blemish.service.pages.viewing import Layers, box_of
 from blemish.service.tokens import require
-from blemish.store import Inspection, Review, Store
+from blemish.store import Filter, Inspection, Review, Store
 
 router = APIRouter(prefix="/history", include_in_schema=False)
 
@@ -137,10 +137,27 @@ async def detail(request: Request, id: InspectionId, choice: Choice) -> Response
         "regions": regions,
         "boxes": [] if seen is None else [box_of(region, seen.scale) for region in regions],
         "is_loaded": version_of(service, inspection) is not None,
+        "part": await asyncio.to_thread(_part, store, inspection),
     }
     return page(
         request, "history_detail.html.j2", one=inspection, newer=newer, older=older, **context, **_words(choice)
     )
+
+
+def _part(store: Store, inspection: Inspection) -> dict[str, Any] | None:
+    """What the stored images of its part show together; None where the part is not known."""
+    if inspection.part_key is None:
+        return None
+    images = store.find(Filter(part_key=inspection.part_key), limit=MOST_IDS)  # the newest first
+    largest = max(image.score for image in images)
+    threshold, expected = images[0].part_threshold, images[0].part_images or 0
+    label = f"no verdict, {len(images)} of {expected} images"
+    if threshold is not None and largest > threshold:
+        label = "Anomaly"
+    elif len(images) >= expected:
+        label = "Normal"
+    others = [image for image in reversed(images) if image.id != inspection.id][:_MOST_REGIONS]
+    return {"label": label, "score": largest, "threshold": threshold, "others": others}
 
 
 async def inspection_of(request: Request, id: int) -> Inspection:

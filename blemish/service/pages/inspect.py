@@ -20,6 +20,7 @@ from blemish.service.errors import ServiceError, without_verdict
 from blemish.service.judging import Judged
 from blemish.service.pages.shell import fragment, page
 from blemish.service.pages.viewing import Layers, address, box_of, layers, picture
+from blemish.service.parts import parts_of
 from blemish.service.pictures import thumbnail_jpeg
 from blemish.service.settings import NAME
 from blemish.service.tokens import require
@@ -81,12 +82,14 @@ async def inspect(
         pictures = await service.listed([(source or "image", data)], source)
         if len(pictures) > service.settings.max_images:
             raise ServiceError(400, "too_many_images", f"the file holds more images than {service.settings.max_images}")
+        pictures = service.parts.of(found, leased, pictures, None)
         with service.admitted(len(pictures)):
             judged = await service.judge_all(found, leased, pictures, partial(_shown, leased.predictor))
     failures = [one.answer.failure for one in judged if one.answer.failure is not None]
     if failures and len(failures) == len(judged):
         raise failures[0]
-    cards = [_card(one) for one in judged]
+    parts = {one.name: one.record() for one in parts_of(pictures)}
+    cards = [_card(one, parts) for one in judged]
     return fragment(request, "inspect_result.html.j2", cards=cards)
 
 
@@ -114,7 +117,7 @@ def _pairs(predictor: Predictor, result: Result) -> Mapping[int, Pair]:
     return {number: Pair(picture(one.here), picture(one.good)) for number, one in enumerate(found)}
 
 
-def _card(judged: Judged[Shown]) -> dict[str, Any]:
+def _card(judged: Judged[Shown], parts: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     shown = judged.answer
     verdict = "unreadable" if shown.result is None else str(shown.result.label).lower()
     boxes = [] if shown.layers is None else [box_of(region, shown.layers.scale) for region in shown.regions]
@@ -124,4 +127,5 @@ def _card(judged: Judged[Shown]) -> dict[str, Any]:
         "shown": shown,
         "number": judged.number,
         "boxes": boxes,
+        "part": None if shown.result is None or shown.result.part is None else parts.get(shown.result.part),
     }

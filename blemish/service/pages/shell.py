@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from blemish import __version__
-from blemish.calibration import rate_text
 from blemish.errors import install_command
+from blemish.metrics.rates import rate_text
 from blemish.report.words import number, percent
 from blemish.service.core import service_of
 from blemish.service.jobs.data import in_words

@@ -1,5 +1,7 @@
 // Threshold and p-value from the held-out scores of good images; every part counts once, however many images show it.
 
+const TOLERANCE = 1e-9; // of rates that are equal but for rounding
+
 // {threshold, pixelThreshold, rate, pValue(score), statement} of the record `calibration` in model.json. Without images of
 // two parts nothing is calibrated: rate and p-values are null, and `statement` says why.
 export function calibrate({ scores, peaks, parts, false_alarm_rate: rate, fixed_threshold: fixed = null }) {
@@ -16,19 +18,34 @@ function rank(values, parts) {
   const images = new Map();
   for (const part of parts) images.set(part, (images.get(part) ?? 0) + 1);
   const weights = new Map();
-  values.forEach((value, i) => weights.set(value, (weights.get(value) ?? 0) + 1 / images.get(parts[i])));
+  const unit = wholeUnit([...images.values()], images.size + 1);
+  values.forEach((value, i) => weights.set(value, (weights.get(value) ?? 0) + unit / images.get(parts[i])));
   const levels = [...weights.keys()].sort((a, b) => a - b);
   const pValues = new Array(levels.length + 1);
   for (let i = levels.length, atLeast = 0; i >= 0; i--) {
     if (i < levels.length) atLeast += weights.get(levels[i]);
-    pValues[i] = (1 + Math.round(atLeast * 1e9) / 1e9) / (images.size + 1); // thirds must add up to one
+    pValues[i] = (unit + atLeast) / (unit * (images.size + 1));
   }
   return { levels, pValues };
 }
 
+// In units that every number of images divides, weights are whole and their sums exact, as long as they are small.
+function wholeUnit(counts, total) {
+  let unit = 1;
+  for (const count of counts) {
+    unit *= count / divisor(unit, count);
+    if (unit * total >= 2 ** 53) return 1;
+  }
+  return unit;
+}
+
+function divisor(a, b) {
+  return b === 0 ? a : divisor(b, a % b);
+}
+
 // The smallest level above which every value has a p-value within the rate; the largest if there is none.
 function limit({ levels, pValues }, rate) {
-  const beyond = pValues.slice(1).filter((p) => p > rate).length;
+  const beyond = pValues.slice(1).filter((p) => p > rate + TOLERANCE).length;
   return levels[Math.min(beyond, levels.length - 1)];
 }
 

@@ -52,7 +52,7 @@ export class Viewer {
 
   meaning(pValue) {
     if (this.statement) return `${this.statement} Its rate of false alarms is unknown.`;
-    return `About ${percent(pValue)} of good parts look at least this odd; up to ${percent(this.rate)} it is an alarm.`;
+    return `About ${percent(pValue)} of good images look at least this odd; up to ${percent(this.rate)} it is an alarm.`;
   }
 
   // The threshold lies in the middle.
