@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from blemish.backbones import Backbone
-from blemish.calibration import Calibration, cross_fitted, left_out, outlier_lines, outliers
+from blemish.calibration import (
+    Calibration,
+    Groups,
+    LeftOut,
+    Sessions,
+    cross_fitted,
+    left_out,
+    one_session_line,
+    outlier_lines,
+    outliers,
+    scored_by,
+    session_lines,
+    units_left_out,
+)
+from blemish.calibration.holdout import ONE_PART, Holdout, find_holdouts, refuse_learned, with_holdouts
+from blemish.calibration.sessions import name_apart
 from blemish.config import RunConfig, dump_config, validate_section
 from blemish.datasets import GoodImages, find_good_images
 from blemish.detectors import Detector, Progress, Setting, detector_class
-from blemish.engines import open_engine
+from blemish.detectors.patch_features import EMBEDDED, embeddings_of
+from blemish.engines import Engine, open_engine
 from blemish.errors import ModelError, UsageError
 from blemish.framing import frame_of
 from blemish.good_patches import cut_good_patches
-from blemish.images import Frame
-from blemish.learning import identity, image_parts, learn, training_record, weight_file
+from blemish.images import Frame, Scored, exif_times
+from blemish.learning import identity, image_parts, image_sessions, learn, training_record, weight_file
 from blemish.models import (
     BackboneInfo,
     CalibrationInfo,
@@ -68,6 +85,8 @@ def fit(
 ) -> FitReport:
     """Fit, calibrate and save the detector that a run file describes, from all good images or from those given.
 
+    The good images in the folders of `Calibrate.holdout` are not learned, but scored.
+
     Writes `best_model/inference/`, `config.yaml`, `train_result.json` and `train.log` into `Global.output`. A model
     that is there works until the new one is finished; then it is kept as an earlier version, unless `keeps` is false.
     Raises `BlemishError` for anything a user can mend, before the long work wherever it can be known before.
@@ -76,7 +95,8 @@ def fit(
         raise UsageError("Global.dataset_dir is missing: a folder of good images.")
     make_class = detector_class(config.Global.model)
     parameters = validate_section(make_class.Parameters, config.Model.detector_parameters(), "Model")
-    good = good or find_good_images(Path(config.Global.dataset_dir), config.Global.good)
+    holdouts = find_holdouts(config.Calibrate.holdout, config.Global.good)
+    good = good or find_good_images(Path(config.Global.dataset_dir), config.Global.good, config.Calibrate.holdout)
     config = config.model_copy(update={"Model": config.Model.model_copy(update=parameters.model_dump())})
     weight_file(config)
     resume = _resumed(config, make_class)
@@ -85,7 +105,9 @@ def fit(
     check_place(output / "best_model" / "inference")
     with open_output(output, keeps=keeps) as place:
         clock = _Clock(progress)
-        images = _read(config, good, fixed_size, clock)
+        images, others = _read(config, good, holdouts, fixed_size, clock)
+        sessions = image_sessions(config, images)
+        several = sessions if sessions is not None and len(sessions.names) > 1 else None
         setting = _setting(config, images.frame)
 
         def make(setting: Setting = setting) -> Detector:
@@ -97,22 +119,28 @@ def fit(
         place.begin(resume)
         weights: Callable[[Path], None] | None = None
         if make_class.learns:
-            learned = learn(config, make, setting, images, clock)
+            learned = learn(config, make, setting, images, clock, sessions=several)
             detector: Detector = learned.detector
             calibration = learned.calibration
             record, weights = training_record(config, learned, output), learned.detector.save_weights
         else:
             detector = make().fit(images.inputs, clock)
-            calibration = _calibrate(config, detector, make, images, clock)
+            calibration = _calibrate(config, detector, make, images, clock, sessions=several)
         model = detector.graph().SerializeToString()
         map_size = _check(model, images, config.Global.device)
         patches = cut_good_patches(detector, images.inputs, map_size, clock) if config.Model.good_patches else None
-        info = _describe(config, detector, images, calibration, map_size)
+        parts, own = calibration.part_count, () if sessions is None else sessions.names[:1]
+        found = [
+            (name, _scored(config, open_engine(model, config.Global.device), setting, (name, held), clock))
+            for name, held in others.items()
+        ]
+        calibration = _printable(with_holdouts(calibration, found, *own))
+        info = _describe(config, detector, images, calibration, map_size, parts=parts)
 
         def save(result: dict[str, Any]) -> list[str]:
             return place.finish(model, info, patches, ({**result, **record}, dump_config(config), weights))
 
-        return _report(config, images, calibration, clock.seconds(), save)
+        return _report(config, images, others, calibration, parts=parts, seconds=clock.seconds(), save=save)
 
 
 def _resumed(config: RunConfig, make_class: type[Detector]) -> Path | None:
@@ -128,16 +156,32 @@ def _resumed(config: RunConfig, make_class: type[Detector]) -> Path | None:
 
 
 def _read(
-    config: RunConfig, good: GoodImages, fixed_size: tuple[int, int] | None, progress: Progress
-) -> TrainingImages:
-    """The good images at the model's input size; a quarter of the memory budget may hold them."""
+    config: RunConfig,
+    good: GoodImages,
+    holdouts: list[Holdout],
+    fixed_size: tuple[int, int] | None,
+    progress: Progress,
+) -> tuple[TrainingImages, dict[str, TrainingImages]]:
+    """The good images, and those of each held-out session, at the model's input size.
+
+    A quarter of the memory budget may hold them.
+    """
     frame = frame_of(config.Model, typical_sizes(good, config.Model.bit_depth), fixed_size)
-    memory = config.Model.memory_bytes() // 4
+    memory = config.Model.memory_bytes() // 4 // (1 + len(holdouts))
+    total = sum(len(each.paths) for each in (good, *(one.good for one in holdouts)))
 
-    def advance(done: int, total: int) -> None:
-        progress("images", done, total)
+    def read(chosen: GoodImages, before: int) -> TrainingImages:
+        def advance(done: int, _: int) -> None:
+            progress("images", before + done, total)
 
-    return TrainingImages(good, frame, config.Model.bit_depth, memory, advance)
+        return TrainingImages(chosen, frame, config.Model.bit_depth, memory, advance)
+
+    images, others, before = read(good, 0), {}, len(good.paths)
+    for one in holdouts:
+        others[one.name] = read(one.good, before)
+        before += len(one.good.paths)
+        refuse_learned(others[one.name], images)
+    return images, others
 
 
 def _setting(config: RunConfig, frame: Frame) -> Setting:
@@ -153,14 +197,51 @@ def _setting(config: RunConfig, frame: Frame) -> Setting:
 
 
 def _calibrate(
-    config: RunConfig, detector: Detector, make: Callable[[], Detector], images: TrainingImages, progress: Progress
+    config: RunConfig,
+    detector: Detector,
+    make: Callable[[], Detector],
+    images: TrainingImages,
+    progress: Progress,
+    *,
+    sessions: Groups | None,
 ) -> Calibration:
+    """From the scores of all images with their part, or their session, left out."""
     parts = image_parts(config, images, lambda: detector.embeddings)
+    units = parts if sessions is None else units_left_out(sessions.numbers, parts)
     inputs = images.inputs
-    found = left_out(detector, inputs, parts, progress)
-    found = found or cross_fitted(make, inputs, parts, config.Global.device, progress)
-    kind = "leave-one-part-out" if len(np.unique(parts)) > 1 else "one part"
-    return Calibration(found.scores, found.peaks, parts, config.Calibrate.false_alarm_rate, kind)
+    found = left_out(detector, inputs, units, progress)
+    found = found or cross_fitted(make, inputs, units, config.Global.device, progress)
+    kind = "leave-one-part-out" if len(np.unique(parts)) > 1 else ONE_PART
+    calibration = Calibration(found.scores, found.peaks, parts, config.Calibrate.false_alarm_rate, kind)
+    if sessions is None:
+        return calibration
+    return replace(calibration, kind="leave-one-session-out", sessions=Sessions.of_learned(sessions))
+
+
+def _scored(
+    config: RunConfig, engine: Engine, setting: Setting, session: tuple[str, TrainingImages], progress: Progress
+) -> Calibration:
+    """What the finished model says of a held-out session, by its name and its images."""
+    name, held = session
+
+    def told(scored: Iterable[Scored]) -> Iterator[Scored]:
+        for done, one in enumerate(scored, 1):
+            progress("held-out sessions", done, len(held), name)
+            yield one
+
+    found = LeftOut.of(told(held.inputs.judged(scored_by(engine, held.inputs))))
+    parts = image_parts(config, held, lambda: embeddings_of(held.inputs, EMBEDDED, setting))
+    return Calibration(found.scores, found.peaks, parts, config.Calibrate.false_alarm_rate)
+
+
+def _printable(calibration: Calibration) -> Calibration:
+    """With names of sessions as `model.json` takes them."""
+    sessions, names = calibration.sessions, list[str]()
+    if sessions is None:
+        return calibration
+    for name in sessions.names:
+        names.append(name_apart(printable(name), names))
+    return replace(calibration, sessions=replace(sessions, names=tuple(names)))
 
 
 def _check(model: bytes, images: TrainingImages, device: str) -> tuple[int, int]:
@@ -178,18 +259,21 @@ def _describe(
     images: TrainingImages,
     calibration: Calibration,
     map_size: tuple[int, int],
+    *,
+    parts: int,
 ) -> ModelInfo:
     backbone, described = detector.backbone, InputInfo.of(images.frame, config.Model.bit_depth)
+    calibrated = CalibrationInfo(**calibration.to_json())
     return ModelInfo(
-        format_version=described.least_version,
+        format_version=max(described.least_version, calibrated.least_version),
         detector=DetectorInfo(name=detector.card.name, parameters=_parameters(config, detector)),
         input=described,
         output=OutputInfo(map_height=map_size[0], map_width=map_size[1]),
         backbone=None if backbone is None else _backbone_info(backbone),
-        calibration=CalibrationInfo(**calibration.to_json()),
+        calibration=calibrated,
         data=DataInfo(
             images=len(images),
-            parts=calibration.part_count,
+            parts=parts,
             fingerprint=data_fingerprint(images.hashes),
             folder=printable(images.root.resolve().name),
             sizes=dict(images.sizes.most_common(100)),
@@ -218,26 +302,34 @@ def _backbone_info(backbone: Backbone) -> BackboneInfo:
 def _report(
     config: RunConfig,
     images: TrainingImages,
+    others: dict[str, TrainingImages],
     calibration: Calibration,
+    *,
+    parts: int,
     seconds: dict[str, float],
     save: Callable[[dict[str, Any]], list[str]],
 ) -> FitReport:
     """Save the model with what is to be said of it."""
     output = Path(config.Global.output)
-    lines = [*filter(None, [images.learned]), calibration.statement()]
-    oddest = _oddest(images, calibration)
+    names = [*images.names, *(f"{session}/{name}" for session, held in others.items() for name in held.names)]
+    failed = [*images.failed, *(line for held in others.values() for line in held.failed)]
+    sessions = session_lines(calibration)
+    if not sessions and calibration.part_count > 1:
+        sessions = [one_session_line(partial(exif_times, images.files))]
+    lines = [*filter(None, [images.learned]), calibration.statement(), *sessions]
+    oddest = _oddest(names, calibration)
     if oddest:
         shown = ", ".join(f"{name} ({score:.1f})" for name, score in oddest[:SHOWN])
         lines.append(
             f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}. "
             "Look at them: a defect among the good images hides others like it."
         )
-    lines += outlier_lines(images.names, calibration)
+    lines += outlier_lines(names, calibration)
     unused = images.span and images.span.unused()
     if unused:
         lines.append(unused)
-    if images.failed:
-        count = len(images.failed)
+    if failed:
+        count = len(failed)
         lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")
     result = {
         "done_flag": True,
@@ -246,27 +338,28 @@ def _report(
         "train_log": "train.log",
         "models": {"best": {"inference": "best_model/inference"}},
         "images": len(images),
-        "parts": calibration.part_count,
+        "parts": parts,
         "false_alarm_rate": calibration.false_alarm_rate,
         "threshold": calibration.threshold(),
         "learned": images.learned,
         "statement": calibration.statement(),
+        "sessions": sessions,
         "oddest": [{"name": name, "score": score} for name, score in oddest],
-        "outliers": outliers(images.names, calibration),
-        "failed": images.failed,
+        "outliers": outliers(names, calibration),
+        "failed": failed,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
     }
     lines += save(result)
     for line in lines:
         log.info(line)
-    return FitReport(output / "best_model" / "inference", output, lines, images.failed, seconds)
+    return FitReport(output / "best_model" / "inference", output, lines, failed, seconds)
 
 
-def _oddest(images: TrainingImages, calibration: Calibration) -> list[tuple[str, float]]:
+def _oddest(names: list[str], calibration: Calibration) -> list[tuple[str, float]]:
     """Names and scores of the good images with the highest ones; none where only some were held out."""
-    if len(calibration.scores) != len(images):
+    if len(calibration.scores) != len(names):
         return []
-    return [(images.names[i], float(calibration.scores[i])) for i in np.argsort(-calibration.scores)[:ODDEST]]
+    return [(names[i], float(calibration.scores[i])) for i in np.argsort(-calibration.scores)[:ODDEST]]
 
 
 class _Clock:

@@ -13,18 +13,25 @@ import numpy.typing as npt
 
 from blemish.calibration import (
     Calibration,
+    Groups,
+    Sessions,
     cross_fitted,
     find_parts,
+    groups_by_time,
+    groups_from_names,
     held_out_images,
     parts_from_names,
     scores_of,
+    units_left_out,
 )
+from blemish.calibration.folds import FOLDS
 from blemish.config import RunConfig
 from blemish.detectors import Detector, Progress, Setting
 from blemish.detectors.patch_features import EMBEDDED, embeddings_of
 from blemish.detectors.trained import Trained
 from blemish.engines.devices import parse_device
 from blemish.errors import UsageError
+from blemish.images import exif_times, modification_times
 from blemish.models import data_fingerprint
 from blemish.training import Plan
 from blemish.training.plan import new_run
@@ -33,7 +40,7 @@ from blemish.training_images import TrainingImages
 # Keys that may change when a training goes on: they decide where and how often, not what.
 _FREE_KEYS = {
     *("Global.output", "Global.mode", "Global.dataset_dir", "Global.device"),
-    *("Train.resume_path", "Train.log_interval", "Model.good_patches"),
+    *("Train.resume_path", "Train.log_interval", "Model.good_patches", "Calibrate.holdout"),
 }
 _FREE_SECTIONS = ("CheckDataset", "Evaluate", "Predict", "Export")
 
@@ -52,19 +59,23 @@ def learn(
     setting: Setting,
     images: TrainingImages,
     progress: Progress,
+    *,
+    sessions: Groups | None = None,
 ) -> Learned:
-    """Train on all images but the held-out ones, which calibrate; with `Calibrate.folds`, train on all."""
+    """Train on all images but the held-out ones, which calibrate; with `Calibrate.folds` or sessions, train on all."""
     plan, inputs = plan_of(config, images), images.inputs
     parts = image_parts(config, images, lambda: embeddings_of(inputs, EMBEDDED, setting))
     settled = replace(setting, plan=plan)
     rate, device = config.Calibrate.false_alarm_rate, config.Global.device
-    if config.Calibrate.folds is not None or len(np.unique(parts)) == 1:
-        folds = config.Calibrate.folds or 1
+    if sessions is not None or config.Calibrate.folds is not None or len(np.unique(parts)) == 1:
+        units = parts if sessions is None else units_left_out(sessions.numbers, parts)
+        folds = min(config.Calibrate.folds or FOLDS, len(np.unique(units)))
         detector = _trained(make(settled), inputs, None, progress)
         without_files = replace(setting, plan=plan.without_files())
-        left_out = cross_fitted(lambda: make(without_files), inputs, parts, device, progress, folds)
-        kind = f"cross-fitted, {min(folds, len(np.unique(parts)))} folds" if len(np.unique(parts)) > 1 else "one part"
-        return Learned(detector, Calibration(left_out.scores, left_out.peaks, parts, rate, kind))
+        left_out = cross_fitted(lambda: make(without_files), inputs, units, device, progress, folds)
+        kind = f"cross-fitted, {folds} folds{'' if sessions is None else ' of sessions'}" if folds > 1 else "one part"
+        found = Calibration(left_out.scores, left_out.peaks, parts, rate, kind)
+        return Learned(detector, found if sessions is None else replace(found, sessions=Sessions.of_learned(sessions)))
     held = held_out_images(parts, config.Calibrate.held_out, config.Global.seed)
     chooses, calibrates = _roles(held, parts, plan)
     detector = _trained(make(settled), inputs.chosen(~held), inputs.chosen(chooses), progress)
@@ -86,6 +97,26 @@ def image_parts(
     if found is None:
         return np.arange(len(images))
     return find_parts(images.inputs.mean_of_each(found))
+
+
+def image_sessions(config: RunConfig, images: TrainingImages) -> Groups | None:
+    """The session of each image by `Calibrate.sessions`, None without it.
+
+    Raises `UsageError` where all images are of one session and no other is held out.
+    """
+    stated = config.Calibrate.sessions
+    if stated is None:
+        return None
+    if stated == "time":
+        found = groups_by_time(exif_times(images.files) or modification_times(images.files))
+    else:
+        found = groups_from_names(images.names, stated, "Calibrate.sessions")
+    if len(found.names) == 1 and not config.Calibrate.holdout:
+        raise UsageError(
+            f"Calibrate.sessions `{stated}` finds one session only, {found.names[0]}, so none can be left out. Name "
+            "several by a pattern on the images' paths, or give good images of another session: --holdout DIR"
+        )
+    return found
 
 
 def plan_of(config: RunConfig, images: TrainingImages) -> Plan:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from blemish.calibration.sessions import Groups
 from blemish.errors import UsageError
 
 # Expected number of links by chance among all pairs of unrelated images.
@@ -23,24 +24,29 @@ ROWS = 512  # images compared with all others at a time
 
 
 def parts_from_names(names: Sequence[str], pattern: str) -> npt.NDArray[np.int64]:
-    """Part numbers `(n,)` from names: images for which `pattern` finds the same text show the same part.
+    """Part numbers `(n,)` from names: images for which `pattern` finds the same text show the same part."""
+    return groups_from_names(names, pattern, "Calibrate.group_by").numbers
 
-    The text is the pattern's first group, or its whole match. Raises `UsageError` for a pattern that is not a
-    regular expression or that a name does not match.
+
+def groups_from_names(names: Sequence[str], pattern: str, key: str) -> Groups:
+    """Images for which `pattern` finds the same text are of one group, in the order in which the texts come.
+
+    The text is the pattern's first group, or its whole match. Raises `UsageError`, which names the pattern by its
+    `key` in the run file, for one that is not a regular expression or that a name does not match.
     """
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise UsageError(f"Calibrate.group_by is not a regular expression: {error} in `{pattern}`") from None
-    numbers: dict[str, int] = {}
-    parts = np.empty(len(names), np.int64)
+        raise UsageError(f"{key} is not a regular expression: {error} in `{pattern}`") from None
+    known: dict[str, int] = {}
+    numbers = np.empty(len(names), np.int64)
     for i, name in enumerate(names):
         match = expression.search(name)
-        key = match and match.group(1 if expression.groups else 0)
-        if key is None:
-            raise UsageError(f"Calibrate.group_by `{pattern}` finds nothing in `{name}`")
-        parts[i] = numbers.setdefault(key, len(numbers))
-    return parts
+        text = match and match.group(1 if expression.groups else 0)
+        if text is None:
+            raise UsageError(f"{key} `{pattern}` finds nothing in `{name}`")
+        numbers[i] = known.setdefault(text, len(known))
+    return Groups(numbers, tuple(known))
 
 
 def find_parts(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:

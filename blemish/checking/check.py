@@ -104,6 +104,7 @@ def _audit(dataset: Dataset, images: list[ImageFacts]) -> Iterator[Finding]:
     few = audit.count_finding(different)
     if few is not None:
         yield few
+    yield from audit.session_findings(images)
 
 
 def _look(

@@ -99,6 +99,7 @@ def result(report: EvaluationReport, data: Path) -> dict[str, Any]:
             "pixel": threshold.pixel,
             "false_alarm_rate": threshold.rate,
             "origin": threshold.origin,
+            "sessions": list(threshold.sessions),
         },
         "kinds": {
             kind.name: {

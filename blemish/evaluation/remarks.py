@@ -64,9 +64,9 @@ def _alarms(found: Findings) -> Iterable[str | None]:
     if rate is not None and alarms is not None and alarms.lower > found.calibration.upper_rate(rate):
         yield (
             f"{percent(alarms.value)} of the good images raised a false alarm ({certainty(alarms)}), more than the "
-            f"{percent(rate)} that the threshold was set for and more than chance explains: these good images look "
-            "different from the training images. Compare light, focus and position; if all is well, train with some of "
-            "the new ones too."
+            f"{percent(rate)} that the threshold was set for and more than chance explains: these good images are "
+            "of another session than the training's (light, camera, day). Compare light, focus and position; if all is "
+            "well, train with some of them too, or cover their session: --holdout DIR."
         )
 
 
@@ -157,7 +157,7 @@ def _unsure(found: Findings) -> Iterable[str]:
     if found.limit.rate is None:
         yield "What false-alarm rate the threshold stands for: it was not set from good images."
     yield (
-        "Another camera, lamp, batch or season: the rates hold for images taken like these. Judge new good images now "
+        "Another session (light, camera, day): the rates hold for images taken like these. Judge new good images now "
         "and then, and train again when their scores rise."
     )
 

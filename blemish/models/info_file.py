@@ -13,7 +13,7 @@ from blemish.errors import ModelError
 from blemish.models.info import GOOD_PATCHES, NO_CHECKSUM, FileInfo, ModelInfo
 
 FORMAT = "blemish-model"
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 
 def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
@@ -27,6 +27,8 @@ def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
     # readers of earlier versions refuse keys that they do not know
     if info.history is None:
         del record["history"]
+    if info.calibration.sessions is None:
+        del record["calibration"]["sessions"]
     record["input"] = {key: value for key, value in record["input"].items() if value is not None}
     lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in record.items())
     text = "{\n" + ",\n".join(lines) + "\n}\n"
@@ -36,7 +38,7 @@ def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
 
 def _least_version(info: ModelInfo, files: Container[str]) -> int:
     least = 4 if GOOD_PATCHES in files else 1 if info.history is None else 3
-    return max(least, info.input.least_version)
+    return max(least, info.input.least_version, info.calibration.least_version)
 
 
 def read_info(text: bytes) -> ModelInfo:

@@ -75,7 +75,8 @@ class Threshold:
     """What decided: `rate` is the false-alarm rate it was set for, None where a person gave the score,
     or an imported model came with it.
 
-    `origin` says in a sentence where it comes from; `calibration` are the held-out scores of the good training images.
+    `origin` says in a sentence where it comes from; `calibration` are the held-out scores of the good training images,
+    and `sessions` has a line for each session of these, if they are of several.
     """
 
     score: float
@@ -85,6 +86,7 @@ class Threshold:
     images: int
     parts: int
     calibration: tuple[float, ...] = ()
+    sessions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -177,14 +177,16 @@ def _parts(detector: Detector, new: Incoming, group_by: str | None) -> Ints:
 
 
 def _joined(old: Calibration, added: Calibration, rate: float) -> Calibration:
-    """Both together; the new images show other parts than the old ones."""
+    """Both together; the new images show other parts than the old ones, and join the largest learned session."""
     numbers = [np.unique(each.parts, return_inverse=True)[1] for each in (old, added)]
+    sessions = old.sessions and old.sessions.with_learned(len(added.scores))
     return Calibration(
         np.concatenate([old.scores, added.scores]),
         np.concatenate([old.peaks, added.peaks]),
         np.concatenate([numbers[0], numbers[1] + old.part_count]),
         rate,
         old.kind if old.kind.endswith(", updated") else f"{old.kind}, updated",
+        sessions=sessions,
     )
 
 
@@ -213,7 +215,7 @@ def _described(info: ModelInfo, new: Incoming, calibration: Calibration, record:
     known = None if data.hashes is None else sorted([*data.hashes, *map(short_hash, new.hashes.values())])
     described = DataInfo(
         images=data.images + len(new),
-        parts=calibration.part_count,
+        parts=data.parts + record.parts,
         fingerprint=hashlib.sha256(f"{data.fingerprint}\n{record.fingerprint}\n".encode()).hexdigest(),
         folder=data.folder,
         sizes=dict((Counter(data.sizes) + new.sizes_counted).most_common(100)),

@@ -1,10 +1,22 @@
 // Threshold and p-value from the held-out scores of good images; every part counts once, however many images show it.
+// Where there are sessions, each is ranked by itself, and the largest threshold and p-value count.
 
 // {threshold, pixelThreshold, rate, pValue(score)} of the record `calibration` in model.json.
-export function calibrate({ scores, peaks, parts, false_alarm_rate: rate, fixed_threshold: fixed = null }) {
+export function calibrate({ scores, peaks, parts, false_alarm_rate: rate, fixed_threshold: fixed = null, sessions = null }) {
   if (fixed !== null) return { threshold: fixed, pixelThreshold: fixed, rate: null, pValue: () => 1 };
-  const ranked = rank(scores, parts);
-  return { threshold: limit(ranked, rate), pixelThreshold: limit(rank(peaks, parts), rate), rate, pValue: (score) => pValue(ranked, score) };
+  const numbers = sessions?.numbers ?? scores.map(() => 0);
+  const rankEach = (values) => [...new Set(numbers)].map((session) => {
+    const own = (_, i) => numbers[i] === session;
+    return rank(values.filter(own), parts.filter(own));
+  });
+  const ranked = rankEach(scores);
+  const most = (each, value) => each.reduce((largest, one) => Math.max(largest, value(one)), -Infinity);
+  return {
+    threshold: most(ranked, (one) => limit(one, rate)),
+    pixelThreshold: most(rankEach(peaks), (one) => limit(one, rate)),
+    rate,
+    pValue: (score) => most(ranked, (one) => pValue(one, score)),
+  };
 }
 
 // Distinct values, ascending, and the p-values of what lies above level i - 1 and up to level i.
