@@ -370,6 +370,8 @@ class TestTime:
         file.parent.mkdir(parents=True, exist_ok=True)
         exif = Image.Exif()
         exif[0x0110] = "a camera"
-        exif[0x8769] = {0x9003: stated}
+        own = exif.get_ifd(0x8769)
+        own[0x9003] = stated
+        exif[0x8769] = own
         Image.fromarray(plate(seed)).save(file, exif=exif)
         return file

@@ -62,7 +62,7 @@ def train(
         list[str] | None,
         typer.Option(
             "--holdout",
-            help="Good images of another session, not learned but covered by the threshold; repeatable.",
+            help="Good images of another day, not learned; repeatable.",
             metavar="DIR",
             show_default="all images are one session",
         ),
