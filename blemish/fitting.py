@@ -25,7 +25,6 @@ from blemish.calibration import (
     outliers,
     scored_by,
     session_lines,
-    units_left_out,
 )
 from blemish.calibration.holdout import ONE_PART, Holdout, find_holdouts, refuse_learned, with_holdouts
 from blemish.calibration.sessions import name_apart
@@ -38,7 +37,7 @@ from blemish.errors import ModelError, UsageError
 from blemish.framing import frame_of
 from blemish.good_patches import cut_good_patches
 from blemish.images import Frame, Scored, exif_times
-from blemish.learning import identity, image_parts, image_sessions, learn, training_record, weight_file
+from blemish.learning import identity, image_parts, image_sessions, learn, session_units, training_record, weight_file
 from blemish.models import (
     BackboneInfo,
     CalibrationInfo,
@@ -206,8 +205,7 @@ def _calibrate(
     sessions: Groups | None,
 ) -> Calibration:
     """From the scores of all images with their part, or their session, left out."""
-    parts = image_parts(config, images, lambda: detector.embeddings)
-    units = parts if sessions is None else units_left_out(sessions.numbers, parts)
+    parts, units = session_units(config, sessions, image_parts(config, images, lambda: detector.embeddings))
     inputs = images.inputs
     found = left_out(detector, inputs, units, progress)
     found = found or cross_fitted(make, inputs, units, config.Global.device, progress)
@@ -313,7 +311,7 @@ def _report(
     output = Path(config.Global.output)
     names = [*images.names, *(f"{session}/{name}" for session, held in others.items() for name in held.names)]
     failed = [*images.failed, *(line for held in others.values() for line in held.failed)]
-    sessions = session_lines(calibration)
+    sessions = [*_left_of_holdouts(others), *session_lines(calibration)]
     if not sessions and calibration.part_count > 1:
         sessions = [one_session_line(partial(exif_times, images.files))]
     lines = [*filter(None, [images.learned]), calibration.statement(), *sessions]
@@ -353,6 +351,12 @@ def _report(
     for line in lines:
         log.info(line)
     return FitReport(output / "best_model" / "inference", output, lines, failed, seconds)
+
+
+def _left_of_holdouts(others: dict[str, TrainingImages]) -> list[str]:
+    """What lies in the folders of held-out sessions and was not taken for a good image."""
+    found = {name: held.learned.partition("; left out: ")[2] for name, held in others.items()}
+    return [f"Session {name}: left out of its folder: {left}." for name, left in found.items() if left]
 
 
 def _oddest(names: list[str], calibration: Calibration) -> list[tuple[str, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,8 @@ from blemish.training import Plan
 from blemish.training.plan import new_run
 from blemish.training_images import TrainingImages
 
+log = logging.getLogger("blemish")
+
 # Keys that may change when a training goes on: they decide where and how often, not what.
 _FREE_KEYS = {
     *("Global.output", "Global.mode", "Global.dataset_dir", "Global.device"),
@@ -68,7 +71,7 @@ def learn(
     settled = replace(setting, plan=plan)
     rate, device = config.Calibrate.false_alarm_rate, config.Global.device
     if sessions is not None or config.Calibrate.folds is not None or len(np.unique(parts)) == 1:
-        units = parts if sessions is None else units_left_out(sessions.numbers, parts)
+        parts, units = session_units(config, sessions, parts)
         folds = min(config.Calibrate.folds or FOLDS, len(np.unique(units)))
         detector = _trained(make(settled), inputs, None, progress)
         without_files = replace(setting, plan=plan.without_files())
@@ -117,6 +120,29 @@ def image_sessions(config: RunConfig, images: TrainingImages) -> Groups | None:
             "several by a pattern on the images' paths, or give good images of another session: --holdout DIR"
         )
     return found
+
+
+def session_units(
+    config: RunConfig, sessions: Groups | None, parts: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The parts that count `(n,)`, and what is left out together `(n,)`: parts, or where there are some, sessions.
+
+    Parts that were named join the sessions that show them. Of parts that were found by their likeness nobody knows, and
+    one wrong link would join whole days: they count within their session, and a warning tells of them.
+    """
+    if sessions is None:
+        return parts, parts
+    if config.Calibrate.group_by is not None:
+        return parts, units_left_out(sessions.numbers, parts)
+    pairs, within = np.unique(np.stack([sessions.numbers, parts]), axis=1, return_inverse=True)
+    several = pairs.shape[1] - len(np.unique(parts))
+    if several:
+        log.warning(
+            "images of different sessions look as if they showed the same part (%d times); if they do, the threshold "
+            "is too low: name the parts by Calibrate.group_by, which leaves out all images of a part",
+            several,
+        )
+    return within.reshape(-1), sessions.numbers
 
 
 def plan_of(config: RunConfig, images: TrainingImages) -> Plan:

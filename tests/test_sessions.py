@@ -306,8 +306,30 @@ class TestSessionsOfTheTraining:
         sessions, parts = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 1, 2, 3, 4])
         assert units_left_out(sessions, parts).tolist() == [0, 0, 0, 0, 1, 1]
         assert units_left_out(sessions, np.arange(6)).tolist() == sessions.tolist()
-        with pytest.raises(UsageError, match=r"the sessions show the same parts.*--holdout DIR"):
+        with pytest.raises(
+            UsageError, match=r"the sessions show the same parts.*group_by with the session in its group"
+        ):
             units_left_out(sessions, np.array([0, 1, 0, 1, 0, 1]))
+
+    def test_parts_that_only_look_alike_join_no_sessions(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The same parts each day: not known unless they are named, so it is said, and each day counts them."""
+        for number in range(24):
+            write(tmp_path / "in" / DAYS[number % 2] / f"part{number // 2:02}.png", plate(number // 2))
+        found = calibration(fitted(tmp_path / "in", tmp_path / "out", "Calibrate.sessions=^([^/]+)/").folder)
+        assert found.sessions is not None and found.part_count == 24
+        assert "look as if they showed the same part (12 times)" in caplog.text
+        with pytest.raises(UsageError, match="the sessions show the same parts"):
+            fitted(tmp_path / "in", tmp_path / "o", "Calibrate.sessions=^([^/]+)/", r"Calibrate.group_by=(part\d+)")
+
+    def test_what_of_a_held_out_folder_is_no_good_image_is_said(self, good: Path, tmp_path: Path) -> None:
+        write_all(tmp_path / "tuesday" / "OK", [plate(seed) for seed in range(800, 803)])
+        write_all(tmp_path / "tuesday" / "NG", [plate(seed, defect=True) for seed in range(2)])
+        report = fitted(good, tmp_path / "out", f"Calibrate.holdout={tmp_path / 'tuesday'}")
+        assert "Session tuesday: left out of its folder: 2 of NG." in report.lines
+        found = calibration(report.folder).sessions
+        assert found is not None and (found.numbers == 1).sum() == 3
 
     def test_a_detector_that_learns_by_gradient_learns_without_each_fold_of_sessions(
         self, days: Path, tmp_path: Path

@@ -113,7 +113,7 @@ def units_left_out(sessions: Ints, parts: Ints) -> Ints:
     if units.max() == 0 and len(np.unique(sessions)) > 1:
         raise UsageError(
             "Calibrate.sessions: the sessions show the same parts, so none of them can be left out with its parts. If "
-            "they are other parts, say so by Calibrate.group_by with the session in its group, or by "
-            "Calibrate.near_duplicates=false; if not, learn one session and give the others as --holdout DIR"
+            "they are other parts, say so by Calibrate.group_by with the session in its group; if not, no session can "
+            "tell of new parts: leave out Calibrate.sessions"
         )
     return units.astype(np.int64)

@@ -99,7 +99,7 @@ def folders_called(folder: Path, names: Sequence[str]) -> list[str]:
 
 def _less(dataset: Dataset, folders: Sequence[str | Path]) -> Dataset:
     """The data set with what it would learn from in some folders taken out of the training."""
-    places = [Path(folder).resolve() for folder in folders]
+    places = [Path(folder).expanduser().resolve() for folder in folders]
 
     def is_out(sample: Sample) -> bool:
         return any(sample.path.resolve().is_relative_to(place) for place in places)
