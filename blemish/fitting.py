@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from blemish.backbones import Backbone
 from blemish.calibration import (
     ONE_PART,
     Calibration,
     FoundParts,
+    Groups,
+    LeftOut,
+    NamePattern,
+    Sessions,
     cross_fitted,
     guessed,
     left_out,
     linked,
+    one_session_line,
     outlier_lines,
     outliers,
     part_lines,
+    parts_from_names,
+    scored_by,
+    session_lines,
 )
+from blemish.calibration.holdout import Holdout, find_holdouts, refuse_learned, with_holdouts
+from blemish.calibration.sessions import name_apart
 from blemish.config import RunConfig, dump_config, validate_section
 from blemish.datasets import GoodImages, find_good_images
+from blemish.datasets.files import some
 from blemish.detectors import Detector, Progress, Setting, detector_class
+from blemish.detectors.patch_features import EMBEDDED, sketches_of
 from blemish.engines import Engine, open_engine
 from blemish.errors import ModelError, UsageError
 from blemish.framing import frame_of
 from blemish.good_patches import cut_good_patches
-from blemish.images import Frame
-from blemish.learning import identity, image_parts, learn, training_record, weight_file
+from blemish.images import Frame, Scored, exif_times
+from blemish.learning import identity, image_parts, image_sessions, learn, session_units, training_record, weight_file
 from blemish.models import (
     BackboneInfo,
     CalibrationInfo,
@@ -82,6 +94,8 @@ def fit(
 ) -> FitReport:
     """Fit, calibrate and save the detector that a run file describes, from all good images or from those given.
 
+    The good images in the folders of `Calibrate.holdout` are not learned, but scored.
+
     Writes `best_model/inference/`, `config.yaml`, `train_result.json` and `train.log` into `Global.output`. A model
     that is there works until the new one is finished; then it is kept as an earlier version, unless `keeps` is false.
     Raises `BlemishError` for anything a user can mend, before the long work wherever it can be known before.
@@ -90,7 +104,8 @@ def fit(
         raise UsageError("Global.dataset_dir is missing: a folder of good images.")
     make_class = detector_class(config.Global.model)
     parameters = validate_section(make_class.Parameters, config.Model.detector_parameters(), "Model")
-    good = good or find_good_images(Path(config.Global.dataset_dir), config.Global.good)
+    holdouts = find_holdouts(config.Calibrate.holdout, config.Global.good)
+    good = good or find_good_images(Path(config.Global.dataset_dir), config.Global.good, config.Calibrate.holdout)
     config = config.model_copy(update={"Model": config.Model.model_copy(update=parameters.model_dump())})
     weight_file(config)
     resume = _resumed(config, make_class)
@@ -99,7 +114,12 @@ def fit(
     check_place(output / "best_model" / "inference")
     with open_output(output, keeps=keeps) as place:
         clock = _Clock(progress)
-        images = _read(config, good, fixed_size, clock)
+        images, others = _read(config, good, holdouts, fixed_size, clock)
+        sessions = image_sessions(config, images)
+        if config.Calibrate.group_by is not None:
+            for each in (images, *others.values()):
+                parts_from_names(each.names, config.Calibrate.group_by)  # refused now, not after the training
+        several = sessions if sessions is not None and len(sessions.names) > 1 else None
         setting = _setting(config, images.frame)
 
         def make(setting: Setting = setting) -> Detector:
@@ -111,25 +131,30 @@ def fit(
         place.begin(resume)
         weights: Callable[[Path], None] | None = None
         if make_class.learns:
-            learned = learn(config, make, setting, images, clock)
+            learned = learn(config, make, setting, images, clock, sessions=several)
             detector: Detector = learned.detector
             calibration, parts = learned.calibration, learned.parts
             record, weights = training_record(config, learned, output), learned.detector.save_weights
         else:
             detector = make().fit(images.inputs, clock)
-            parts = image_parts(config, images, lambda: detector.sketches)
-            calibration = _calibrate(config, detector, make, images, parts=parts.parts, progress=clock)
+            calibration, parts = _calibrate(config, detector, make, images, clock, sessions=several)
         model = detector.graph().SerializeToString()
         engine = open_engine(model, config.Global.device)
         map_size = _check(engine, images)
         patches = cut_good_patches(detector, images.inputs, map_size, clock) if config.Model.good_patches else None
-        info = _describe(config, detector, images, calibration, map_size)
+        scored = {name: _scored(config, engine, setting, (name, held), clock) for name, held in others.items()}
+        learned_parts, own = calibration.part_count, () if sessions is None else sessions.names[:1]
+        held_out = [(name, found) for name, (found, _) in scored.items()]
+        calibration = _printable(with_holdouts(calibration, held_out, *own))
+        info = _describe(config, detector, images, calibration, map_size, parts=learned_parts)
         try_network(engine, info)
 
         def save(result: dict[str, Any]) -> list[str]:
             return place.finish(model, info, patches, ({**result, **record}, dump_config(config), weights))
 
-        return _report(config, images, (calibration, parts), clock.seconds(), save)
+        seen = [_Session(None, images, parts)]
+        seen += [_Session(name, held, scored[name][1]) for name, held in others.items()]
+        return _report(config, seen, calibration, clock.seconds(), save, parts=learned_parts)
 
 
 def _resumed(config: RunConfig, make_class: type[Detector]) -> Path | None:
@@ -145,16 +170,32 @@ def _resumed(config: RunConfig, make_class: type[Detector]) -> Path | None:
 
 
 def _read(
-    config: RunConfig, good: GoodImages, fixed_size: tuple[int, int] | None, progress: Progress
-) -> TrainingImages:
-    """The good images at the model's input size; a quarter of the memory budget may hold them."""
+    config: RunConfig,
+    good: GoodImages,
+    holdouts: list[Holdout],
+    fixed_size: tuple[int, int] | None,
+    progress: Progress,
+) -> tuple[TrainingImages, dict[str, TrainingImages]]:
+    """The good images, and those of each held-out session, at the model's input size.
+
+    A quarter of the memory budget may hold them.
+    """
     frame = frame_of(config.Model, typical_sizes(good, config.Model.bit_depth), fixed_size)
-    memory = config.Model.memory_bytes() // 4
+    memory = config.Model.memory_bytes() // 4 // (1 + len(holdouts))
+    total = sum(len(each.paths) for each in (good, *(one.good for one in holdouts)))
 
-    def advance(done: int, total: int) -> None:
-        progress("images", done, total)
+    def read(chosen: GoodImages, before: int) -> TrainingImages:
+        def advance(done: int, _: int) -> None:
+            progress("images", before + done, total)
 
-    return TrainingImages(good, frame, config.Model.bit_depth, memory, advance)
+        return TrainingImages(chosen, frame, config.Model.bit_depth, memory, advance)
+
+    images, others, before = read(good, 0), {}, len(good.paths)
+    for one in holdouts:
+        others[one.name] = read(one.good, before)
+        before += len(one.good.paths)
+        refuse_learned(others[one.name], images)
+    return images, others
 
 
 def _setting(config: RunConfig, frame: Frame) -> Setting:
@@ -174,18 +215,57 @@ def _calibrate(
     detector: Detector,
     make: Callable[[], Detector],
     images: TrainingImages,
-    *,
-    parts: npt.NDArray[np.int64],
     progress: Progress,
-) -> Calibration:
-    inputs, device, section = images.inputs, config.Global.device, config.Calibrate
-    if len(np.unique(parts)) == 1:
-        found = guessed(open_engine(detector.graph().SerializeToString(), device), inputs, progress)
+    *,
+    sessions: Groups | None,
+) -> tuple[Calibration, FoundParts]:
+    """From the scores of all images with their part, or their session, left out; and the parts that they show."""
+    found = image_parts(config, images, lambda: detector.sketches)
+    section, inputs, device = config.Calibrate, images.inputs, config.Global.device
+    found, units = session_units(sessions, found, section.group_by)
+    if len(np.unique(units)) == 1:
+        judged = guessed(open_engine(detector.graph().SerializeToString(), device), inputs, progress)
         kind = ONE_PART
     else:
-        found = left_out(detector, inputs, parts, progress) or cross_fitted(make, inputs, parts, device, progress)
-        kind = "leave-one-part-out"
-    return Calibration(found.scores, found.peaks, parts, section.false_alarm_rate, kind, group_by=section.group_by)
+        judged = left_out(detector, inputs, units, progress) or cross_fitted(make, inputs, units, device, progress)
+        kind = "leave-one-part-out" if sessions is None else "leave-one-session-out"
+    calibration = Calibration(
+        judged.scores,
+        judged.peaks,
+        found.parts,
+        section.false_alarm_rate,
+        kind,
+        group_by=section.group_by,
+        sessions=None if sessions is None else Sessions.of_learned(sessions),
+    )
+    return calibration, found
+
+
+def _scored(
+    config: RunConfig, engine: Engine, setting: Setting, session: tuple[str, TrainingImages], progress: Progress
+) -> tuple[Calibration, FoundParts]:
+    """What the finished model says of a held-out session, by its name and its images, and the parts that these show."""
+    name, held = session
+
+    def told(scored: Iterable[Scored]) -> Iterator[Scored]:
+        for done, one in enumerate(scored, 1):
+            progress("held-out sessions", done, len(held), name)
+            yield one
+
+    judged = LeftOut.of(told(held.inputs.judged(scored_by(engine, held.inputs))))
+    found = image_parts(config, held, lambda: sketches_of(held.inputs, EMBEDDED, setting))
+    rate, group_by = config.Calibrate.false_alarm_rate, config.Calibrate.group_by
+    return Calibration(judged.scores, judged.peaks, found.parts, rate, group_by=group_by), found
+
+
+def _printable(calibration: Calibration) -> Calibration:
+    """With names of sessions as `model.json` takes them."""
+    sessions, names = calibration.sessions, list[str]()
+    if sessions is None:
+        return calibration
+    for name in sessions.names:
+        names.append(name_apart(printable(name), names))
+    return replace(calibration, sessions=replace(sessions, names=tuple(names)))
 
 
 def _check(engine: Engine, images: TrainingImages) -> tuple[int, int]:
@@ -204,6 +284,8 @@ def _describe(
     images: TrainingImages,
     calibration: Calibration,
     map_size: tuple[int, int],
+    *,
+    parts: int,
 ) -> ModelInfo:
     backbone, described = detector.backbone, InputInfo.of(images.frame, config.Model.bit_depth)
     calibrated = CalibrationInfo(**calibration.to_json())
@@ -216,7 +298,7 @@ def _describe(
         calibration=calibrated,
         data=DataInfo(
             images=len(images),
-            parts=calibration.part_count,
+            parts=parts,
             fingerprint=data_fingerprint(images.hashes),
             folder=printable(images.root.resolve().name),
             sizes=dict(images.sizes.most_common(100)),
@@ -242,36 +324,76 @@ def _backbone_info(backbone: Backbone) -> BackboneInfo:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Session:
+    """Good images and the parts that they show; `name` is that of a held-out session, None for what is learned."""
+
+    name: str | None
+    images: TrainingImages
+    parts: FoundParts
+
+    @property
+    def names(self) -> list[str]:
+        """Of the images, those of a held-out session with its name before them."""
+        return [name if self.name is None else f"{self.name}/{name}" for name in self.images.names]
+
+    def lines(self) -> list[str]:
+        """What a person should know of the parts."""
+        before = "" if self.name is None else f"Session {self.name}: "
+        return [f"{before}{line}" for line in part_lines(self.names, self.parts)]
+
+    def known_parts(self, learned: TrainingImages, group_by: str | None) -> list[str]:
+        """Parts of a held-out session that are called as learned ones are."""
+        if self.name is None or group_by is None:
+            return []
+        pattern = NamePattern(group_by)
+        known = {pattern.find(name) for name in learned.names}
+        both = list(dict.fromkeys(part for name in self.images.names if (part := pattern.find(name)) in known and part))
+        if not both:
+            return []
+        return [
+            f"Session {self.name}: {len(both)} of its parts are called as learned ones are: {some(both)}. If they are "
+            "the same parts, they are not new to the model and the threshold is too low: remove them from one of both."
+        ]
+
+
 def _report(
     config: RunConfig,
-    images: TrainingImages,
-    judged: tuple[Calibration, FoundParts],
+    seen: list[_Session],
+    calibration: Calibration,
     seconds: dict[str, float],
     save: Callable[[dict[str, Any]], list[str]],
+    *,
+    parts: int,
 ) -> FitReport:
     """Save the model with what is to be said of it."""
-    calibration, parts = judged
-    output = Path(config.Global.output)
-    lines = [*filter(None, [images.learned]), calibration.statement()]
-    oddest = _oddest(images, calibration)
+    output, images = Path(config.Global.output), seen[0].images
+    names = [name for each in seen for name in each.names]
+    failed = [line for each in seen for line in each.images.failed]
+    sessions = [*_left_of_holdouts(seen), *session_lines(calibration)]
+    if not sessions and calibration.is_calibrated:
+        sessions = [one_session_line(partial(exif_times, images.files))]
+    lines = [*filter(None, [images.learned]), calibration.statement(), *sessions]
+    oddest = _oddest(names, calibration)
     if oddest:
         shown = ", ".join(f"{name} ({score:.1f})" for name, score in oddest[:SHOWN])
         lines.append(
             f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}. "
             "Look at them: a defect among the good images hides others like it."
         )
-    lines += part_lines(images.names, parts)
+    for each in seen:
+        lines += [*each.lines(), *each.known_parts(images, config.Calibrate.group_by)]
     if calibration.is_calibrated and calibration.has_several_images and calibration.group_by is None:
         lines.append(
             "Verdicts of parts need a pattern that finds the part in the names of images: "
             "`blemish predict MODEL INPUT --group-by PATTERN`."
         )
-    lines += outlier_lines(images.names, calibration)
+    lines += outlier_lines(names, calibration)
     unused = images.span and images.span.unused()
     if unused:
         lines.append(unused)
-    if images.failed:
-        count = len(images.failed)
+    if failed:
+        count = len(failed)
         lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")
     result = {
         "done_flag": True,
@@ -280,28 +402,35 @@ def _report(
         "train_log": "train.log",
         "models": {"best": {"inference": "best_model/inference"}},
         "images": len(images),
-        "parts": calibration.part_count,
-        "linked": [] if parts.told else linked(images.names, parts.parts),
+        "parts": parts,
+        "linked": [group for each in seen if not each.parts.told for group in linked(each.names, each.parts.parts)],
         "false_alarm_rate": calibration.stated_rate,
         "threshold": calibration.threshold(),
         "learned": images.learned,
         "statement": calibration.statement(),
+        "sessions": sessions,
         "oddest": [{"name": name, "score": score} for name, score in oddest],
-        "outliers": outliers(images.names, calibration),
-        "failed": images.failed,
+        "outliers": outliers(names, calibration),
+        "failed": failed,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
     }
     lines += save(result)
     for line in lines:
         log.info(line)
-    return FitReport(output / "best_model" / "inference", output, lines, images.failed, seconds)
+    return FitReport(output / "best_model" / "inference", output, lines, failed, seconds)
 
 
-def _oddest(images: TrainingImages, calibration: Calibration) -> list[tuple[str, float]]:
+def _left_of_holdouts(seen: list[_Session]) -> list[str]:
+    """What lies in the folders of held-out sessions and was not taken for a good image."""
+    found = {each.name: each.images.learned.partition("; left out: ")[2] for each in seen if each.name is not None}
+    return [f"Session {name}: left out of its folder: {left}." for name, left in found.items() if left]
+
+
+def _oddest(names: list[str], calibration: Calibration) -> list[tuple[str, float]]:
     """Names and scores of the good images with the highest ones; none where only some were held out, or none was."""
-    if len(calibration.scores) != len(images) or not calibration.is_calibrated:
+    if len(calibration.scores) != len(names) or not calibration.is_calibrated:
         return []
-    return [(images.names[i], float(calibration.scores[i])) for i in np.argsort(-calibration.scores)[:ODDEST]]
+    return [(names[i], float(calibration.scores[i])) for i in np.argsort(-calibration.scores)[:ODDEST]]
 
 
 class _Clock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +16,20 @@ from blemish.calibration import (
     ONE_PART,
     Calibration,
     FoundParts,
+    Groups,
     LeftOut,
+    Sessions,
     cross_fitted,
     find_parts,
+    groups_by_time,
+    groups_from_names,
     guessed,
     held_out_images,
     parts_from_names,
     scores_of,
+    units_left_out,
 )
+from blemish.calibration.folds import FOLDS
 from blemish.config import RunConfig
 from blemish.detectors import Detector, Progress, Setting
 from blemish.detectors.patch_features import EMBEDDED, sketches_of
@@ -30,15 +37,20 @@ from blemish.detectors.trained import Trained
 from blemish.engines import open_engine
 from blemish.engines.devices import parse_device
 from blemish.errors import UsageError
+from blemish.images import exif_times, modification_times
 from blemish.models import data_fingerprint
 from blemish.training import Plan
 from blemish.training.plan import new_run
 from blemish.training_images import TrainingImages
 
+Ints = npt.NDArray[np.int64]
+
+log = logging.getLogger("blemish")
+
 # Keys that may change when a training goes on: they decide where and how often, not what.
 _FREE_KEYS = {
     *("Global.output", "Global.mode", "Global.dataset_dir", "Global.device"),
-    *("Train.resume_path", "Train.log_interval", "Model.good_patches"),
+    *("Train.resume_path", "Train.log_interval", "Model.good_patches", "Calibrate.holdout"),
 }
 _FREE_SECTIONS = ("CheckDataset", "Evaluate", "Predict", "Export")
 
@@ -58,19 +70,21 @@ def learn(
     setting: Setting,
     images: TrainingImages,
     progress: Progress,
+    *,
+    sessions: Groups | None = None,
 ) -> Learned:
-    """Train on all images but the held-out ones, which calibrate; with `Calibrate.folds`, train on all."""
+    """Train on all images but the held-out ones, which calibrate; with `Calibrate.folds` or sessions, train on all."""
     plan, inputs = plan_of(config, images), images.inputs
     found = image_parts(config, images, lambda: sketches_of(inputs, EMBEDDED, setting))
-    parts = found.parts
-    settled = replace(setting, plan=plan)
-    section, device = config.Calibrate, config.Global.device
-    count, folds = len(np.unique(parts)), section.folds
+    found, units = session_units(sessions, found, config.Calibrate.group_by)
+    parts, settled = found.parts, replace(setting, plan=plan)
+    section, device, count = config.Calibrate, config.Global.device, len(np.unique(units))
+    folds = section.folds if sessions is None else section.folds or FOLDS
+    of_sessions = None if sessions is None else Sessions.of_learned(sessions)
 
-    def calibrated(judged: LeftOut, parts: npt.NDArray[np.int64], kind: str) -> Calibration:
-        return Calibration(
-            judged.scores, judged.peaks, parts, section.false_alarm_rate, kind, group_by=section.group_by
-        )
+    def calibrated(judged: LeftOut, parts: Ints, kind: str) -> Calibration:
+        rate, group_by = section.false_alarm_rate, section.group_by
+        return Calibration(judged.scores, judged.peaks, parts, rate, kind, group_by=group_by, sessions=of_sessions)
 
     if count == 1:
         detector = _trained(make(settled), inputs, None, progress)
@@ -79,8 +93,8 @@ def learn(
     if folds is not None:
         detector = _trained(make(settled), inputs, None, progress)
         without_files = replace(setting, plan=plan.without_files())
-        left_out = cross_fitted(lambda: make(without_files), inputs, parts, device, progress, folds)
-        kind = f"cross-fitted, {min(folds, count)} folds"
+        left_out = cross_fitted(lambda: make(without_files), inputs, units, device, progress, folds)
+        kind = f"cross-fitted, {min(folds, count)} folds{' of sessions' * (sessions is not None)}"
         return Learned(detector, calibrated(left_out, parts, kind), found)
     held = held_out_images(parts, config.Calibrate.held_out, config.Global.seed)
     chooses, calibrates = _roles(held, parts, plan)
@@ -103,6 +117,47 @@ def image_parts(
     if found is None:
         return FoundParts(np.arange(len(images)), told=not config.Calibrate.near_duplicates)
     return find_parts(images.inputs.joined(found))
+
+
+def image_sessions(config: RunConfig, images: TrainingImages) -> Groups | None:
+    """The session of each image by `Calibrate.sessions`, None without it.
+
+    Raises `UsageError` where all images are of one session and no other is held out.
+    """
+    stated = config.Calibrate.sessions
+    if stated is None:
+        return None
+    if stated == "time":
+        found = groups_by_time(exif_times(images.files) or modification_times(images.files))
+    else:
+        found = groups_from_names(images.names, stated, "Calibrate.sessions")
+    if len(found.names) == 1 and not config.Calibrate.holdout:
+        raise UsageError(
+            f"Calibrate.sessions `{stated}` finds one session only, {found.names[0]}, so none can be left out. Name "
+            "several by a pattern on the images' paths, or give good images of another session: --holdout DIR"
+        )
+    return found
+
+
+def session_units(sessions: Groups | None, found: FoundParts, group_by: str | None) -> tuple[FoundParts, Ints]:
+    """The parts that count, and what is left out together `(n,)`: parts, or where there are some, sessions.
+
+    Parts that were named by `group_by` join the sessions that show them. Of parts that were found nobody knows, and one
+    wrong link would join whole days: they count within their session, and a warning tells of them.
+    """
+    if sessions is None:
+        return found, found.parts
+    if group_by is not None:
+        return found, units_left_out(sessions.numbers, found.parts)
+    pairs, within = np.unique(np.stack([sessions.numbers, found.parts]), axis=1, return_inverse=True)
+    several = pairs.shape[1] - len(np.unique(found.parts))
+    if several:
+        log.warning(
+            "images of different sessions look as if they showed the same part (%d times); if they do, the threshold "
+            "is too low: name the parts by Calibrate.group_by, which leaves out all images of a part",
+            several,
+        )
+    return replace(found, parts=within.reshape(-1)), sessions.numbers
 
 
 def plan_of(config: RunConfig, images: TrainingImages) -> Plan:

@@ -82,6 +82,11 @@ class TrainingImages(Collection[Image]):
         """What the network takes of them."""
         return Inputs(self, self.frame, self.original_sizes)
 
+    @property
+    def files(self) -> list[Path]:
+        """The file of each image; pages have the same."""
+        return [Path(str(ref.input_path)) for ref in self._refs]
+
     def file_of(self, name: str) -> str:
         """The name of the file that an image, perhaps a page, is in."""
         return name if name in self.hashes else name.rpartition("[")[0]

@@ -252,7 +252,7 @@ class TestBounds:
         good, bad = random.normal(10, 1, 100), random.normal(14, 2, 100)
         exact = Scores(good, good, bad)
         lower = exact if change is None else change(exact, random)  # type: ignore[operator]
-        return HeldOut(exact, lower, good, good, np.arange(100), "leave-one-part-out")
+        return HeldOut(exact, lower, Calibration(good, good, np.arange(100)))
 
     def test_no_change_and_a_common_shift_are_fine(self) -> None:
         assert figures(self.held_out(), 0.05).faults == ()
@@ -278,8 +278,8 @@ class TestBounds:
 
     def test_a_shift_moves_the_calibration(self) -> None:
         shifted = self.held_out(lambda s, _: Scores(s.good + 2, s.peaks + 3, s.planted + 2))
-        base = shifted.scores - 1
-        calibration = replace(shifted, scores=base).calibration(0.02)
+        base = shifted.stated.scores - 1
+        calibration = replace(shifted, stated=replace(shifted.stated, scores=base)).calibration(0.02)
         np.testing.assert_allclose(calibration.scores, base + 2)
         assert calibration.false_alarm_rate == 0.02
 

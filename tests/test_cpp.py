@@ -25,7 +25,7 @@ from blemish.fitting import FitReport
 from blemish.graph import GraphBuilder
 from blemish.images import Area
 from blemish.models import CalibrationInfo, InputInfo, OutputInfo, pack_patches, save_model
-from blemish.models.info import AreaInfo, TilesInfo
+from blemish.models.info import AreaInfo, SessionsInfo, TilesInfo
 from blemish.pipeline import Result, open_model
 
 if find_spec("openvino") is None or shutil.which("cmake") is None:
@@ -219,7 +219,7 @@ def test_threshold_and_p_value_are_pythons(program: Path, tmp_path: Path) -> Non
     for level in range(0, 256, 17):
         cv2.imwrite(str(folder / f"{level:03}.png"), np.full((HEIGHT, WIDTH, 3), level, np.uint8))
     paths = sorted(folder.iterdir())
-    for count in (1, 2, 12, 60):
+    for count, sessions in ((1, 1), (2, 1), (12, 1), (60, 1), (60, 3)):
         scores = rng.integers(0, 16, count) * 17.0  # ties, with one another and with the images
         calibration = CalibrationInfo(
             scores=scores.tolist(),
@@ -227,8 +227,14 @@ def test_threshold_and_p_value_are_pythons(program: Path, tmp_path: Path) -> Non
             parts=[0, *rng.integers(0, max(2, count // 3), count - 1).tolist()],
             false_alarm_rate=0.25,
             kind="drawn",
+            sessions=None
+            if sessions == 1
+            else SessionsInfo(
+                numbers=[i % sessions for i in range(count)], names=[f"day {i}" for i in range(sessions)], learned=1
+            ),
         )
-        model = save_model(tmp_path / "model", tiny_network(), tiny_info(calibration=calibration))
+        info = tiny_info(calibration=calibration, format_version=calibration.least_version)
+        model = save_model(tmp_path / "model", tiny_network(), info)
         known = len(set(calibration.parts)) > 1
         for rate in (None, 0.01, 1 / 3, 0.9) if known else (None,):
             options = [] if rate is None else ["--false_alarm_rate", repr(rate)]

@@ -14,8 +14,8 @@ from command import Done, blemish
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
-from served import grey
-from tiny_model import tiny_info, tiny_network, tiny_parts
+from served import grey, serving
+from tiny_model import faulty_network, tiny_info, tiny_network, tiny_parts
 
 from blemish.calibration import Calibration
 from blemish.errors import ModelError, UsageError
@@ -167,7 +167,7 @@ class TestTheModelFolder:
     def test_a_pattern_that_is_none_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="not a regular expression"):
             tiny_parts("(")
-        with pytest.raises(ValueError, match="pattern of parts, which format versions 1 to 5"):
+        with pytest.raises(ValueError, match="pattern of parts or sessions, which format versions 1 to 5"):
             tiny_info(calibration=tiny_parts())
         assert not list(tmp_path.iterdir())
 
@@ -233,6 +233,27 @@ class TestPredict:
         text = blemish("predict", folder, data)
         assert text.code == 1 and "part P1  Error - 1 of 2 images failed" in text.stderr
         assert text.stdout.splitlines()[-1] == "part P2  Anomaly - largest score:  250.000 of 2 images"
+
+    def test_an_image_without_numbers_is_no_normal_one_of_its_part(self, tmp_path: Path) -> None:
+        """The model gives no finite number for grey 200, and no finite map for grey 202; files, evaluation and service
+        all say so of the part."""
+        info = tiny_info(calibration=tiny_parts(), format_version=6)
+        faulty = save_model(tmp_path / "m", faulty_network(), info)
+        levels = {"P1_a.png": 90, "P1_b.png": 200, "P2_a.png": 250, "P2_b.png": 202, "P3_a.png": 90, "P3_b.png": 91}
+        data = shown(tmp_path / "in" / "good", levels)
+        done = blemish("predict", faulty, data, "--json", "--batch-size", "6")
+        found = parts_of(done)
+        assert done.code == 1 and [found[part]["label"] for part in ("P1", "P2", "P3")] == [None, "Anomaly", "Normal"]
+        assert "gets no verdict" in str(found["P1"]["error"]) and found["P1"]["images"] == 2
+        report = evaluate(faulty, tmp_path / "in", tmp_path / "report", "cpu")
+        assert report.parts is not None and (report.parts.failed, report.parts.alarmed) == (("P1",), ("P2",))
+        with serving(faulty) as service, service.client() as client:
+            bodies = [("image", (name, grey(level))) for name, level in levels.items()]
+            answer = client.post("/v1/models/m/predict", files=bodies).json()
+            alone = client.post("/v1/models/m/predict", files=bodies[1:2])
+        assert [part["label"] for part in answer["parts"]] == [None, "Anomaly", "Normal"]
+        assert "gets no verdict" in answer["parts"][0]["error"]
+        assert alone.status_code == 500 and "gets no verdict" in alone.json()["error"]["message"]
 
     def test_names_without_a_part_are_refused_before_the_work(self, folder: Path, tmp_path: Path) -> None:
         data = shown(tmp_path / "in", {"P1_a.png": 90, "sub/other.png": 90})

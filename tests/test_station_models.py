@@ -25,7 +25,7 @@ from textures import brighter, plate
 from tiny_model import tiny_info, tiny_network
 from web_page import chromium
 
-from blemish.calibration import Calibration
+from blemish.calibration import Calibration, Sessions
 from blemish.fitting import FitReport
 from blemish.models import CalibrationInfo, DetectorInfo, load_model, save_model
 from blemish.pipeline.predictor import Limit, limit_at
@@ -132,6 +132,19 @@ def test_a_model_without_good_images_has_no_rate(tmp_path: Path) -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "not_calibrated")
         page = client.get("/models/bottle")
         assert page.status_code == 200 and "Not calibrated" in page.text
+
+
+def test_the_page_says_what_each_session_would_alarm(tmp_path: Path) -> None:
+    sessions = Sessions(np.repeat([0, 1], 40), ("training", "tuesday"), 1)
+    scores = np.array([*SCORES, *(score + 20 for score in SCORES)])
+    known = Calibration(scores, scores, np.arange(80), 0.05, sessions=sessions)
+    info = tiny_info(calibration=CalibrationInfo(**known.to_json()), format_version=6)
+    folder = save_model(tmp_path / "bottle", tiny_network(), info)
+    with serving(folder, "--output", tmp_path / "out") as server, server.client() as client:
+        page = client.get("/models/bottle").text
+    assert (
+        "Session tuesday: 40 good images; at the threshold of the training" in page and "(158 instead of 138)" in page
+    )
 
 
 def test_a_detector_that_learns_by_gradient_gets_a_folder_for_a_training(tmp_path: Path) -> None:

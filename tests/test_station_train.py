@@ -334,6 +334,7 @@ def test_who_may_look_may_not_act(place: Place) -> None:
         ({"overrides": "Train.resume_path=/etc"}, "no files"),
         ({"overrides": "Model.backbone=/etc/x.onnx"}, "not a file"),
         ({"overrides": "Model.roi=/etc/mask.png"}, "not files"),
+        ({"overrides": "Calibrate.holdout=/etc"}, "names folders"),
         ({"detector": "Nothing"}, "cannot be trained here"),
         ({"rate": "0"}, "rate"),
         ({"name": "a/b"}, "name"),

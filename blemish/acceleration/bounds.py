@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,7 @@ def figures(held_out: HeldOut, rate: float) -> Figures:
         np.concatenate([exact.good, exact.planted]), np.concatenate([lower.good, lower.planted])
     )
     alarms, stated = _cross_checked(held_out.calibration(rate))
-    images = len(held_out.scores)
+    images = len(held_out.stated.scores)
     faults = []
     if correlation < LEAST_RANK_CORRELATION:
         faults.append(f"the rank correlation is under {LEAST_RANK_CORRELATION}")
@@ -69,7 +69,7 @@ def _area(scores: Scores) -> float:
 
 def _detected(scores: Scores, held_out: HeldOut, rate: float) -> float:
     """Share of the planted defects above the threshold that the same precision's good images set."""
-    threshold = Calibration(scores.good, scores.peaks, held_out.parts, rate).threshold()
+    threshold = replace(held_out.stated, scores=scores.good, peaks=scores.peaks).threshold(rate)
     return float((scores.planted > threshold).mean())
 
 
@@ -78,9 +78,7 @@ def _cross_checked(calibration: Calibration) -> tuple[int, float]:
     numbers = np.unique(calibration.parts, return_inverse=True)[1]
     alarms, rates = 0, []
     for half in (numbers % 4 < 2, numbers % 4 >= 2):  # halves that cut across those the detector was computed from
-        other = Calibration(
-            calibration.scores[~half], calibration.peaks[~half], calibration.parts[~half], calibration.false_alarm_rate
-        )
+        other = calibration.chosen(~half)
         alarms += int((calibration.scores[half] > other.threshold()).sum())
         rates.append(max(other.best_rate, calibration.false_alarm_rate))
     return alarms, max(rates)

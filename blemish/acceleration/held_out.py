@@ -14,7 +14,7 @@ Three sources, by what is at hand:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import compress
 from typing import Any
@@ -55,22 +55,17 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Both precisions on good images that were not learned from, and float32 scores of these as the model has them."""
+    """Both precisions on good images that were not learned from, and float32's calibration by these."""
 
     exact: Scores
     lower: Scores
-    scores: Floats
-    peaks: Floats
-    parts: Ints
-    kind: str
-    group_by: str | None = None
+    stated: Calibration
 
     def calibration(self, rate: float) -> Calibration:
         """That of the lower precision."""
         scores, peaks = self.lower.good - self.exact.good, self.lower.peaks - self.exact.peaks
-        return Calibration(
-            self.scores + scores, self.peaks + peaks, self.parts, rate, self.kind, group_by=self.group_by
-        )
+        moved = self.stated.scores + scores, self.stated.peaks + peaks
+        return replace(self.stated, scores=moved[0], peaks=moved[1], false_alarm_rate=rate)
 
 
 def judge_held_out(model: LoadedModel, images: TrainingImages, backbone: str, lower: Lower) -> tuple[HeldOut, Inputs]:
@@ -108,7 +103,8 @@ def _of_new_images(
     chosen = inputs.chosen(ranges)
     engines = open_engine(model.model, "cpu"), lower(model.model, chosen)
     exact, low = (_scores(engine, inputs.chosen(judged)) for engine in engines)
-    return HeldOut(exact, low, exact.good, exact.peaks, parts, "new good images", group_by), chosen
+    stated = Calibration(exact.good, exact.peaks, parts, kind="new good images", group_by=group_by)
+    return HeldOut(exact, low, stated), chosen
 
 
 def _parts(model: LoadedModel, inputs: Inputs, names: Sequence[str], group_by: str | None) -> Ints:
@@ -131,11 +127,14 @@ def _of_training_images(
     if cls.learns:
         return _of_images_held_out(model, images, calibration, lower)
     if len(calibration.scores) != len(images):
-        raise UsageError("the model's calibration is not of its training images; name a folder of new good images")
+        other = "too, but of held-out sessions" if calibration.sessions else "alone"
+        raise UsageError(
+            f"the model's calibration is not of its training images {other}; name a folder of new good images"
+        )
 
     inputs = images.inputs
     exact, low = _two_fold(partial(_anew, model, backbone), inputs, calibration.parts, lower)
-    return _held_out(exact, low, calibration, calibration.scores, calibration.peaks), inputs
+    return HeldOut(exact, low, calibration), inputs
 
 
 def _anew(model: LoadedModel, backbone: str) -> Detector:
@@ -179,12 +178,7 @@ def _of_images_held_out(
     ranges = inputs.chosen(~held)
     engines = engine, lower(model.model, ranges)
     exact, low = (_scores(one, inputs.chosen(held)) for one in engines)
-    return _held_out(exact, low, calibration, exact.good, exact.peaks), ranges
-
-
-def _held_out(exact: Scores, low: Scores, own: Calibration, scores: Floats, peaks: Floats) -> HeldOut:
-    """Of the images that the model is calibrated with."""
-    return HeldOut(exact, low, scores, peaks, own.parts, own.kind, own.group_by)
+    return HeldOut(exact, low, replace(calibration, scores=exact.good, peaks=exact.peaks)), ranges
 
 
 def _scores(engine: Engine, inputs: Inputs) -> Scores:

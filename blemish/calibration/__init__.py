@@ -5,8 +5,17 @@ from blemish.calibration.folds import LeftOut, cross_fitted, judged_by, left_out
 from blemish.calibration.held_out import held_out_images
 from blemish.calibration.name_pattern import NamePattern, fitting_pattern
 from blemish.calibration.outliers import FOLDER_DEVIATIONS, OddFolder, is_in_folder, odd_folders, outlier_limit
-from blemish.calibration.parts import LEAST_IMAGES, FoundParts, find_parts, parts_from_names
-from blemish.calibration.remarks import UNSURE_PARTS, linked, outlier_lines, outliers, part_lines
+from blemish.calibration.parts import LEAST_IMAGES, FoundParts, find_parts, groups_from_names, parts_from_names
+from blemish.calibration.remarks import (
+    UNSURE_PARTS,
+    linked,
+    one_session_line,
+    outlier_lines,
+    outliers,
+    part_lines,
+    session_lines,
+)
+from blemish.calibration.sessions import Groups, Sessions, groups_by_time, units_left_out
 from blemish.calibration.views import ONE_PART, guessed
 
 __all__ = [
@@ -16,12 +25,16 @@ __all__ = [
     "UNSURE_PARTS",
     "Calibration",
     "FoundParts",
+    "Groups",
     "LeftOut",
     "NamePattern",
     "OddFolder",
+    "Sessions",
     "cross_fitted",
     "find_parts",
     "fitting_pattern",
+    "groups_by_time",
+    "groups_from_names",
     "guessed",
     "held_out_images",
     "is_in_folder",
@@ -29,6 +42,7 @@ __all__ = [
     "left_out",
     "linked",
     "odd_folders",
+    "one_session_line",
     "outlier_limit",
     "outlier_lines",
     "outliers",
@@ -36,4 +50,6 @@ __all__ = [
     "parts_from_names",
     "scored_by",
     "scores_of",
+    "session_lines",
+    "units_left_out",
 ]

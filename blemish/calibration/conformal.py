@@ -12,6 +12,9 @@ worst case the rate could be twice as high (Barber et al. 2021, "Predictive infe
 That is of images. Of new parts with m images each, up to m times as many have an image above the threshold. A verdict
 of a part has a threshold of its own, from the largest score of each part: there every part is one value, so the same
 formulas hold for parts.
+
+Where the images are of several sessions, all this is of each session alone, and the largest threshold and p-value
+count, of images and of parts: see `sessions.py`.
 """
 
 from __future__ import annotations
@@ -25,12 +28,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from blemish.calibration.ranking import Ranking, rate_bound
+from blemish.calibration.sessions import Sessions
 from blemish.errors import UsageError
-from blemish.metrics.binomial import beta_quantile
-from blemish.metrics.rates import TOLERANCE, rate_text, rate_texts, rounded_up
+from blemish.metrics.rates import rate_text, rate_texts, rounded_up
 
 DEFAULT_RATE = 0.01
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,7 @@ class Calibration:
         fixed_threshold: for an imported model without good images, the score and map value above which its origin
             called an image anomalous; there are no scores then, and nothing can be said of false alarms.
         group_by: the pattern that finds the part in an image's name; None where parts were found without one.
+        sessions: the session that each image is of; None where all are taken for one.
     """
 
     scores: npt.NDArray[np.float64]
@@ -56,10 +60,13 @@ class Calibration:
     kind: str = "leave-one-part-out"
     fixed_threshold: float | None = None
     group_by: str | None = None
+    sessions: Sessions | None = None
 
     def __post_init__(self) -> None:
         if not len(self.scores) == len(self.peaks) == len(self.parts):
             raise UsageError("a calibration needs as many scores as peaks and parts")
+        if self.sessions is not None and len(self.sessions.numbers) != len(self.scores):
+            raise UsageError("a calibration needs a session for each score, or none at all")
         if (len(self.scores) == 0) == (self.fixed_threshold is None):
             raise UsageError("a calibration needs scores of good images, at least one, or else a fixed threshold")
         if not (np.isfinite(self.scores).all() and np.isfinite(self.peaks).all()):
@@ -77,6 +84,13 @@ class Calibration:
         """How many independent parts the images show."""
         return len(np.unique(self.parts))
 
+    @cached_property
+    def each_session(self) -> tuple[Calibration, ...]:
+        """The calibration of each session alone, in their order; itself where there is but one."""
+        if self.sessions is None:
+            return (self,)
+        return tuple(replace(self.chosen(own), sessions=None) for own in self.sessions.of_each())
+
     @property
     def is_calibrated(self) -> bool:
         """Whether false-alarm rates and p-values can be stated; one part is too few, and a fixed threshold has none."""
@@ -89,8 +103,9 @@ class Calibration:
 
     @cached_property
     def images_per_part(self) -> tuple[int, int]:
-        """The least and the largest number of images that show one part; (1, 1) without scores."""
-        images = np.unique(self.parts, return_counts=True)[1]
+        """The least and the largest number of images that show one part in a session; (1, 1) without scores."""
+        counts = [np.unique(one.parts, return_counts=True)[1] for one in self.each_session]
+        images = np.concatenate(counts)
         return (int(images.min()), int(images.max())) if len(images) else (1, 1)
 
     @property
@@ -101,16 +116,16 @@ class Calibration:
     def p_value(self, score: float) -> float | None:
         """The share of good images that look at least this odd, every part counted once and the new one counted in.
 
-        It lies in [1 / (G + 1), 1]; None where nothing is calibrated.
+        It lies in [1 / (G + 1), 1], and is the largest of the sessions'; None where nothing is calibrated.
         """
-        return _p_value(*self._scores_ranked, score) if self.is_calibrated else None
+        return self._p_value(lambda one: one._scores_ranked, score)
 
     def part_p_value(self, score: float) -> float | None:
         """The share of good parts whose largest score is at least this one, the new one counted in.
 
-        None where nothing is calibrated.
+        It is the largest of the sessions'; None where nothing is calibrated.
         """
-        return _p_value(*self._largest_ranked, score) if self.is_calibrated else None
+        return self._p_value(lambda one: one._largest_ranked, score)
 
     def threshold(self, rate: float | None = None) -> float:
         """The image score above which an image is anomalous at a false-alarm rate (default: the one in force).
@@ -119,7 +134,7 @@ class Calibration:
         `best_rate` gets the largest good score, which keeps `best_rate`. Raises `UsageError` for a rate where nothing
         is calibrated.
         """
-        return self._limit_of(self._scores_ranked, rate)
+        return self._limit(lambda one: one._scores_ranked, rate)
 
     def part_threshold(self, rate: float | None = None) -> float:
         """The score above which the largest score of a part is anomalous at a false-alarm rate of parts.
@@ -127,58 +142,67 @@ class Calibration:
         `largest > part_threshold` is the same as `part_p_value(largest) <= rate` where the parts support the rate. It
         holds for parts with as many images as those of the calibration; more images raise more alarms.
         """
-        return self._limit_of(self._largest_ranked, rate)
+        return self._limit(lambda one: one._largest_ranked, rate)
 
     def pixel_threshold(self, rate: float | None = None) -> float:
         """The map value that at most this share of good images exceeds anywhere."""
-        return self._limit_of(_ranked(self.peaks, self.parts), rate)
+        return self._limit(lambda one: Ranking.of(one.peaks, one.parts), rate)
 
     @property
     def best_rate(self) -> float:
-        """The smallest false-alarm rate that so many parts can support."""
-        return 1 / (self.part_count + 1)
+        """The smallest false-alarm rate that so many parts can support: those of the session with the fewest."""
+        return 1 / (min(one.part_count for one in self.each_session) + 1)
 
     def upper_rate(self, rate: float | None = None) -> float:
         """The false-alarm rate of images that the threshold keeps with 95 % confidence.
 
         The threshold is the k-th largest of G independent scores, so the rate that it has on new parts is
         distributed as Beta(k, G + 1 - k) (Vovk 2012). Where a part has several images, a share of a part may lie above
-        the threshold besides the whole ones, so k is the whole number above.
+        the threshold besides the whole ones, so k is the whole number above. Of several sessions, the one that can be
+        told least of counts.
         """
-        return self._upper_rate(rate, math.ceil if self.has_several_images else math.floor)
+        return self._upper_rate(rate, lambda one: math.ceil if one.has_several_images else math.floor)
 
     def part_upper_rate(self, rate: float | None = None) -> float:
         """The false-alarm rate of parts that `part_threshold` keeps with 95 % confidence."""
-        return self._upper_rate(rate, math.floor)
+        return self._upper_rate(rate, lambda _: math.floor)
 
     def statement(self, rate: float | None = None) -> str:
         """What the good images can promise at this rate, of images and of parts, in one to three sentences."""
         if self.fixed_threshold is not None:
             return f"Not calibrated: {self.fixed_threshold:g} is a fixed threshold, its false-alarm rate is unknown."
-        images, parts, several = len(self.scores), self.part_count, self.has_several_images
-        shown = f"{images} good image{'s' * (images != 1)}"
-        if several:
-            shown += f" of {parts} part{'s' * (parts != 1)}"
+        shown = images_shown(self)
         if not self.is_calibrated:
             return (
-                f"Not calibrated: {shown} {'is' if images == 1 else 'are'} too few for any false-alarm rate, so the "
-                "threshold is a guess. Train with images of 20 parts or more."
+                f"Not calibrated: {shown} {'is' if len(self.scores) == 1 else 'are'} too few for any false-alarm rate, "
+                "so the threshold is a guess. Train with images of 20 parts or more."
             )
-        rate = self._rate(rate)
+        rate, several = self._rate(rate), len(self.each_session) > 1
         held = f"95 % confidence: under {rate_text(rounded_up(self.upper_rate(rate)))}"
-        of_images, of_parts = (" of images", self._part_statement(rate)) if several else ("", "")
+        of_images, of_parts = (" of images", self._part_statement(rate)) if self.has_several_images else ("", "")
         if rate < self.best_rate:
             needed = math.ceil(1 / rate - 1e-9) - 1
             best, asked = rate_texts(self.best_rate, rate)
             return (
                 f"{shown} support a false-alarm rate of {best}{of_images} at best, not {asked}; {held}.{of_parts} "
-                f"{needed} parts would support {rate_text(rate)}."
+                f"{needed} parts{' of every session' * several} would support {rate_text(rate)}."
             )
-        return f"{shown} support a false-alarm rate of {rate_text(rate)}{of_images}; {held}.{of_parts}"
+        in_each = " in each of them" * several
+        return f"{shown} support a false-alarm rate of {rate_text(rate)}{of_images}{in_each}; {held}.{of_parts}"
 
     def with_rate(self, rate: float) -> Calibration:
         """The same calibration with another rate in force."""
         return replace(self, false_alarm_rate=self._rate(rate))
+
+    def chosen(self, mask: npt.NDArray[np.bool_]) -> Calibration:
+        """That of some of the images `(n,)`."""
+        return replace(
+            self,
+            scores=self.scores[mask],
+            peaks=self.peaks[mask],
+            parts=self.parts[mask],
+            sessions=self.sessions and self.sessions.chosen(mask),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in `model.json`."""
@@ -190,6 +214,7 @@ class Calibration:
             "parts": self.parts.tolist(),
             "fixed_threshold": self.fixed_threshold,
             "group_by": self.group_by,
+            "sessions": self.sessions and self.sessions.to_json(),
         }
 
     @classmethod
@@ -202,7 +227,8 @@ class Calibration:
             float(data["false_alarm_rate"]),
             str(data["kind"]),
             data.get("fixed_threshold"),
-            group_by=data.get("group_by"),
+            data.get("group_by"),
+            None if data.get("sessions") is None else Sessions.from_json(data["sessions"]),
         )
 
     def _rate(self, rate: float | None) -> float:
@@ -217,57 +243,32 @@ class Calibration:
             )
         return check_rate(rate)
 
-    def _limit_of(self, ranked: _Ranked, rate: float | None) -> float:
-        rate = self._rate(rate)
-        return _limit(*ranked, rate) if self.fixed_threshold is None else self.fixed_threshold
+    def _p_value(self, ranked: Callable[[Calibration], Ranking], score: float) -> float | None:
+        return max(ranked(one).p_value(score) for one in self.each_session) if self.is_calibrated else None
 
-    def _upper_rate(self, rate: float | None, whole: Callable[[float], int]) -> float:
+    def _limit(self, ranked: Callable[[Calibration], Ranking], rate: float | None) -> float:
+        rate = self._rate(rate)
+        if self.fixed_threshold is not None:
+            return self.fixed_threshold
+        return max(ranked(one).limit(rate) for one in self.each_session)
+
+    def _upper_rate(self, rate: float | None, whole: Callable[[Calibration], Callable[[float], int]]) -> float:
         if not self.is_calibrated:
             return 1.0
-        parts = self.part_count
-        expected = self._rate(rate) * (parts + 1)
-        rank = max(1, round(expected) if abs(expected - round(expected)) < TOLERANCE else whole(expected))
-        return 1.0 if rank > parts else beta_quantile(CONFIDENCE, rank, parts + 1 - rank)
+        rate = self._rate(rate)
+        return max(rate_bound(rate, one.part_count, whole(one)) for one in self.each_session)
 
     def _part_statement(self, rate: float) -> str:
         held = rate_text(rounded_up(self.part_upper_rate(rate)))
         return f" Verdicts of parts: {rate_text(max(rate, self.best_rate))} of parts; 95 % confidence: under {held}."
 
     @cached_property
-    def _scores_ranked(self) -> _Ranked:
-        return _ranked(self.scores, self.parts)
+    def _scores_ranked(self) -> Ranking:
+        return Ranking.of(self.scores, self.parts)
 
     @cached_property
-    def _largest_ranked(self) -> _Ranked:
-        numbers, part = np.unique(self.parts, return_inverse=True)
-        largest = np.full(len(numbers), -np.inf)  # (G,)
-        np.maximum.at(largest, part, self.scores)
-        return _ranked(largest, numbers)
-
-
-# Distinct values `(m,)`, ascending, and p-values `(m + 1,)`: that of the values above level i - 1 and up to level i.
-_Ranked = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
-
-
-def _ranked(values: npt.NDArray[np.float64], parts: npt.NDArray[np.int64]) -> _Ranked:
-    _, part, images = np.unique(parts, return_inverse=True, return_counts=True)
-    levels, level = np.unique(values, return_inverse=True)
-    # In units that every number of images divides, weights are whole and their sums exact, as long as they are small.
-    unit = math.lcm(*map(int, np.unique(images)))
-    unit = unit if unit * (len(images) + 1) < 2**53 else 1
-    weights = np.bincount(level, unit / images[part])  # (m,)
-    at_least = np.append(np.cumsum(weights[::-1])[::-1], 0)  # (m + 1,)
-    return levels, (unit + at_least) / (unit * (len(images) + 1))
-
-
-def _p_value(levels: npt.NDArray[np.float64], p_values: npt.NDArray[np.float64], score: float) -> float:
-    return float(p_values[np.searchsorted(levels, score)])
-
-
-def _limit(levels: npt.NDArray[np.float64], p_values: npt.NDArray[np.float64], rate: float) -> float:
-    """The smallest level above which every value has a p-value within the rate; the largest if there is none."""
-    beyond = int(np.count_nonzero(p_values[1:] > rate + TOLERANCE))
-    return float(levels[min(beyond, len(levels) - 1)])
+    def _largest_ranked(self) -> Ranking:
+        return Ranking.of_largest(self.scores, self.parts)
 
 
 def check_rate(rate: float) -> float:
@@ -275,3 +276,12 @@ def check_rate(rate: float) -> float:
     if not 0 < rate < 1:
         raise UsageError(f"a false-alarm rate lies between 0 and 1, for example 0.01; {rate} does not")
     return rate
+
+
+def images_shown(calibration: Calibration) -> str:
+    """How many good images of how many parts and sessions there are: `60 good images of 20 parts`."""
+    images, parts, sessions = len(calibration.scores), calibration.part_count, len(calibration.each_session)
+    shown = f"{images} good image{'s' * (images != 1)}"
+    if parts != images:
+        shown += f" of {parts} part{'s' * (parts != 1)}"
+    return shown + (f" in {sessions} sessions" if sessions > 1 else "")

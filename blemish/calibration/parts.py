@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from blemish.calibration.name_pattern import NamePattern
 from blemish.calibration.nearest_images import Halves, Ints, NearestImages, nearest_images
+from blemish.calibration.sessions import Groups
 
 FALSE_SHARE = 0.1  # of the groups that are linked, at most so many by chance in the long run
 MOST_IMAGES = 16  # of a part; more frames of one look like a kind of product, in which parts differ as much
@@ -26,14 +27,19 @@ UNSURE = 0.5  # of all groups: where so many seem to be parts, and fewer are lin
 
 
 def parts_from_names(names: Sequence[str], pattern: str) -> npt.NDArray[np.int64]:
-    """Part numbers `(n,)` from names: images for which `pattern` finds the same text show the same part.
+    """Part numbers `(n,)` from names: images for which `pattern` finds the same text show the same part."""
+    return groups_from_names(names, pattern, "Calibrate.group_by").numbers
 
-    The text is the pattern's first group, or its whole match. Raises `UsageError` for a pattern that is not a
-    regular expression or that a name does not match.
+
+def groups_from_names(names: Sequence[str], pattern: str, key: str) -> Groups:
+    """Images for which `pattern` finds the same text are of one group, in the order in which the texts come.
+
+    The text is the pattern's first group, or its whole match. Raises `UsageError`, which names the pattern by its
+    `key` in the run file, for one that is not a regular expression or that a name does not match.
     """
-    expression = NamePattern(pattern)
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(expression.found_in(name), len(numbers)) for name in names], np.int64)
+    expression, known = NamePattern(pattern, key), dict[str, int]()
+    numbers = [known.setdefault(expression.found_in(name), len(known)) for name in names]
+    return Groups(np.array(numbers, np.int64), tuple(known))
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,6 +78,14 @@ ADVICE = {
     "mixed_transparency": Advice("Some images have transparency", "Save all without; it is dropped."),
     "unused_files": Advice("Some files are not used", "Move or rename them, or leave them."),
     "few_images": Advice("There are few images", "Collect more, or train with a higher false-alarm rate."),
+    "one_session": Advice(
+        "All good images were taken in one session",
+        "Add good images of other days; on another day more good parts may raise an alarm.",
+    ),
+    "several_sessions": Advice(
+        "The good images were taken in several sessions",
+        "Set Calibrate.sessions=time, so that each of them is covered.",
+    ),
     "no_good_test_images": Advice(
         "All test images are defects", "Nothing to do for a training; add good ones to test."
     ),

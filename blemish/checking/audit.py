@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from blemish.calibration import Calibration
+from blemish.calibration import Calibration, groups_by_time
 from blemish.calibration.conformal import DEFAULT_RATE
 from blemish.checking.duplicates import is_learnt
 from blemish.checking.findings import Finding
 from blemish.checking.groups import Trait, group_findings, traits_of
 from blemish.checking.survey import ImageFacts
 from blemish.datasets import Dataset, relative_name
+from blemish.images import exif_times
 
 # what is worth a word of a single image too; a file saved as JPEG among others is not
 _OF_SINGLE_IMAGES = ("mixed_sizes", "mixed_colour", "mixed_bit_depth", "mixed_transparency")
@@ -50,6 +51,26 @@ def count_finding(different: int) -> Finding | None:
     if calibration.best_rate <= DEFAULT_RATE:
         return None
     return Finding("few_images", calibration.statement())
+
+
+def session_findings(images: list[ImageFacts]) -> Iterator[Finding]:
+    """What the times that the camera has stated tell of the sessions of the good images; nothing where it has not."""
+    times = exif_times([facts.sample.path for facts in images if facts.is_readable and is_learnt(facts.sample)])
+    if not times or len(times) == 1:
+        return
+    sessions = len(groups_by_time(times).names)
+    if sessions == 1:
+        message = (
+            "by their EXIF times, all good images are of one session (light, camera, day), and the false-alarm rate "
+            "will hold for that session; to cover another day, train with good images of it: --holdout DIR"
+        )
+        yield Finding("one_session", message)
+    else:
+        message = (
+            f"by their EXIF times, the good images are of {sessions} sessions (light, camera, day); train with "
+            "-o Calibrate.sessions=time so that the threshold covers each of them"
+        )
+        yield Finding("several_sessions", message)
 
 
 def mask_findings(root: Path, images: list[ImageFacts]) -> Iterator[Finding]:

@@ -113,6 +113,7 @@ def _parts(images: list[ImageFacts], look: Look | None) -> Iterator[Finding]:
     few = audit.count_finding(different)
     if few is not None:
         yield few
+    yield from audit.session_findings(images)
 
 
 def _look(dataset: Dataset, sound: list[ImageFacts], bit_depth: SampleRange, progress: Progress) -> Look | None:

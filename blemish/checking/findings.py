@@ -46,6 +46,8 @@ CODES: dict[str, Severity] = {
     "mixed_transparency": "warning",
     "unused_files": "warning",
     "few_images": "warning",
+    "one_session": "warning",
+    "several_sessions": "warning",
     "no_good_test_images": "warning",
     "suspicious_image": "warning",
     "unlike_folder": "warning",

@@ -59,6 +59,15 @@ def train(
         ),
     ] = None,
     false_alarm_rate: Annotated[float | None, options.rate_option("0.01, or the run file's")] = None,
+    holdout: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--holdout",
+            help="Good images of another day, not learned; repeatable.",
+            metavar="DIR",
+            show_default="all images are one session",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in the output folder.")
     ] = False,
@@ -81,7 +90,8 @@ def train(
     given = [f"{key}={value}" for key, value in flags.items() if value is not None]
     run_file = config or (_packaged(model) if model else None)
     own = [f"Global.output={TRAIN_OUTPUT}"] if _is_packaged(run_file) else []
-    chosen = [*own, *given, *options.good_override(good), *(override or [])]
+    held_out = [f"Calibrate.holdout={json.dumps(holdout, ensure_ascii=False)}"] if holdout else []
+    chosen = [*own, *given, *options.good_override(good), *held_out, *(override or [])]
     settings = load_config(run_file, ["Global.mode=train", *chosen])
     if "output" not in settings.Global.model_fields_set:
         settings.Global.output = str(TRAIN_OUTPUT)

@@ -233,6 +233,8 @@ class CalibrateSection(Section):
 
     false_alarm_rate: float = Field(default=0.01, gt=0, lt=1)
     group_by: Pattern = None
+    sessions: Pattern = None
+    holdout: Names = Field(default_factory=list)
     near_duplicates: bool = True
     held_out: float = Field(default=0.2, gt=0, lt=1)
     folds: int | None = Field(default=None, ge=2, le=100)

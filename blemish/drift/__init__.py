@@ -1,4 +1,4 @@
-"""A warning when the world drifts away from the good images that a model knows."""
+"""A warning when the images of a stream become those of another session than before."""
 
 from blemish.drift.alarm import Alarm, DriftAlarm
 from blemish.drift.statistics import ImageStatistics, image_statistics, small_grey

@@ -1,4 +1,4 @@
-"""The drift alarm: are the images of a stream still like those that the model was calibrated on?
+"""The drift alarm: are the images of a stream still those of the session before, or of the model's good images?
 
 Every score becomes a p-value: its rank among the scores of the good images and those of the stream so far, ties broken
 at random. While the stream is like the good images, these p-values are independent and uniform, exactly, however few
@@ -122,7 +122,7 @@ class DriftAlarm:
         """Begin anew after an alarm was attended to.
 
         Where the cause was mended, the good images and what the stream showed before the change are the reference
-        again; with `accept`, the world is to be as it is now, and the images that come next are the new reference.
+        again; with `accept`, the new session is the right one, and the images that come next are the new reference.
         """
         before = 0 if self.alarm is None else self.alarm.began
         self._first = [] if accept else sorted(self._first + self._seen[:before])
@@ -184,5 +184,5 @@ class DriftAlarm:
         cause, sentence = likely_cause(reference, recent)
         share = f"evidence {evidence:.0f} to 1"
         where = "from the first image on" if began == 0 else f"since image {began + 1} of {raised + 1}"
-        explanation = f"The scores drift {where} ({share}). {sentence}"
+        explanation = f"The scores have shifted {where}, as in another session ({share}). {sentence}"
         return Alarm(raised, began, cause, explanation, evidence)

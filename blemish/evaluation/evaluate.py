@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from blemish.calibration import session_lines
 from blemish.config import HpiConfig
 from blemish.datasets import Dataset, Sample
 from blemish.errors import DatasetError
@@ -153,6 +154,7 @@ def _threshold(predictor: Predictor) -> Threshold:
         parts=calibration.part_count,
         calibration=tuple(calibration.scores.tolist()),
         is_given=given,
+        sessions=() if given else tuple(session_lines(calibration, limit.rate)),
     )
 
 

@@ -100,6 +100,7 @@ def result(report: EvaluationReport, data: Path) -> dict[str, Any]:
             "pixel": threshold.pixel,
             "false_alarm_rate": threshold.rate,
             "origin": threshold.origin,
+            "sessions": list(threshold.sessions),
         },
         "parts": None if report.parts is None else _parts(report.parts),
         "kinds": {

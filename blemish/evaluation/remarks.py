@@ -69,9 +69,9 @@ def _alarms(found: Findings) -> Iterable[str | None]:
     if rate is not None and alarms is not None and alarms.lower > upper(rate):
         yield (
             f"{percent(alarms.value)} of the good {noun}s raised a false alarm ({certainty(alarms)}), more than the "
-            f"{rate_text(rate)} that the threshold was set for and more than chance explains: these good images look "
-            "different from the training images. Compare light, focus and position; if all is well, train with some of "
-            "the new ones too."
+            f"{rate_text(rate)} that the threshold was set for and more than chance explains: these good images are "
+            "of another session than the training's (light, camera, day). Compare light, focus and position; if all is "
+            "well, train with some of them too, or cover their session: --holdout DIR."
         )
 
 
@@ -192,7 +192,7 @@ def _unsure(found: Findings) -> Iterable[str]:
         reason = "It was given by hand." if found.is_given else found.calibration.statement()
         yield f"What false-alarm rate the threshold stands for. {reason}"
     yield (
-        "Another camera, lamp, batch or season: the rates hold for images taken like these. Judge new good images now "
+        "Another session (light, camera, day): the rates hold for images taken like these. Judge new good images now "
         "and then, and train again when their scores rise."
     )
 

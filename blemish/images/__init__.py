@@ -1,6 +1,7 @@
 """From a path, folder, URL, array, list or dict to decoded images; the one resize; geometry back."""
 
 from blemish.images.area import Area, area_of, draw_polygons
+from blemish.images.capture_time import exif_times, modification_times
 from blemish.images.decode import decode_image, decode_samples
 from blemish.images.folders import all_files, left_out_kind, left_out_line, list_images, look_through
 from blemish.images.frame import Frame, Inputs, Scored
@@ -32,6 +33,7 @@ __all__ = [
     "decode_image",
     "decode_samples",
     "draw_polygons",
+    "exif_times",
     "expand",
     "expand_bytes",
     "is_image_name",
@@ -41,6 +43,7 @@ __all__ = [
     "left_out_line",
     "list_images",
     "look_through",
+    "modification_times",
     "read",
     "read_ahead",
     "refusal",

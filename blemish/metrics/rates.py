@@ -35,7 +35,9 @@ def _digits(rate: float) -> int:
 
 
 def _percent(rate: float, digits: int) -> str:
-    """A rate above 0 in percent, with no decimals that are zeros."""
+    """A rate in percent, with no decimals that are zeros."""
+    if rate == 0:
+        return "0 %"
     percent = 100 * rate
     decimals = max(0, digits - 1 - math.floor(math.log10(percent)))
     text = f"{percent:.{decimals}f}"

@@ -155,13 +155,31 @@ class BackboneInfo(Record):
     taps: list[Text]
 
 
+class SessionsInfo(Record):
+    """The session of each image by its number, an index of `names`; the first `learned` ones the model has learned."""
+
+    numbers: Annotated[list[Count], Field(max_length=_MAX_CALIBRATION_IMAGES)]
+    names: Annotated[list[Text], Field(min_length=1, max_length=_MAX_CALIBRATION_IMAGES)]
+    learned: Count
+
+    @model_validator(mode="after")
+    def _named(self) -> SessionsInfo:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("has two sessions of one name")
+        if set(self.numbers) != set(range(len(self.names))):
+            raise ValueError(f"has {len(self.names)} sessions; each has at least one image, and each image has one")
+        if self.learned > len(self.names):
+            raise ValueError(f"has learned {self.learned} sessions of {len(self.names)}")
+        return self
+
+
 class CalibrationInfo(Record):
     """Held-out scores of the good training images; entry i of each list is image i.
 
     `scores` are image scores, `peaks` the largest values of the anomaly maps, `parts` the number of the physical part
     that each image shows, and `kind` says how the scores were held out. A model that was imported without good images
     has none of these, and a `fixed_threshold` instead. `group_by` is the pattern that finds the part in an image's
-    name, None where parts were found without one.
+    name, None where parts were found without one. `sessions` is None where all images are taken for one session.
     """
 
     scores: Annotated[list[float], Field(max_length=_MAX_CALIBRATION_IMAGES)]
@@ -171,11 +189,12 @@ class CalibrationInfo(Record):
     kind: Text
     fixed_threshold: float | None = None
     group_by: Annotated[Text, AfterValidator(_checked_pattern)] | None = None
+    sessions: SessionsInfo | None = None
 
     @property
     def least_version(self) -> Literal[1, 6]:
-        """The format version that can hold it: `group_by` came with the sixth."""
-        return 1 if self.group_by is None else 6
+        """The format version that can hold it: `group_by` and `sessions` came with the sixth."""
+        return 1 if self.group_by is None and self.sessions is None else 6
 
     @model_validator(mode="after")
     def _not_both(self) -> CalibrationInfo:
@@ -190,6 +209,8 @@ class CalibrationInfo(Record):
                 f"has {len(self.scores)} scores, {len(self.peaks)} peaks and {len(self.parts)} parts; "
                 "each image has one of each"
             )
+        if self.sessions is not None and len(self.sessions.numbers) != len(self.scores):
+            raise ValueError(f"has {len(self.scores)} scores and sessions of {len(self.sessions.numbers)} images")
         return self
 
 
@@ -269,7 +290,7 @@ class ModelInfo(Record):
     @model_validator(mode="after")
     def _version_can_hold_it(self) -> ModelInfo:
         if self.format_version < self.calibration.least_version:
-            raise ValueError("has a pattern of parts, which format versions 1 to 5 do not know")
+            raise ValueError("has a pattern of parts or sessions, which format versions 1 to 5 do not know")
         if self.format_version < 5 and self.input.bit_depth.bits is None:
             raise ValueError("has a window as its bit depth, which format versions 1 to 4 do not know")
         if self.format_version < self.input.least_version:

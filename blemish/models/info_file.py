@@ -27,8 +27,9 @@ def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
     # readers of earlier versions refuse keys that they do not know
     if info.history is None:
         del record["history"]
-    if info.calibration.group_by is None:
-        del record["calibration"]["group_by"]
+    for key in ("group_by", "sessions"):
+        if record["calibration"][key] is None:
+            del record["calibration"][key]
     record["input"] = {key: value for key, value in record["input"].items() if value is not None}
     lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in record.items())
     text = "{\n" + ",\n".join(lines) + "\n}\n"

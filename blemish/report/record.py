@@ -77,7 +77,8 @@ class Threshold:
     """What decided: `rate` is the false-alarm rate it was set for, None where a person gave the score (`is_given`), an
     imported model came with it, or one part was too few to set it.
 
-    `origin` says in a sentence where it comes from; `calibration` are the held-out scores of the good training images.
+    `origin` says in a sentence where it comes from; `calibration` are the held-out scores of the good training images,
+    and `sessions` has a line for each session of these, if they are of several.
     """
 
     score: float
@@ -88,6 +89,7 @@ class Threshold:
     parts: int
     calibration: tuple[float, ...] = ()
     is_given: bool = False
+    sessions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class DriftModel(BaseModel):
 
 
 class Reset(BaseModel):
-    """Whether the world is to be as it is now, instead of as it was before."""
+    """Whether the new session is the right one, instead of the one before."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,7 +50,7 @@ class Reset(BaseModel):
     "/{name}/drift", dependencies=[Depends(require("viewer"))], responses=refusals(422), summary="Do the images drift?"
 )
 async def drift(request: Request, name: ModelName) -> DriftModel:
-    """Whether the images of a model still come from the same world."""
+    """Whether the images of a model are still those of the same session."""
     return _drift(service_of(request), name)
 
 

@@ -180,10 +180,14 @@ def _parts(detector: Detector, new: Incoming, group_by: str | None) -> Ints:
 
 
 def _joined(old: Calibration, added: Calibration, rate: float) -> Calibration:
-    """Both together; the new images show other parts than the old ones. A guess of before goes."""
-    if not old.is_calibrated:
+    """Both together; the new images show other parts than the old ones, and join the largest learned session.
+
+    A guess of before goes.
+    """
+    if not old.is_calibrated and old.sessions is None:
         return replace(added, false_alarm_rate=rate, kind="leave-one-part-out, updated")
     numbers = [np.unique(each.parts, return_inverse=True)[1] for each in (old, added)]
+    sessions = old.sessions and old.sessions.with_learned(len(added.scores))
     return Calibration(
         np.concatenate([old.scores, added.scores]),
         np.concatenate([old.peaks, added.peaks]),
@@ -191,6 +195,7 @@ def _joined(old: Calibration, added: Calibration, rate: float) -> Calibration:
         rate,
         old.kind if old.kind.endswith(", updated") else f"{old.kind}, updated",
         group_by=old.group_by and (added.group_by or old.group_by),  # a pattern for the new images alone is none
+        sessions=sessions,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from blemish.datasets.files import some
+from blemish.datasets.layouts.folder_roles import FolderRoles
 from blemish.datasets.layouts.learned import learned
 from blemish.datasets.layouts.published import companions
 from blemish.datasets.layouts.recogniser import recognise
@@ -64,12 +65,13 @@ def load_folders(folder: Path) -> Dataset:
     return _recognised(folder, ())
 
 
-def find_good_images(folder: Path, good: Sequence[str] = ()) -> GoodImages:
+def find_good_images(folder: Path, good: Sequence[str] = (), without: Sequence[str | Path] = ()) -> GoodImages:
     """The good training images of a data set; `DatasetError` if it has none.
 
-    Images that a list names for training together with a mask of a defect are left out. `good` as in `load_dataset`.
+    Images that a list names for training together with a mask of a defect are left out, and so are all images in the
+    folders `without`. `good` as in `load_dataset`.
     """
-    dataset = load_dataset(folder, good=good)
+    dataset = _less(load_dataset(folder, good=good), without)
     samples = [sample for sample in dataset.train if sample.is_good]
     if not samples:
         reason = (
@@ -87,6 +89,27 @@ def find_good_images(folder: Path, good: Sequence[str] = ()) -> GoodImages:
     return GoodImages(
         folder, tuple(sample.path for sample in samples), tuple(sample.name for sample in samples), learned(dataset)
     )
+
+
+def folders_called(folder: Path, names: Sequence[str]) -> list[str]:
+    """Those of the names of `good` that name a folder in a folder."""
+    roles = FolderRoles(folder_tree(folder), names)
+    return [name for name in names if roles.has(name)]
+
+
+def _less(dataset: Dataset, folders: Sequence[str | Path]) -> Dataset:
+    """The data set with what it would learn from in some folders taken out of the training."""
+    places = [Path(folder).expanduser().resolve() for folder in folders]
+
+    def is_out(sample: Sample) -> bool:
+        return any(sample.path.resolve().is_relative_to(place) for place in places)
+
+    out = [sample for sample in dataset.train if is_out(sample)] if places else []
+    if not out:
+        return dataset
+    kept = tuple(sample for sample in dataset.train if sample not in out)
+    no_good = dataset.no_good if kept else "all of them lie in folders that are held out"
+    return replace(dataset, train=kept, test=(*dataset.test, *out), no_good=no_good)
 
 
 def _no_good_listed(dataset: Dataset) -> str:

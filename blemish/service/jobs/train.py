@@ -42,6 +42,8 @@ def configure(parameters: Mapping[str, Any]) -> RunConfig:
     validate_section(detector_class(detector).Parameters, config.Model.detector_parameters(), "Model")
     if isinstance(config.Model.roi, str) or isinstance(config.Model.ignore, str):
         raise UsageError("Model.roi and Model.ignore are polygons here, not files")
+    if config.Calibrate.holdout:
+        raise UsageError("Calibrate.holdout names folders, which cannot be given here; train with blemish train")
     if re.search(r"[/\\]|\.onnx$", config.Model.backbone):
         raise UsageError("Model.backbone is a name here, not a file")
     return config
@@ -118,6 +120,7 @@ def _summary(parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
         "rate": record["false_alarm_rate"],
         "learned": record["learned"],
         "statement": record["statement"],
+        "sessions": record["sessions"],
         "width": described["input"]["width"],
         "height": described["input"]["height"],
         "bytes": sum(file.stat().st_size for file in inference.iterdir()),

@@ -10,6 +10,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from blemish.calibration import session_lines
 from blemish.report.charts import Bar
 from blemish.service.core import service_of, store_of
 from blemish.service.models import ModelName
@@ -116,6 +117,7 @@ def _rate_shown(store: Store, name: str, version: Version, rate: float | None) -
         "is_tried": rate is not None,
         "calibration": calibration,
         "statement": calibration.statement(limit.rate),
+        "sessions": session_lines(calibration, limit.rate),
         "is_supported": limit.rate is not None and limit.rate >= calibration.best_rate,
         "tried": tried,
         "chart": charts.histogram(calibration.scores, seen, limit.score, scale),

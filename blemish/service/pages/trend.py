@@ -1,4 +1,4 @@
-"""Trend: how often, how odd and how believable over time, and whether the world has changed."""
+"""Trend: how often, how odd and how believable over time, and whether the images have changed."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def reset(
     accept: Annotated[bool, Form()],
     span: Annotated[Span, Form()] = "day",
 ) -> Response:
-    """The alarm was attended to: the cause is mended, or, with `accept`, the world is to be as it is now."""
+    """The alarm was attended to: the cause is mended, or, with `accept`, the new session is the right one."""
     service = service_of(request)
     service.registry.model(model)
     await asyncio.to_thread(service.drift.reset, model, accept)
