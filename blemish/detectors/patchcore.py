@@ -163,8 +163,10 @@ class PatchCore(Detector):
     def _engine(self) -> Engine:
         return self.features.engine(self.setting.device)
 
-    def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> Iterator[Scored]:
-        """Against the bank that would have been selected without an image's own part."""
+    def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> Iterator[Scored] | None:
+        """Against the bank that would have been selected without an image's own part; None where there is but one."""
+        if not self._can_leave_out(parts):
+            return None
         return ((float(anomaly_map.max()), anomaly_map) for anomaly_map in self.left_out_maps(parts, progress))
 
     def left_out_maps(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> Iterator[Floats]:
@@ -174,8 +176,6 @@ class PatchCore(Detector):
         def advance(done: int) -> None:
             _report(progress, "calibration", done, total)
 
-        if len(np.unique(parts)) == 1 and not (self.bank.images == BEFORE).any():
-            raise UsageError("all good images show one part, which cannot be left out")
         if self._kept is not None and self._spare is None:
             yield from map(self._smoothed, left_out_distances(self._kept, self.bank, parts, advance, self._covered))
             return
@@ -185,6 +185,9 @@ class PatchCore(Detector):
             smoothed = self._smoothed(refilled.distances(patches, int(parts[i])))
             advance(i + 1)  # before it is given away: nobody may ask for more after the last
             yield smoothed
+
+    def _can_leave_out(self, parts: npt.NDArray[np.int64]) -> bool:
+        return len(np.unique(parts)) > 1 or bool((self.bank.images == BEFORE).any())
 
     def graph(self) -> onnx.ModelProto:
         """Features, nearest row of the bank, Gaussian blur, largest value."""
