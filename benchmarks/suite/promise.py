@@ -2,8 +2,8 @@
 
 Each fit draws parts of one set, and pictures of each as one kind has them: one a part, two that moved a little, two in
 other light, two that were turned, three to six frames. It learns from 6 to 200 of them, finds the parts by itself, and
-judges one picture each of up to 60 other parts. Where so few parts do not support a rate, the smallest that they support
-counts.
+judges one picture each of up to 60 other parts. Where so few parts do not support a rate, the smallest counts that they
+do support.
 """
 
 from __future__ import annotations
@@ -167,9 +167,10 @@ def picture(image: Image, kind: Kind, random: np.random.Generator) -> Image:
     """The part once more, at the network's size."""
     import cv2
 
-    turn = cv2.getRotationMatrix2D((160, 160), random.uniform(-kind.turned, kind.turned), 1)
+    centre, angle = (160, 160), random.uniform(-kind.turned, kind.turned)
+    turn = np.asarray(cv2.getRotationMatrix2D(centre, angle, 1), np.float64)
     turn[:, 2] += random.uniform(-kind.moved, kind.moved, 2)
-    moved = cv2.warpAffine(image, turn, (320, 320), borderMode=cv2.BORDER_REPLICATE)
+    moved = np.asarray(cv2.warpAffine(image, turn, (320, 320), borderMode=cv2.BORDER_REPLICATE), np.float64)
     lit = moved * (1 + random.uniform(-kind.light, kind.light)) + random.normal(0, kind.noise, moved.shape)
     return resized(np.clip(lit, 0, 255).astype(np.uint8), SIDE)
 
