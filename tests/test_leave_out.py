@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from blemish.detectors.coreset import greedy_coreset
-from blemish.detectors.leave_out import left_out_distances
+from blemish.detectors.leave_out import FARTHEST, RefilledBank, left_out_distances
 from blemish.detectors.memory_bank import MemoryBank
 
 Floats = npt.NDArray[np.float32]
@@ -57,6 +57,37 @@ def test_it_is_greedy_selection_going_on_without_the_part(parts: npt.NDArray[np.
     distances = left_out_distances(features, bank, parts, seen.append)
     np.testing.assert_allclose(distances, plainly(features, bank, parts), rtol=2e-3, atol=2e-3)
     assert seen == list(range(1, 13))
+
+
+def test_selection_looks_no_further_than_it_must() -> None:
+    """Of 4,800 patches, it looks at some hundred for each part; the result is that of all."""
+    features = textures(3, 40, cells=120)
+    features[:3, :100] *= 3  # so far out that the farthest patches are of few parts
+    bank = bank_of(features, 200)
+    parts = np.arange(40) // 2
+    assert features[..., 0].size > 10 * FARTHEST
+    found = left_out_distances(features, bank, parts)
+    np.testing.assert_allclose(found, plainly(features, bank, parts), rtol=2e-3, atol=3e-3)
+
+
+def test_patches_that_come_one_image_after_another() -> None:
+    """All patches as candidates, then those alone that a bank of twice the size has more: nearly as good."""
+    features, parts = textures(4, 30), np.arange(30)
+    bank = bank_of(features, 90)
+    whole = left_out_distances(features, bank, parts)
+    everything = MemoryBank(
+        features.reshape(-1, features.shape[2]), np.repeat(np.arange(30), 60), np.tile(np.arange(60), 30)
+    )
+    streamed = RefilledBank(bank, parts, everything)
+    found = np.stack([streamed.distances(patches, part) for part, patches in enumerate(features)])
+    np.testing.assert_allclose(found, whole, rtol=1e-3, atol=1e-3)
+    larger = bank_of(features, 180)
+    spare = RefilledBank(bank, parts, larger.take(np.arange(90, 180)))
+    thin = np.stack([spare.distances(patches, part) for part, patches in enumerate(features)])
+    empty = RefilledBank(bank, parts, larger.take(slice(0)))
+    masked = np.stack([empty.distances(patches, part) for part, patches in enumerate(features)])
+    too_large = [np.mean(np.maximum(0, each.max(axis=1) / whole.max(axis=1) - 1)) for each in (thin, masked)]
+    assert too_large[0] < 0.3 * too_large[1]
 
 
 def test_a_bank_of_one_part_only_is_replaced_whole() -> None:

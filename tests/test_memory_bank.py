@@ -76,7 +76,7 @@ def test_one_chunk_of_everything_covers_like_the_exact_one() -> None:
     all_features = features(12)
     selection = Selection(0.1, 1, 10_000)
     exact = bank_of(all_features, 0, selection, quiet)
-    merged = merged_bank(chunks(all_features, 12), 600, selection, quiet)
+    merged, _ = merged_bank(chunks(all_features, 12), 600, selection, quiet)
     assert radius(all_features, merged) <= 1.1 * radius(all_features, exact)
 
 
@@ -88,7 +88,7 @@ def test_a_stream_covers_nearly_as_well(size: int, least: int) -> None:
     all_features[41, 3] += 20  # one odd but good patch must not be lost on the way
     selection = Selection(0.05, least, 10_000)
     exact = bank_of(all_features, 0, selection, quiet)
-    merged = merged_bank(chunks(all_features, size), 3000, selection, quiet)
+    merged, _ = merged_bank(chunks(all_features, size), 3000, selection, quiet)
     assert len(merged) == len(exact) == 150
     assert_rows_are_where_they_say(merged, all_features)
     assert radius(all_features, merged) <= 1.5 * radius(all_features, exact)
@@ -104,7 +104,7 @@ def test_rows_that_wait_are_thinned_in_between(monkeypatch: pytest.MonkeyPatch) 
         return whole(banks)
 
     monkeypatch.setattr(memory_bank, "_union", watched)
-    merged = merged_bank(chunks(features(200), 1), 10_000, Selection(0.01, 40, 100), quiet)
+    merged, _ = merged_bank(chunks(features(200), 1), 10_000, Selection(0.01, 40, 100), quiet)
     assert len(merged) == 100 and len(seen) > 3 and max(seen) <= memory_bank.PENDING * 100 + 50
 
 
@@ -137,7 +137,7 @@ class TestNoise:
         if size == 30:
             bank = bank_of(all_features, 0, selection, quiet)
         else:
-            bank = merged_bank(chunks(all_features, size), 1500, selection, quiet)
+            bank, _ = merged_bank(chunks(all_features, size), 1500, selection, quiet)
         assert not odd & set(zip(bank.images.tolist(), bank.cells.tolist(), strict=True))
         assert_rows_are_where_they_say(bank, all_features)
 
@@ -176,7 +176,7 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 before = peak()
-bank = merged_bank(chunks(), images * patches, Selection(0.01, least, most), lambda done: None)
+bank, _ = merged_bank(chunks(), images * patches, Selection(0.01, least, most), lambda done: None)
 print(len(bank), peak() - before)
 """
 

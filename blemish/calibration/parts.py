@@ -17,12 +17,14 @@ from blemish.calibration.name_pattern import NamePattern
 from blemish.calibration.nearest_images import Halves, Ints, NearestImages, nearest_images
 from blemish.calibration.sessions import Groups
 
-FALSE_SHARE = 0.1  # of the groups that are linked, at most so many by chance in the long run
+FALSE_SHARE = 0.05  # of the groups that are linked, at most so many by chance in the long run
 MOST_IMAGES = 16  # of a part; more frames of one look like a kind of product, in which parts differ as much
 LEAST_IMAGES = 6  # of fewer, nothing can be told but that two have the same pixels
 FLOOR = 0.01  # of a usual leap: a leap of less than one per cent is none
 SOME = 256  # images that tell a usual leap
 SURE = 1e-4  # chance of so many images that follow each other
+FEW_IMAGES, SOME_IMAGES, MANY_IMAGES = 12, 20, 50  # from which on more can be told by how many images are in groups
+LIKELY = 0.3  # chance of a leap: a group of less is likelier a part
 UNSURE = 0.5  # of all groups: where so many seem to be parts, and fewer are linked, a person should look
 
 
@@ -63,7 +65,7 @@ def find_parts(sketches: Halves) -> FoundParts:
     ones. For unrelated images in d dimensions, k times the logarithm of the (k + 1)-th distance over the k-th is
     distributed exponentially, whatever k and the density (Facco et al. 2017, "Estimating the intrinsic dimension of
     datasets by a minimal neighborhood information"), which says how large the ratio of the leaps is by chance. Groups
-    are linked with a false discovery rate of 10 % (Benjamini and Hochberg 1995; Storey 2002 for the share of groups
+    are linked with a false discovery rate of 5 % (Benjamini and Hochberg 1995; Storey 2002 for the share of groups
     that are by chance).
 
     Images of the same pixels are always of one part; of fewer than six images, only these.
@@ -94,10 +96,30 @@ def _found(sketches: Halves) -> FoundParts:
     by_chance = min(1.0, 2 * (1 + int((chances > 0.5).sum())) / len(groups))  # Storey's share, from those above 1/2
     accepted = np.flatnonzero(chances * by_chance <= FALSE_SHARE * np.arange(1, len(groups) + 1) / len(groups))
     linked = int(accepted[-1]) + 1 if len(accepted) else 0
+    if _is_usual(groups, total):
+        linked = max(linked, int((chances < 0.5).sum()))
     for group in groups[:linked]:
         parts[list(group.members)] = group.members[0]
     unsure = by_chance < UNSURE and linked < (1 - by_chance) * len(groups) - 1
+    unsure = unsure or (total < FEW_IMAGES and not linked)
     return FoundParts(np.unique(parts, return_inverse=True)[1], unsure=unsure or _follow(near, parts))
+
+
+def _is_usual(groups: list[_Group], total: int) -> bool:
+    """Whether most images are in groups that leap more than chance has it: then they were taken several of a part.
+
+    Of unrelated images, on average a fifth is in such groups, and a thirtieth in those of three or more. The more
+    images, the nearer to that a set is.
+    """
+    if total < FEW_IMAGES:
+        return False
+    sizes = np.array([len(group.members) for group in groups])
+    chances = np.array([group.chance for group in groups])
+    likely, several = chances < LIKELY, sizes > 2
+    shares = [sizes[chosen].sum() / total for chosen in (likely & several, likely, (chances < 0.5) & several)]
+    return bool(
+        shares[0] > 0.5 or (total >= SOME_IMAGES and shares[1] > 0.6) or (total >= MANY_IMAGES and shares[2] > 0.4)
+    )
 
 
 def _follow(near: NearestImages, parts: Ints) -> bool:

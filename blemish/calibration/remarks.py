@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from blemish.calibration.conformal import Calibration, images_shown
 from blemish.calibration.outliers import LEAST_OTHERS, is_in_folder, odd_folders, outlier_limit
-from blemish.calibration.parts import LEAST_IMAGES, FoundParts
+from blemish.calibration.parts import FEW_IMAGES, FoundParts
 from blemish.calibration.sessions import Sessions, groups_by_time
 from blemish.datasets.files import some
 from blemish.metrics.rates import rate_text
@@ -40,7 +40,7 @@ def part_lines(names: Sequence[str], found: FoundParts) -> list[str]:
         ]
     if not found.unsure or found.told:
         return []
-    if len(names) < LEAST_IMAGES:
+    if len(names) < FEW_IMAGES:
         return [f"With so few images, it cannot be told whether several show one part. {IF_SO}"]
     return [UNSURE_PARTS]
 

@@ -164,7 +164,7 @@ class Detector(ABC):
         parts: npt.NDArray[np.int64],  # noqa: ARG002
         progress: Progress | None = None,  # noqa: ARG002
     ) -> Iterator[Scored] | None:
-        """Leave-one-part-out score and map (h, w) of every training image, or None where they are not cheap.
+        """Leave-one-part-out score and map (h, w) of every training image; None where not cheap, or with one part.
 
         `parts` numbers the part that each image shows, `(n,)`, in the order of `fit`. The tiles of a large image are
         images here, all of one part. There are two parts or more, or a bank of before.

@@ -4,12 +4,15 @@ Masking the part's own rows leaves holes: a row stood for patches of other parts
 chosen instead. So, for every part, its rows are taken out, and greedy selection goes on from the rest among the patches
 of all other parts until there are as many rows as before. Against full selections without a tenth of the parts, the
 scores agree; with holes they were far too large (see dev/LOG.md).
+
+Only patches whose nearest row is the part's are farther from the rest than before. All others keep their distance, so
+for each part, selection looks at those and at the few that were farthest from the bank: the work for all parts grows
+with the patches, not with parts times patches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +22,8 @@ from blemish.detectors.memory_bank import BEFORE, MemoryBank
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+
+FARTHEST = 256  # patches that selection looks at beside those that have changed; four times as many where they run out
 
 
 def left_out_distances(
@@ -37,63 +42,138 @@ def left_out_distances(
         advance: called with the number of images done.
         covered: where the selection of the bank ended, as in `extended_bank`.
     """
-    points = features.reshape(-1, features.shape[2])  # (n P, d)
-    norms = np.einsum("npd,npd->np", features, features)  # (n, P)
-    near = _two_nearest(features, norms, bank, parts)
-    rows_of = bank.parts_of(parts)  # (M,)
-    own_rows = rows_of != BEFORE
-    distances = np.empty(features.shape[:2], np.float32)
+    images, patches, dimensions = features.shape
+    numbers = np.repeat(np.arange(images), patches)
+    candidates = MemoryBank(features.reshape(-1, dimensions), numbers, np.tile(np.arange(patches), images))
+    refilled = RefilledBank(bank, parts, candidates, covered)
+    distances = np.empty((images, patches), np.float32)
     done = 0
     for part in np.unique(parts):
-        own = parts == part  # (n,)
-        left = near.without(part)  # (n, P)
-        bounds = np.where(own[:, None], np.float32(-1), left)
-        bounds[bank.images[own_rows], bank.cells[own_rows]] = -1
-        missing = min(int((rows_of == part).sum()), int((bounds >= 0).sum()))
-        refill = points[greedy_more(points, norms.reshape(-1), bounds.reshape(-1), missing, covered=covered)]
-        for i in np.flatnonzero(own):
-            distances[i] = left[i]
+        refill = refilled.refill(int(part))
+        for image in np.flatnonzero(parts == part):
+            span = slice(image * patches, (image + 1) * patches)
+            distances[image] = refilled.near.without(int(part), span)
             if len(refill):
-                distances[i] = np.minimum(left[i], nearest_squared(features[i], norms[i], refill))
+                norms = refilled.norms[span]
+                distances[image] = np.minimum(distances[image], nearest_squared(features[image], norms, refill))
             done += 1
             advance(done)
     return np.sqrt(distances)
 
 
-@dataclass(frozen=True, eq=False)
+class RefilledBank:
+    """A memory bank without the rows of any one part, and with others in their place.
+
+    Attributes:
+        near: the nearest rows of each candidate.
+        norms: the squared length of each candidate `(N,)`.
+    """
+
+    def __init__(self, bank: MemoryBank, parts: Ints, candidates: MemoryBank, covered: float = -1.0) -> None:
+        """`candidates` may take the place of rows: all patches of the images, or what is kept of them."""
+        self._rows = _Rows(bank, parts)
+        self._candidates, self._covered = candidates, covered
+        self.norms = np.einsum("nd,nd->n", candidates.rows, candidates.rows)
+        self.near = self._rows.two_nearest(candidates.rows, self.norms)
+        self._part = candidates.parts_of(parts)  # (N,)
+        rows_of = bank.parts_of(parts)
+        self._missing = dict(zip(*np.unique(rows_of, return_counts=True), strict=True))
+        # Rows are no candidates, and neither is what was never one.
+        bounds = self.near.first.copy()
+        own = rows_of != BEFORE
+        places = _places(candidates, bank.images[own], bank.cells[own])
+        bounds[places] = -1
+        self._is_row = np.zeros(len(bounds), np.bool_)
+        self._is_row[places] = True
+        self._by_distance = np.argsort(-bounds, kind="stable")[: int((bounds >= 0).sum())]
+        order = np.argsort(self.near.part, kind="stable")
+        owners, starts, sizes = np.unique(self.near.part[order], return_index=True, return_counts=True)
+        self._nearest_to = {
+            int(owner): order[start : start + size] for owner, start, size in zip(owners, starts, sizes, strict=True)
+        }
+        self._refills: dict[int, Floats] = {}
+
+    def refill(self, part: int) -> Floats:
+        """The features `(k, d)` that take the place of a part's rows."""
+        missing = int(self._missing.get(part, 0))
+        changed = self._nearest_to.get(part, np.empty(0, np.int64))
+        changed = changed[(self._part[changed] != part) & ~self._is_row[changed]]
+        most = FARTHEST
+        while True:
+            farthest, rest = np.split(self._by_distance, [most])
+            farthest = farthest[(self._part[farthest] != part) & (self.near.part[farthest] != part)]
+            # Selection ends where a patch that it does not look at would be chosen.
+            limit = max(self._covered, float(self.near.first[rest[0]]) if len(rest) else -1.0)
+            looked_at = np.sort(np.concatenate([changed, farthest]))
+            points: Floats = self._candidates.rows[looked_at]
+            norms = self.norms[looked_at]
+            bounds = self.near.without(part, looked_at)
+            found = greedy_more(points, norms, bounds, min(missing, len(points)), covered=limit)
+            if len(found) == missing or limit <= self._covered:
+                chosen: Floats = points[found]
+                return chosen
+            most *= 4
+
+    def distances(self, patches: Floats, part: int) -> Floats:
+        """Distance `(P,)` of the patches `(P, d)` of an image that shows this part."""
+        norms = np.einsum("pd,pd->p", patches, patches)
+        squared = self._rows.two_nearest(patches, norms).without(part, slice(None))
+        if part not in self._refills:
+            self._refills[part] = self.refill(part)
+        if len(self._refills[part]):
+            squared = np.minimum(squared, nearest_squared(patches, norms, self._refills[part]))
+        distances: Floats = np.sqrt(squared)
+        return distances
+
+
 class _Nearest:
-    """For each patch `(n, P)`: its nearest row's part and squared distance, and that of the next part's."""
+    """For each of N patches: its nearest row's part and squared distance, and that of the next part's."""
 
-    part: Ints
-    first: Floats
-    second: Floats
+    def __init__(self, part: Ints, first: Floats, second: Floats) -> None:
+        self.part, self.first, self.second = part, first, second
 
-    def without(self, part: int) -> Floats:
-        """Squared distances to the nearest row that is not of this part."""
-        return np.where(self.part == part, self.second, self.first)
+    def without(self, part: int, which: slice | Ints) -> Floats:
+        """Squared distances of some patches to the nearest row that is not of this part."""
+        left: Floats = np.where(self.part[which] == part, self.second[which], self.first[which])
+        return left
 
 
-def _two_nearest(features: Floats, norms: Floats, bank: MemoryBank, parts: Ints) -> _Nearest:
-    """One product of all patches with all rows; `second` is infinite where all rows are of one part."""
-    rows_of = bank.parts_of(parts)
-    order = np.argsort(rows_of, kind="stable")
-    owners, starts = np.unique(rows_of[order], return_index=True)  # (G,)
-    factors = np.ascontiguousarray(-2 * bank.rows[order].T)  # (d, M)
-    lengths = np.einsum("md,md->m", bank.rows[order], bank.rows[order])
-    nearest = np.empty(norms.shape, np.int64)
-    first, second = np.empty_like(norms), np.full_like(norms, np.inf)
-    size = max(1, PRODUCTS // len(bank))
-    for i, patches in enumerate(features):
-        for block in (slice(start, start + size) for start in range(0, len(patches), size)):
-            products = patches[block] @ factors  # (size, M)
-            products += lengths
-            of_part = np.minimum.reduceat(products, starts, axis=1)  # (size, G)
+class _Rows:
+    """The rows of a bank, sorted by the part that they show."""
+
+    def __init__(self, bank: MemoryBank, parts: Ints) -> None:
+        rows_of = bank.parts_of(parts)
+        order = np.argsort(rows_of, kind="stable")
+        self._owners, self._starts = np.unique(rows_of[order], return_index=True)  # (G,)
+        self._factors = np.ascontiguousarray(-2 * bank.rows[order].T)  # (d, M)
+        self._lengths = np.einsum("md,md->m", bank.rows[order], bank.rows[order])
+
+    def two_nearest(self, points: Floats, norms: Floats) -> _Nearest:
+        """Of points `(N, d)` of squared lengths `(N,)`; `second` is infinite where all rows are of one part."""
+        nearest = np.empty(len(points), np.int64)
+        first, second = np.empty(len(points), np.float32), np.full(len(points), np.inf, np.float32)
+        size = max(1, PRODUCTS // len(self._lengths))
+        for block in (slice(start, start + size) for start in range(0, len(points), size)):
+            products = points[block] @ self._factors  # (size, M)
+            products += self._lengths
+            of_part = np.minimum.reduceat(products, self._starts, axis=1)  # (size, G)
             closest = of_part.argmin(axis=1)
             lines = np.arange(len(closest))
-            nearest[i, block], first[i, block] = owners[closest], of_part[lines, closest]
-            if len(owners) > 1:
+            nearest[block], first[block] = self._owners[closest], of_part[lines, closest]
+            if len(self._owners) > 1:
                 of_part[lines, closest] = np.inf
-                second[i, block] = of_part.min(axis=1)
-    first += norms
-    second += norms
-    return _Nearest(nearest, np.maximum(first, 0, out=first), np.maximum(second, 0, out=second))
+                second[block] = of_part.min(axis=1)
+        first += norms
+        second += norms
+        return _Nearest(nearest, np.maximum(first, 0, out=first), np.maximum(second, 0, out=second))
+
+
+def _places(candidates: MemoryBank, images: Ints, cells: Ints) -> Ints:
+    """Where patches stand among the candidates, by image and cell; those that are none of them are left out."""
+    most = int(max(candidates.cells.max(initial=0), cells.max(initial=0))) + 1
+    keys = candidates.images * most + candidates.cells
+    order = np.argsort(keys, kind="stable")
+    wanted = images * most + cells
+    at = np.searchsorted(keys, wanted, sorter=order)
+    found = order[np.minimum(at, len(order) - 1)] if len(order) else np.empty(0, np.int64)
+    return found[keys[found] == wanted] if len(order) else found

@@ -35,7 +35,7 @@ class MemoryBank:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> MemoryBank:
+    def take(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> MemoryBank:
         """The bank of the chosen rows only."""
         return MemoryBank(self.rows[chosen], self.images[chosen], self.cells[chosen])
 
@@ -106,8 +106,10 @@ def bank_of(features: Floats, first_image: int, selection: Selection, advance: C
 
 def merged_bank(
     chunks: Iterable[tuple[Floats, int]], patches: int, selection: Selection, advance: Callable[[int], None]
-) -> MemoryBank:
+) -> tuple[MemoryBank, MemoryBank]:
     """The coreset of coresets of chunks `((n, P, d), first image)`, for features that do not fit into memory.
+
+    With it come the patches that were kept for the final selection and not chosen, which may take the place of rows.
 
     Every chunk keeps more rows than its part of the bank of all `patches`, so that the final selection has a choice.
     However many chunks come, the rows that wait for it stay few: too many are thinned in between.
@@ -120,7 +122,17 @@ def merged_bank(
         pending.append(_selected(_clean(features, first_image, selection), kept, _quietly))
         if sum(map(len, pending)) > PENDING * rows:
             pending = [_selected(_union(pending), SURPLUS * rows, _quietly)]
-    return _selected(_union(pending), rows, advance)
+    return _split(_union(pending), rows, advance)
+
+
+def bank_and_spare(
+    features: Floats, first_image: int, selection: Selection, advance: Callable[[int], None]
+) -> tuple[MemoryBank, MemoryBank]:
+    """As `bank_of`, and as many patches again as selection would have gone on with."""
+    clean = _clean(features, first_image, selection)
+    rows = selection.count(len(features) * features.shape[1])
+    found = _selected(clean, SURPLUS * rows, advance)
+    return found.take(np.arange(min(rows, len(found)))), found.take(np.arange(min(rows, len(found)), len(found)))
 
 
 def extended_bank(
@@ -152,6 +164,12 @@ def _quietly(_done: int) -> None:
 def _selected(bank: MemoryBank, count: int, advance: Callable[[int], None]) -> MemoryBank:
     """The greedy coreset of a bank; `take` copies, so the features themselves can be freed or overwritten."""
     return bank.take(greedy_coreset(bank.rows, min(count, len(bank)), advance=advance))
+
+
+def _split(bank: MemoryBank, count: int, advance: Callable[[int], None]) -> tuple[MemoryBank, MemoryBank]:
+    """The greedy coreset of a bank, and the rest."""
+    chosen = greedy_coreset(bank.rows, min(count, len(bank)), advance=advance)
+    return bank.take(chosen), bank.take(np.setdiff1d(np.arange(len(bank)), chosen))
 
 
 def _clean(features: Floats, first_image: int, selection: Selection) -> MemoryBank:

@@ -17,8 +17,16 @@ from pydantic import Field
 from blemish.backbones import Backbone
 from blemish.config import Section
 from blemish.detectors.base import Detector, Image, Images, ModelCard, Progress, Setting
-from blemish.detectors.leave_out import left_out_distances
-from blemish.detectors.memory_bank import MemoryBank, Selection, bank_of, extended_bank, merged_bank
+from blemish.detectors.leave_out import RefilledBank, left_out_distances
+from blemish.detectors.memory_bank import (
+    BEFORE,
+    MemoryBank,
+    Selection,
+    bank_and_spare,
+    bank_of,
+    extended_bank,
+    merged_bank,
+)
 from blemish.detectors.nearest_row import append_nearest
 from blemish.detectors.patch_features import SKETCH_SHARE, Halves, PatchFeatures, Sketches
 from blemish.detectors.smoothing import append_blur, append_outputs, blurs
@@ -65,6 +73,8 @@ class PatchCore(Detector):
         self._images: Images = ()
         self._kept: Floats | None = None  # (n, P, d) of all images where they fit into memory
         self._bank: MemoryBank | None = None
+        # Patches that may take the place of rows where not all are at hand, or some are noise.
+        self._spare: MemoryBank | None = None
         self._covered = -1.0  # where the selection of the bank ended, as in `extended_bank`
         self._sketches: Sketches | None = None
 
@@ -88,7 +98,8 @@ class PatchCore(Detector):
     def fit(self, images: Images, progress: Progress | None = None) -> PatchCore:
         if len(images) == 0:
             raise UsageError("PatchCore needs at least one image")
-        self._images, self._kept, self._covered = images, None, -1.0
+        self._images, self._kept, self._spare = images, None, None
+        self._covered = -1.0
         selection = self._selection
         patches = len(images) * self._patches
         rows = selection.count(patches)
@@ -98,9 +109,14 @@ class PatchCore(Detector):
 
         if self._chunk_size() >= len(images):
             self._kept = next(self._chunks(len(images), progress))[0]
-            self._bank = bank_of(self._kept, 0, selection, advance)
+            if selection.noise_share:
+                self._bank, self._spare = bank_and_spare(self._kept, 0, selection, advance)
+            else:
+                self._bank = bank_of(self._kept, 0, selection, advance)
         else:
-            self._bank = merged_bank(self._chunks(self._chunk_size(), progress), patches, selection, advance)
+            self._bank, self._spare = merged_bank(
+                self._chunks(self._chunk_size(), progress), patches, selection, advance
+            )
         return self
 
     @classmethod
@@ -115,7 +131,7 @@ class PatchCore(Detector):
 
         As many rows come in at most as a bank of the new images alone would have, and `max_rows` bounds them all.
         """
-        self._images, self._kept = images, None
+        self._images, self._kept, self._spare = images, None, None
         selection, total = self._selection, len(images)
         bank = before = MemoryBank.of_before(self.bank.rows)
         self._covered = before.spacing()
@@ -147,8 +163,10 @@ class PatchCore(Detector):
     def _engine(self) -> Engine:
         return self.features.engine(self.setting.device)
 
-    def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> Iterator[Scored]:
-        """Against the bank that would have been selected without an image's own part."""
+    def left_out(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> Iterator[Scored] | None:
+        """Against the bank that would have been selected without an image's own part; None where there is but one."""
+        if not self._can_leave_out(parts):
+            return None
         return ((float(anomaly_map.max()), anomaly_map) for anomaly_map in self.left_out_maps(parts, progress))
 
     def left_out_maps(self, parts: npt.NDArray[np.int64], progress: Progress | None = None) -> Iterator[Floats]:
@@ -158,13 +176,18 @@ class PatchCore(Detector):
         def advance(done: int) -> None:
             _report(progress, "calibration", done, total)
 
-        if self._kept is not None and self.parameters.noise_share == 0 and len(np.unique(parts)) > 1:
+        if self._kept is not None and self._spare is None:
             yield from map(self._smoothed, left_out_distances(self._kept, self.bank, parts, advance, self._covered))
-        else:
-            for i, patches in enumerate(self._all_features(), 1):  # (P, d)
-                smoothed = self._smoothed(self._masked(patches, parts, i - 1))
-                advance(i)  # before it is given away: nobody may ask for more after the last
-                yield smoothed
+            return
+        spare = self.bank.take(slice(0)) if self._spare is None else self._spare
+        refilled = RefilledBank(self.bank, parts, spare, self._covered)
+        for i, patches in enumerate(self._all_features()):  # (P, d)
+            smoothed = self._smoothed(refilled.distances(patches, int(parts[i])))
+            advance(i + 1)  # before it is given away: nobody may ask for more after the last
+            yield smoothed
+
+    def _can_leave_out(self, parts: npt.NDArray[np.int64]) -> bool:
+        return len(np.unique(parts)) > 1 or bool((self.bank.images == BEFORE).any())
 
     def graph(self) -> onnx.ModelProto:
         """Features, nearest row of the bank, Gaussian blur, largest value."""
@@ -214,17 +237,6 @@ class PatchCore(Detector):
     def _all_features(self) -> Iterable[Floats]:
         """Features of each image `(P, d)`: those in memory, or extracted once more."""
         return self.features.extract(self._images, self.setting.device) if self._kept is None else self._kept
-
-    def _masked(self, patches: Floats, parts: npt.NDArray[np.int64], image: int) -> Floats:
-        """Distances to the rows of other parts.
-
-        Where the features are not in memory, or some are noise, nothing can take the place of the missing rows: scores
-        are somewhat too large, and the false-alarm rate is somewhat below the stated one.
-        """
-        others = self.bank.parts_of(parts) != parts[image]  # (M,)
-        if not others.any():
-            raise UsageError("all good images show one part, which cannot be left out")
-        return self.bank.take(others).distances(patches)
 
     def _smoothed(self, distances: Floats) -> Floats:
         down, across = self._blurs()
