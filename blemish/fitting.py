@@ -15,14 +15,15 @@ import numpy.typing as npt
 from blemish.backbones import Backbone
 from blemish.calibration import (
     ONE_PART,
+    Apart,
     Calibration,
     FoundParts,
+    apart_by,
     cross_fitted,
     guessed,
     left_out,
     linked,
     outlier_lines,
-    outliers,
     part_lines,
 )
 from blemish.config import RunConfig, dump_config, validate_section
@@ -68,6 +69,7 @@ class FitReport:
         lines: what a person should know of the calibration and of a model before, a sentence or two a line.
         failed: one line for each image that could not be read and was left out.
         seconds: wall time of each stage.
+        outliers: names of the good images that stand apart from the others, highest score first.
     """
 
     folder: Path
@@ -75,6 +77,7 @@ class FitReport:
     lines: list[str]
     failed: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    outliers: list[str] = field(default_factory=list)
 
 
 def fit(
@@ -90,7 +93,7 @@ def fit(
         raise UsageError("Global.dataset_dir is missing: a folder of good images.")
     make_class = detector_class(config.Global.model)
     parameters = validate_section(make_class.Parameters, config.Model.detector_parameters(), "Model")
-    good = good or find_good_images(Path(config.Global.dataset_dir), config.Global.good)
+    good = good or find_good_images(Path(config.Global.dataset_dir), config.Global.good, config.Global.leave_out)
     config = config.model_copy(update={"Model": config.Model.model_copy(update=parameters.model_dump())})
     weight_file(config)
     resume = _resumed(config, make_class)
@@ -113,12 +116,13 @@ def fit(
         if make_class.learns:
             learned = learn(config, make, setting, images, clock)
             detector: Detector = learned.detector
-            calibration, parts = learned.calibration, learned.parts
+            calibration, parts, apart = learned.calibration, learned.parts, learned.apart
             record, weights = training_record(config, learned, output), learned.detector.save_weights
         else:
             detector = make().fit(images.inputs, clock)
             parts = image_parts(config, images, lambda: detector.sketches)
             calibration = _calibrate(config, detector, make, images, parts=parts.parts, progress=clock)
+            apart = apart_by(detector, images.inputs, calibration, config.Global.device, clock)
         model = detector.graph().SerializeToString()
         engine = open_engine(model, config.Global.device)
         map_size = _check(engine, images)
@@ -129,7 +133,7 @@ def fit(
         def save(result: dict[str, Any]) -> list[str]:
             return place.finish(model, info, patches, ({**result, **record}, dump_config(config), weights))
 
-        return _report(config, images, (calibration, parts), clock.seconds(), save)
+        return _report(config, images, (calibration, parts, apart), clock.seconds(), save)
 
 
 def _resumed(config: RunConfig, make_class: type[Detector]) -> Path | None:
@@ -242,23 +246,23 @@ def _backbone_info(backbone: Backbone) -> BackboneInfo:
 def _report(
     config: RunConfig,
     images: TrainingImages,
-    judged: tuple[Calibration, FoundParts],
+    judged: tuple[Calibration, FoundParts, Apart],
     seconds: dict[str, float],
     save: Callable[[dict[str, Any]], list[str]],
 ) -> FitReport:
     """Save the model with what is to be said of it."""
-    calibration, parts = judged
+    calibration, parts, apart = judged
     output = Path(config.Global.output)
     lines = [*filter(None, [images.learned]), calibration.statement()]
     oddest = _oddest(images, calibration)
-    if oddest:
+    if oddest and not apart.odd.any():
         shown = ", ".join(f"{name} ({score:.1f})" for name, score in oddest[:SHOWN])
         lines.append(
-            f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}. "
-            "Look at them: a defect among the good images hides others like it."
+            f"These images set the threshold ({calibration.threshold():.1f}): {shown}. "
+            "Check that they show good parts. A defect among them would hide similar defects."
         )
     lines += part_lines(images.names, parts)
-    lines += outlier_lines(images.names, calibration)
+    lines += outlier_lines(images.names, calibration, apart, "train_result.json")
     unused = images.span and images.span.unused()
     if unused:
         lines.append(unused)
@@ -279,14 +283,18 @@ def _report(
         "learned": images.learned,
         "statement": calibration.statement(),
         "oddest": [{"name": name, "score": score} for name, score in oddest],
-        "outliers": outliers(images.names, calibration),
+        "outliers": apart.names(images.names),
+        "threshold_without_outliers": None if apart.rest is None else apart.rest.threshold(),
+        "threshold_without_is_estimate": apart.rest is not None and not apart.is_exact,
+        "left_out": images.left_out,
         "failed": images.failed,
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
     }
     lines += save(result)
     for line in lines:
         log.info(line)
-    return FitReport(output / "best_model" / "inference", output, lines, images.failed, seconds)
+    folder = output / "best_model" / "inference"
+    return FitReport(folder, output, lines, images.failed, seconds, apart.names(images.names))
 
 
 def _oddest(images: TrainingImages, calibration: Calibration) -> list[tuple[str, float]]:

@@ -28,6 +28,7 @@ def measure(
     threshold: float | None = None,
     engine: str | HpiConfig | None = None,
     good: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
 ) -> int:
     """Evaluate, print the figures and the place of the report; returns the exit code."""
     from blemish.evaluation import evaluate
@@ -45,6 +46,7 @@ def measure(
             threshold=threshold,
             engine=engine,
             good=good,
+            leave_out=leave_out,
             say=say,
         )
     for remark in report.remarks:

@@ -37,19 +37,20 @@ def evaluate(
     threshold: float | None = None,
     engine: str | HpiConfig | None = None,
     good: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
     say: Callable[[str], None] = log.info,
 ) -> EvaluationReport:
     """Judge every test image of a data set, or every image of a folder of good ones, and write what came of it.
 
     Writes `evaluate_result.json`, `per_image.csv` and `report.html` into `output`. Metrics see raw scores and masks of
     full size. The verdicts are those of the model's calibrated threshold; `false_alarm_rate` or `threshold` replace it.
-    `good` names folders of good parts, whatever they are called.
+    `good` names folders of good parts, whatever they are called. `leave_out` names images that do not count.
     Images that get no verdict and masks that cannot be read are named in the report and count nowhere.
 
     Raises `BlemishError` for a model, data set or device that is refused, and where no image at all can be judged.
     """
     predictor = open_model(model_dir, device, batch_size, false_alarm_rate, threshold, engine=engine, say=say)
-    dataset, samples = samples_to_judge(data, good)
+    dataset, samples = samples_to_judge(data, good, leave_out)
     learned: list[str] = []
     if dataset.layout == "folders":  # its good images are for training and test alike
         samples, learned = without_learned(samples, predictor.model.info.data.hashes or ())

@@ -59,7 +59,7 @@ class Yardstick:
     """
 
     def __init__(self, data: Path, tuning_split: Path | None, config: RunConfig, progress: Progress) -> None:
-        everything = find_good_images(data, config.Global.good)
+        everything = find_good_images(data, config.Global.good, config.Global.leave_out)
         images = _read(everything, config, progress)
         held = _held_out(images, config)  # (n,)
         self._images, self._held = images, np.flatnonzero(held)
