@@ -137,7 +137,7 @@ def _folders(root: Path, wanted: Sequence[str] | None) -> dict[str, Path]:
 
 def _done_row(model: str, category: str, data: Path, output: Path, config: RunConfig) -> Row:
     """The row that an earlier run has finished, or a new one."""
-    key = _key(config, load_dataset(data, good=config.Global.good))
+    key = _key(config, load_dataset(data, good=config.Global.good, leave_out=config.Global.leave_out))
     record = output / _FINISHED
     kept = _kept(record, key)
     if kept is not None:
@@ -149,7 +149,8 @@ def _done_row(model: str, category: str, data: Path, output: Path, config: RunCo
     start = time.perf_counter()
     folder = fit(settings, keeps=False).folder  # by-products: a row that is made again replaces them
     trained = time.perf_counter()
-    report = evaluate(folder, data, output, config.Global.device, good=config.Global.good)
+    own = config.Global
+    report = evaluate(folder, data, output, own.device, good=own.good, leave_out=own.leave_out)
     train_seconds, evaluate_seconds = round(trained - start, 2), round(time.perf_counter() - trained, 2)
     row = Row(model, category, _plain(report), train_seconds, evaluate_seconds, _failures(report))
     _replace(record, json.dumps({"key": key, **_kept_part(row)}, indent=2))

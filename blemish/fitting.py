@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +18,32 @@ from blemish.calibration import (
     FoundParts,
     Groups,
     LeftOut,
-    NamePattern,
     Sessions,
+    apart_by,
     cross_fitted,
     guessed,
     left_out,
-    linked,
-    one_session_line,
-    outlier_lines,
-    outliers,
-    part_lines,
     parts_from_names,
     scored_by,
-    session_lines,
 )
-from blemish.calibration.holdout import Holdout, find_holdouts, refuse_learned, with_holdouts
+from blemish.calibration.holdout import (
+    Holdout,
+    apart_with_holdouts,
+    find_holdouts,
+    refuse_learned,
+    with_holdouts,
+)
 from blemish.calibration.sessions import name_apart
 from blemish.config import RunConfig, dump_config, validate_section
 from blemish.datasets import GoodImages, find_good_images
-from blemish.datasets.files import some
 from blemish.detectors import Detector, Progress, Setting, detector_class
 from blemish.detectors.patch_features import EMBEDDED, sketches_of
 from blemish.engines import Engine, open_engine
 from blemish.errors import ModelError, UsageError
+from blemish.fit_report import FitReport, SeenImages, report_fit
 from blemish.framing import frame_of
 from blemish.good_patches import cut_good_patches
-from blemish.images import Frame, Scored, exif_times
+from blemish.images import Frame, Scored
 from blemish.learning import identity, image_parts, image_sessions, learn, session_units, training_record, weight_file
 from blemish.models import (
     BackboneInfo,
@@ -67,26 +66,7 @@ from blemish.training_images import TrainingImages, typical_sizes
 
 log = logging.getLogger("blemish")
 
-ODDEST, SHOWN = 20, 3  # good images with the highest scores: in the result file, and told
-
-
-@dataclass(frozen=True)
-class FitReport:
-    """What a fit has made.
-
-    Attributes:
-        folder: the model folder.
-        output: the run's folder around it.
-        lines: what a person should know of the calibration and of a model before, a sentence or two a line.
-        failed: one line for each image that could not be read and was left out.
-        seconds: wall time of each stage.
-    """
-
-    folder: Path
-    output: Path
-    lines: list[str]
-    failed: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
+__all__ = ["FitReport", "fit"]
 
 
 def fit(
@@ -105,7 +85,9 @@ def fit(
     make_class = detector_class(config.Global.model)
     parameters = validate_section(make_class.Parameters, config.Model.detector_parameters(), "Model")
     holdouts = find_holdouts(config.Calibrate.holdout, config.Global.good)
-    good = good or find_good_images(Path(config.Global.dataset_dir), config.Global.good, config.Calibrate.holdout)
+    good = good or find_good_images(
+        Path(config.Global.dataset_dir), config.Global.good, config.Global.leave_out, without=config.Calibrate.holdout
+    )
     config = config.model_copy(update={"Model": config.Model.model_copy(update=parameters.model_dump())})
     weight_file(config)
     resume = _resumed(config, make_class)
@@ -133,11 +115,12 @@ def fit(
         if make_class.learns:
             learned = learn(config, make, setting, images, clock, sessions=several)
             detector: Detector = learned.detector
-            calibration, parts = learned.calibration, learned.parts
+            calibration, parts, apart = learned.calibration, learned.parts, learned.apart
             record, weights = training_record(config, learned, output), learned.detector.save_weights
         else:
             detector = make().fit(images.inputs, clock)
             calibration, parts = _calibrate(config, detector, make, images, clock, sessions=several)
+            apart = apart_by(detector, images.inputs, calibration, config.Global.device, clock)
         model = detector.graph().SerializeToString()
         engine = open_engine(model, config.Global.device)
         map_size = _check(engine, images)
@@ -145,6 +128,7 @@ def fit(
         scored = {name: _scored(config, engine, setting, (name, held), clock) for name, held in others.items()}
         learned_parts, own = calibration.part_count, () if sessions is None else sessions.names[:1]
         held_out = [(name, found) for name, (found, _) in scored.items()]
+        apart = apart_with_holdouts(apart, calibration, held_out, *own)
         calibration = _printable(with_holdouts(calibration, held_out, *own))
         info = _describe(config, detector, images, calibration, map_size, parts=learned_parts)
         try_network(engine, info)
@@ -152,9 +136,9 @@ def fit(
         def save(result: dict[str, Any]) -> list[str]:
             return place.finish(model, info, patches, ({**result, **record}, dump_config(config), weights))
 
-        seen = [_Session(None, images, parts)]
-        seen += [_Session(name, held, scored[name][1]) for name, held in others.items()]
-        return _report(config, seen, calibration, clock.seconds(), save, parts=learned_parts)
+        seen = [SeenImages(None, images, parts)]
+        seen += [SeenImages(name, held, scored[name][1]) for name, held in others.items()]
+        return report_fit(config, seen, (calibration, apart), clock.seconds(), save, parts=learned_parts)
 
 
 def _resumed(config: RunConfig, make_class: type[Detector]) -> Path | None:
@@ -322,115 +306,6 @@ def _backbone_info(backbone: Backbone) -> BackboneInfo:
         std=list(backbone.std),
         taps=[printable(tap.name) for tap in backbone.taps],
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Session:
-    """Good images and the parts that they show; `name` is that of a held-out session, None for what is learned."""
-
-    name: str | None
-    images: TrainingImages
-    parts: FoundParts
-
-    @property
-    def names(self) -> list[str]:
-        """Of the images, those of a held-out session with its name before them."""
-        return [name if self.name is None else f"{self.name}/{name}" for name in self.images.names]
-
-    def lines(self) -> list[str]:
-        """What a person should know of the parts."""
-        before = "" if self.name is None else f"Session {self.name}: "
-        return [f"{before}{line}" for line in part_lines(self.names, self.parts)]
-
-    def known_parts(self, learned: TrainingImages, group_by: str | None) -> list[str]:
-        """Parts of a held-out session that are called as learned ones are."""
-        if self.name is None or group_by is None:
-            return []
-        pattern = NamePattern(group_by)
-        known = {pattern.find(name) for name in learned.names}
-        both = list(dict.fromkeys(part for name in self.images.names if (part := pattern.find(name)) in known and part))
-        if not both:
-            return []
-        return [
-            f"Session {self.name}: {len(both)} of its parts are called as learned ones are: {some(both)}. If they are "
-            "the same parts, they are not new to the model and the threshold is too low: remove them from one of both."
-        ]
-
-
-def _report(
-    config: RunConfig,
-    seen: list[_Session],
-    calibration: Calibration,
-    seconds: dict[str, float],
-    save: Callable[[dict[str, Any]], list[str]],
-    *,
-    parts: int,
-) -> FitReport:
-    """Save the model with what is to be said of it."""
-    output, images = Path(config.Global.output), seen[0].images
-    names = [name for each in seen for name in each.names]
-    failed = [line for each in seen for line in each.images.failed]
-    sessions = [*_left_of_holdouts(seen), *session_lines(calibration)]
-    if not sessions and calibration.is_calibrated:
-        sessions = [one_session_line(partial(exif_times, images.files))]
-    lines = [*filter(None, [images.learned]), calibration.statement(), *sessions]
-    oddest = _oddest(names, calibration)
-    if oddest:
-        shown = ", ".join(f"{name} ({score:.1f})" for name, score in oddest[:SHOWN])
-        lines.append(
-            f"The oddest of them, on which the threshold of {calibration.threshold():.1f} hangs: {shown}. "
-            "Look at them: a defect among the good images hides others like it."
-        )
-    for each in seen:
-        lines += [*each.lines(), *each.known_parts(images, config.Calibrate.group_by)]
-    if calibration.is_calibrated and calibration.has_several_images and calibration.group_by is None:
-        lines.append(
-            "Verdicts of parts need a pattern that finds the part in the names of images: "
-            "`blemish predict MODEL INPUT --group-by PATTERN`."
-        )
-    lines += outlier_lines(names, calibration)
-    unused = images.span and images.span.unused()
-    if unused:
-        lines.append(unused)
-    if failed:
-        count = len(failed)
-        lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")
-    result = {
-        "done_flag": True,
-        "model_name": config.Global.model,
-        "config": "config.yaml",
-        "train_log": "train.log",
-        "models": {"best": {"inference": "best_model/inference"}},
-        "images": len(images),
-        "parts": parts,
-        "linked": [group for each in seen if not each.parts.told for group in linked(each.names, each.parts.parts)],
-        "false_alarm_rate": calibration.stated_rate,
-        "threshold": calibration.threshold(),
-        "learned": images.learned,
-        "statement": calibration.statement(),
-        "sessions": sessions,
-        "oddest": [{"name": name, "score": score} for name, score in oddest],
-        "outliers": outliers(names, calibration),
-        "failed": failed,
-        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
-    }
-    lines += save(result)
-    for line in lines:
-        log.info(line)
-    return FitReport(output / "best_model" / "inference", output, lines, failed, seconds)
-
-
-def _left_of_holdouts(seen: list[_Session]) -> list[str]:
-    """What lies in the folders of held-out sessions and was not taken for a good image."""
-    found = {each.name: each.images.learned.partition("; left out: ")[2] for each in seen if each.name is not None}
-    return [f"Session {name}: left out of its folder: {left}." for name, left in found.items() if left]
-
-
-def _oddest(names: list[str], calibration: Calibration) -> list[tuple[str, float]]:
-    """Names and scores of the good images with the highest ones; none where only some were held out, or none was."""
-    if len(calibration.scores) != len(names) or not calibration.is_calibrated:
-        return []
-    return [(names[i], float(calibration.scores[i])) for i in np.argsort(-calibration.scores)[:ODDEST]]
 
 
 class _Clock:

@@ -14,12 +14,14 @@ import numpy.typing as npt
 
 from blemish.calibration import (
     ONE_PART,
+    Apart,
     Calibration,
     FoundParts,
     Groups,
     LeftOut,
     Sessions,
     cross_fitted,
+    find_apart,
     find_parts,
     groups_by_time,
     groups_from_names,
@@ -37,7 +39,7 @@ from blemish.detectors.trained import Trained
 from blemish.engines import open_engine
 from blemish.engines.devices import parse_device
 from blemish.errors import UsageError
-from blemish.images import exif_times, modification_times
+from blemish.images import Inputs, exif_times, modification_times
 from blemish.models import data_fingerprint
 from blemish.training import Plan
 from blemish.training.plan import new_run
@@ -57,11 +59,12 @@ _FREE_SECTIONS = ("CheckDataset", "Evaluate", "Predict", "Export")
 
 @dataclass(frozen=True)
 class Learned:
-    """A trained detector, the calibration of it, and the parts that all images show."""
+    """A trained detector, the calibration of it, the parts that all images show, and the images that stand apart."""
 
     detector: Trained
     calibration: Calibration
     parts: FoundParts
+    apart: Apart
 
 
 def learn(
@@ -89,19 +92,38 @@ def learn(
     if count == 1:
         detector = _trained(make(settled), inputs, None, progress)
         guess = guessed(open_engine(detector.graph().SerializeToString(), device), inputs, progress)
-        return Learned(detector, calibrated(guess, parts, ONE_PART), found)
+        calibration = calibrated(guess, parts, ONE_PART)
+        return Learned(detector, calibration, found, find_apart(calibration))
     if folds is not None:
         detector = _trained(make(settled), inputs, None, progress)
         without_files = replace(setting, plan=plan.without_files())
         left_out = cross_fitted(lambda: make(without_files), inputs, units, device, progress, folds)
         kind = f"cross-fitted, {min(folds, count)} folds{' of sessions' * (sessions is not None)}"
-        return Learned(detector, calibrated(left_out, parts, kind), found)
+        calibration = calibrated(left_out, parts, kind)
+        return Learned(detector, calibration, found, find_apart(calibration))
     held = held_out_images(parts, config.Calibrate.held_out, config.Global.seed)
     chooses, calibrates = _roles(held, parts, plan)
     detector = _trained(make(settled), inputs.chosen(~held), inputs.chosen(chooses), progress)
     left_out = scores_of(detector, inputs.chosen(calibrates), device)
     kind = f"held out: {calibrates.sum()} of {len(images)} images"
-    return Learned(detector, calibrated(left_out, parts[calibrates], kind), found)
+    calibration = calibrated(left_out, parts[calibrates], kind)
+    return Learned(detector, calibration, found, _apart(detector, inputs, calibration, calibrates, device))
+
+
+def _apart(
+    detector: Trained, inputs: Inputs, calibration: Calibration, calibrates: npt.NDArray[np.bool_], device: str
+) -> Apart:
+    """The images that stand apart: those that calibrate among themselves, and so those that were learned from.
+
+    What was learned from scores lower than what was not, so the two are not compared with each other.
+    """
+    learned = scores_of(detector, inputs.chosen(~calibrates), device)
+    known = replace(calibration, scores=learned.scores, peaks=learned.peaks, parts=np.arange(len(learned.scores)))
+    found = LeftOut(calibration.scores, calibration.peaks)
+    scores = learned.joined(found, calibrates).scores
+    odd, inner, outer = np.zeros(len(scores), np.bool_), find_apart(calibration), find_apart(known)
+    odd[calibrates], odd[~calibrates] = inner.odd, outer.odd
+    return Apart(odd, scores, inner.rest)
 
 
 def image_parts(

@@ -31,6 +31,7 @@ class TrainingImages(Collection[Image]):
         learned: of what they are and what was left out, in one line.
         names: name of each image relative to it.
         failed: one line for each image that cannot be read.
+        left_out: names of the images that are left out because somebody named them.
         hashes: SHA-256 of each file by its name.
         sizes: how many images have a size, by `WxH`.
         original_sizes: width and height of each image.
@@ -46,6 +47,7 @@ class TrainingImages(Collection[Image]):
         advance: Callable[[int, int], None],
     ) -> None:
         self.root, self.learned, self.frame, self.bit_depth = good.root, good.learned, frame, bit_depth
+        self.left_out = list(good.left_out)
         self.names: list[str] = []
         self.failed: list[str] = []
         self.hashes: dict[str, str] = {}
@@ -58,9 +60,8 @@ class TrainingImages(Collection[Image]):
         self.span: Span | None = None
         self._read_all(good, room, advance)
         if not self._refs:
-            raise DatasetError(
-                f"{good.root}: none of its {len(good.paths)} images can be read; the first: {self.failed[0]}"
-            )
+            first = f"can be read; the first: {self.failed[0]}" if self.failed else "is left: all pages are left out"
+            raise DatasetError(f"{good.root}: none of its {len(good.paths)} images {first}")
 
     def __len__(self) -> int:
         return len(self._refs)
@@ -96,7 +97,7 @@ class TrainingImages(Collection[Image]):
         return self._refs[index].read(self.bit_depth)
 
     def _read_all(self, good: GoodImages, room: int, advance: Callable[[int, int], None]) -> None:
-        names = dict(zip(map(str, good.paths), good.names, strict=True))
+        names, without = dict(zip(map(str, good.paths), good.names, strict=True)), set(good.left_out)
         meter = SampleMeter()
         read = read_ahead(expand([str(path) for path in good.paths]), self.bit_depth.metered(meter))
         for done, (ref, image, _) in enumerate(read, 1):
@@ -106,9 +107,12 @@ class TrainingImages(Collection[Image]):
                 log.warning("left out: %s", image)
                 continue
             name = names[str(ref.input_path)]
+            shown = name if ref.page_index is None else f"{name}[{ref.page_index}]"
+            if shown in without:
+                continue
             if name not in self.hashes:  # all pages of a document are one file
                 self.hashes[name] = _sha256(str(ref.input_path))
-            self.names.append(name if ref.page_index is None else f"{name}[{ref.page_index}]")
+            self.names.append(shown)
             height, width = image.shape[:2]
             reason = self.frame.refusal(width, height)
             if reason is not None:

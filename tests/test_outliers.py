@@ -10,7 +10,7 @@ import pytest
 from command import blemish
 from plates import plate, scratched, write
 
-from blemish.calibration import Calibration, odd_folders, outlier_limit, outlier_lines, outliers
+from blemish.calibration import Apart, Calibration, LeftOut, find_apart, odd_folders, outlier_limit, outlier_lines
 from blemish.checking import check_dataset
 
 
@@ -81,35 +81,137 @@ class TestFolders:
             assert found({"a": usual(40), "x": 1.18 * usual(count, 1)}) == []
 
 
-class TestLines:
-    @staticmethod
-    def calibration(scores: np.ndarray, parts: np.ndarray | None = None) -> Calibration:
-        return Calibration(scores, scores, np.arange(len(scores)) if parts is None else parts, 0.01)
+def calibration(scores: np.ndarray, parts: np.ndarray | None = None) -> Calibration:
+    return Calibration(scores, scores, np.arange(len(scores)) if parts is None else parts, 0.01)
 
+
+class Explained:
+    """Images whose scores hold as long as enough others of their kind are in the model: `explained` of the `alone`."""
+
+    def __init__(self, alone: np.ndarray, kinds: np.ndarray, explained: float) -> None:
+        self.alone, self.kinds, self.explained = alone, kinds, explained
+        self.rounds = 0
+
+    def scored(self, out: np.ndarray) -> LeftOut:
+        """What all images score while some are not in the model; a kind of at least 3 explains itself."""
+        inside = np.bincount(self.kinds[~out], minlength=self.kinds.max() + 1)
+        masked = (self.kinds > 0) & (inside[self.kinds] > 3)
+        scores = np.where(masked, self.explained * self.alone, self.alone)
+        return LeftOut(scores, scores)
+
+    def without(self, out: np.ndarray) -> LeftOut:
+        self.rounds += 1
+        return self.scored(out)
+
+    def found(self) -> Apart:
+        nothing = np.zeros(len(self.alone), np.bool_)
+        return find_apart(calibration(self.scored(nothing).scores), self.without)
+
+
+class TestApart:
+    def test_nothing_is_scored_again_where_nothing_stands_apart(self):
+        images = Explained(usual(50), np.zeros(50, np.int64), 1.0)
+        assert not images.found().odd.any() and images.rounds == 0
+
+    def test_defects_that_explain_each_other_are_found_by_the_one_that_shows(self):
+        """Three score like good images until the others, whose defects are larger, have been taken out."""
+        kinds = np.repeat([0, 1], [90, 10])
+        alone = np.concatenate([usual(90), np.full(7, 70.0), np.full(3, 40.0)])
+        images = Explained(alone, kinds, 0.55)
+        first = images.scored(np.zeros(100, np.bool_)).scores
+        assert (first > outlier_limit(first)).sum() == 7
+        apart = images.found()
+        assert (np.flatnonzero(apart.odd) == np.arange(90, 100)).all()
+        assert apart.is_exact and apart.rest is not None
+        assert apart.rest.threshold() == pytest.approx(usual(90).max())
+
+    def test_an_image_that_was_odd_only_beside_others_is_given_back(self):
+        """Beside few odd ones the spread looks smaller than it is; the last look decides."""
+        alone = np.append(usual(60), [28.0, 60.0])
+
+        def without(out: np.ndarray) -> LeftOut:
+            again = alone.copy()
+            again[60] = 20.0
+            return LeftOut(again, again)
+
+        apart = find_apart(calibration(alone), without)
+        assert (np.flatnonzero(apart.odd) == [61]).all()
+        assert apart.rest is not None and len(apart.rest.scores) == 61
+
+    def test_whole_parts_are_taken_out_and_only_odd_images_named(self):
+        parts = np.append(np.arange(40), [39, 39])
+        scores, seen = np.append(usual(40), [60.0, 21.0]), []
+
+        def without(out: np.ndarray) -> LeftOut:
+            seen.append(np.flatnonzero(out).tolist())
+            return LeftOut(scores, scores)
+
+        apart = find_apart(calibration(scores, parts), without)
+        assert seen == [[39, 40, 41]] and np.flatnonzero(apart.odd).tolist() == [40]
+        assert apart.rest is not None and len(apart.rest.scores) == 41
+
+    def test_defects_of_which_no_single_one_shows(self):
+        """Ten score like good images as long as one of their kind is there, which only leaving out a quarter tells."""
+        kinds = np.repeat([0, 1], [90, 10])
+        images = Explained(np.append(usual(90), np.full(10, 60.0)), kinds, 0.4)
+        scores = images.scored(np.zeros(100, np.bool_)).scores
+        assert not (scores > outlier_limit(scores)).any()
+
+        def together(group: np.ndarray) -> LeftOut:
+            found = images.scored(group)
+            return LeftOut(found.scores[group], found.peaks[group])
+
+        assert not find_apart(calibration(scores), images.without).odd.any()
+        apart = find_apart(calibration(scores), images.without, together)
+        assert (np.flatnonzero(apart.odd) == np.arange(90, 100)).all() and apart.is_exact
+
+    def test_good_images_that_explain_each_other_a_little_are_not_named(self):
+        scores = usual(80)
+        apart = find_apart(calibration(scores), together=lambda group: LeftOut(1.35 * scores[group], scores[group]))
+        assert not apart.odd.any()
+
+    def test_more_than_half_is_never_taken_out(self):
+        scores = np.append(usual(25), np.full(5, 60.0))
+        again = np.append(usual(14), np.full(16, 60.0))
+        apart = find_apart(calibration(scores), lambda _out: LeftOut(again, again))
+        assert apart.odd.sum() == 5 and not apart.is_exact  # those that were found at first
+
+
+class TestLines:
     def test_single_images_and_the_threshold_without_them(self):
         scores = np.append(usual(95), [40.0, 50, 60, 45, 41])
-        names = [f"{i}.png" for i in range(100)]
+        names, found = [f"{i}.png" for i in range(100)], calibration(scores)
         highest_first = ["97.png", "96.png", "98.png", "99.png", "95.png"]
-        assert outliers(names, self.calibration(scores)) == highest_first
-        (line,) = outlier_lines(names, self.calibration(scores))
-        without = self.calibration(scores[:95]).threshold()
+        apart = find_apart(found)
+        assert apart.names(names) == highest_first
+        (line,) = outlier_lines(names, found, apart)
+        without = calibration(scores[:95]).threshold()
         assert line.startswith(f"5 of 100 good images stand apart: {', '.join(highest_first)}. ")
         assert f"With them the threshold is 60, without them about {without:.3g} (an estimate" in line
+        exact = find_apart(found, lambda _out: LeftOut(scores * 0.9, scores))
+        (line,) = outlier_lines(names, found, exact)
+        assert f"With them the threshold is 60, without them {0.9 * without:.3g}. " in line
+
+    def test_a_long_list_is_cut_and_says_where_the_rest_is(self):
+        scores = np.append(usual(100), np.linspace(50, 60, 30))
+        names, found = [f"{i}.png" for i in range(130)], calibration(scores)
+        (line,) = outlier_lines(names, found, find_apart(found), "train_result.json")
+        assert line.count(".png") == 20 and "110.png and 10 more, all in train_result.json. " in line
 
     def test_a_folder_and_a_single_image(self):
         scores = np.concatenate([usual(40), [90.0], 2 * usual(6, 1)])
         names = [f"kelpo/{i}.png" for i in range(41)] + [f"romu/{i}.png" for i in range(6)]
-        folder, single = outlier_lines(names, self.calibration(scores))
+        found = calibration(scores)
+        folder, single = outlier_lines(names, found, find_apart(found))
         assert folder.startswith("6 of the 6 images in the folder romu score far above")
-        assert single.startswith("1 of 47 good images stand apart: kelpo/40.png. ")
+        assert single.startswith("1 of 47 good images stands apart: kelpo/40.png. ")
 
     def test_nothing_is_said_of_consistent_images_nor_of_too_few_scores(self):
         names = [f"{i}.png" for i in range(50)]
-        assert outlier_lines(names, self.calibration(usual(50))) == []
-        assert outlier_lines(names, self.calibration(np.append(usual(20), 90.0))) == []  # only some were held out
-        assert outlier_lines(names[:6], self.calibration(np.append(usual(5), 90.0))) == []
         copies = np.zeros(50, np.int64)
-        assert outlier_lines(names, self.calibration(np.append(usual(49), 90.0), copies)) == []
+        few = calibration(np.append(usual(5), 90.0))
+        for found in (calibration(usual(50)), calibration(np.append(usual(49), 90.0), copies), few):
+            assert outlier_lines(names[: len(found.scores)], found, find_apart(found)) == []
 
 
 class TestOnImages:

@@ -216,6 +216,34 @@ def test_a_check_shows_the_images_that_it_names(place: Place, browser: Browser) 
     assert "twins" not in names(place.output / "datasets")
 
 
+def test_a_training_again_without_what_stands_apart(place: Place) -> None:
+    with place.client() as client:
+        for seed in range(14):
+            assert sent(client, "mixed", picture(seed), f"{seed}.png").json()["added"] == 1
+        for seed in range(2):
+            spotted = cv2.imencode(".png", plate(90 + seed, defect=True))[1].tobytes()
+            assert sent(client, "mixed", spotted, f"odd {seed}.png").json()["added"] == 1
+        job = begun(client, data="uploaded/mixed", name="mixed")
+        until(client, job, "done")
+        card = client.get(f"/jobs/{job}").text
+        assert "2 of 16 good images stand apart" in card and "Train again without these" in card
+        boxes = [html.unescape(name) for name in re.findall(r'name="leave_out" value="([^"]*)"', card)]
+        assert len(boxes) == 2 and all(name.startswith("odd") for name in boxes)
+        for source in re.findall(r'src="(/train/thumbnail[^"]*)"', card):
+            assert client.get(html.unescape(source)).status_code == 200
+        assert client.post(f"/train/{job}/again", data={"leave_out": "3.png"}).status_code == 409
+        assert client.post(f"/train/{job}/again").status_code == 422
+        assert client.post("/train/99999/again", data={"leave_out": boxes}).status_code == 404
+        answer = client.post(f"/train/{job}/again", data={"leave_out": boxes})
+        assert answer.status_code == 200 and "without 2 images" in answer.text
+        until(client, second := int(re.search(r'id="job-(\d+)"', answer.text)[1]), "done")  # type: ignore[index]
+        card = client.get(f"/jobs/{second}").text
+        assert "14 images of the folder itself; left out: 2 by name" in card and "stand apart" not in card
+    with place.client("operator") as client:
+        assert client.post(f"/train/{job}/again", data={"leave_out": boxes}).status_code == 403
+        assert "Train again" not in client.get(f"/jobs/{job}").text
+
+
 def test_uploads_are_verified_named_safely_and_kept_once(place: Place) -> None:
     with place.client() as client:
         for number, (source, kept) in enumerate(

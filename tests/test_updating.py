@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -85,15 +86,78 @@ class TestWhatTheModelKnows:
         sizes = ["Model.width=32", "Model.height=96"] if "tiles" in keys[0] else []
         folder = fitted(good, tmp_path / "run", *sizes, *keys).folder
         before = scores(folder, NEW)
-        update(folder, new_good, device="cpu")
+        update(folder, new_good, calibrate=True, device="cpu")
         assert load_model(folder).info.calibration.scores[24:]
         assert (scores(folder, NEW) <= before * (1 + TOLERANCE)).all()
+
+
+class TestChosenByTheirScores:
+    """False alarms, and whatever else was chosen because it scores high: learned, and no word in the threshold."""
+
+    def alarms(self, run: Path, folder: Path) -> Path:
+        """Good plates that the model calls anomalous."""
+        images = [plate(seed) for seed in range(2000, 2080)]
+        found = [image for image, score in zip(images, scores(run, images), strict=True) if is_alarm(run, score)]
+        assert len(found) >= 3
+        return write_all(folder, found)
+
+    def test_they_are_learned_and_the_calibration_stays(self, run: Path, tmp_path: Path) -> None:
+        folder, before = self.alarms(run, tmp_path / "alarms"), calibration(run)
+        report = update(run, folder, device="cpu")
+        after, record = calibration(run), report.record
+        assert (after.scores == before.scores).all() and (after.parts == before.parts).all()
+        assert record is not None and record.calibrated is False
+        assert record.threshold[0] == record.threshold[1] == before.threshold()
+        assert record.false_alarms[0] == record.images == len(list(folder.iterdir()))
+        assert load_model(run).info.data.images == 24 + record.images
+        assert any("--calibrate" in line for line in report.lines)
+
+    def test_calibrating_with_them_would_lift_the_threshold(self, run: Path, tmp_path: Path) -> None:
+        """What the default spares a user."""
+        folder, before = self.alarms(run, tmp_path / "alarms"), calibration(run)
+        update(run, folder, calibrate=True, device="cpu")
+        assert calibration(run).threshold() > before.threshold()
+
+    def test_they_join_once_all_of_their_period_calibrate(self, run: Path, tmp_path: Path) -> None:
+        """Else the period would lack its highest scores, and the calibration would promise too much."""
+        folder = self.alarms(run, tmp_path / "period")
+        alarms = [path.name for path in folder.iterdir()]
+        update(run, folder, device="cpu")
+        learned = load_model(run).info.data.learned_only
+        assert learned is not None and len(learned) == len(alarms)
+        for number, seed in enumerate(range(2100, 2112)):
+            write(folder / f"usual {number}.png", plate(seed))
+        report = update(run, folder, calibrate=True, device="cpu")
+        info, after = load_model(run).info, calibration(run)
+        assert any(line.startswith("Learned before without calibration") for line in report.lines)
+        assert info.data.learned_only is None and info.data.images == 24 + len(alarms) + 12
+        assert len(after.scores) == after.part_count == info.data.images
+        seen = sorted(score for ((score, _peak),) in learned.values())
+        np.testing.assert_allclose(np.sort(after.scores[-len(alarms) :]), seen)
+        assert info.history is not None and [one.calibrated for one in info.history] == [False, True]
+
+    def test_learned_images_alone_do_not_calibrate_later(self, run: Path, tmp_path: Path) -> None:
+        folder = self.alarms(run, tmp_path / "alarms")
+        update(run, folder, device="cpu")
+        before = content(run)
+        report = update(run, folder, calibrate=True, device="cpu")
+        assert report.record is None and "--undo" in report.lines[-1]
+        assert content(run) == before
+
+    def test_a_rate_for_an_unchanged_calibration(self, run: Path, new_good: Path) -> None:
+        before = calibration(run)
+        update(run, new_good, false_alarm_rate=0.2, device="cpu")
+        assert calibration(run).threshold() == before.threshold(0.2) != before.threshold()
+
+
+def is_alarm(run: Path, score: float) -> bool:
+    return score > calibration(run).threshold()
 
 
 class TestWhatItPromises:
     def test_old_scores_stay_and_new_ones_are_left_out_scores(self, run: Path, new_good: Path) -> None:
         before, unseen = calibration(run), scores(run, NEW)
-        update(run, new_good, device="cpu")
+        update(run, new_good, calibrate=True, device="cpu")
         after = calibration(run)
         assert (after.scores[:24] == before.scores).all() and len(after.scores) == 36
         assert after.part_count == before.part_count + 12
@@ -105,7 +169,7 @@ class TestWhatItPromises:
 
     def test_images_of_one_part_are_left_out_together(self, run: Path, tmp_path: Path) -> None:
         folder = write_all(tmp_path / "new", [brighter(NEW[0]), brighter(NEW[0]), *map(brighter, NEW[1:6])])
-        update(run, folder, device="cpu")
+        update(run, folder, calibrate=True, device="cpu")
         found = calibration(run)
         assert found.part_count == 24 + 6
         assert found.parts[24] == found.parts[25] != found.parts[26]
@@ -113,17 +177,24 @@ class TestWhatItPromises:
         assert found.scores[24] > 1.2 * scores(run, [brighter(NEW[0])])[0]
 
     def test_parts_by_name(self, run: Path, new_good: Path) -> None:
-        record = update(run, new_good, group_by=r"(\d\d)\d\.png", device="cpu").record
+        record = update(run, new_good, calibrate=True, group_by=r"(\d\d)\d\.png", device="cpu").record
         assert record is not None and record.parts == 2
+        more = write_all(new_good / "x", [plate(600)])
         with pytest.raises(UsageError, match="finds nothing"):
-            update(run, write_all(new_good / "x", [plate(600)]), group_by="part", device="cpu")
+            update(run, more, calibrate=True, group_by="part", device="cpu")
 
     def test_the_model_s_own_pattern_groups_where_it_fits(self, tmp_path: Path) -> None:
         """And stays in the model, even if an update has other names."""
         data = write_all(tmp_path / "good", [plate(seed) for seed in range(24)])
         folder = fitted(data, tmp_path / "out", r"Calibrate.group_by=(\d\d)\d\.png").output
-        record = update(folder, write_all(tmp_path / "new", NEW), device="cpu").record
+        new, before = write_all(tmp_path / "new", NEW), calibration(folder)
+        record = update(folder, new, device="cpu").record
         assert record is not None and record.parts == -(-len(NEW) // 10)
+        assert calibration(folder).part_count == before.part_count
+        write(new / "500.png", plate(700))
+        update(folder, new, calibrate=True, device="cpu")  # those that waited join in their parts
+        after = calibration(folder)
+        assert after.part_count == before.part_count + record.parts + 1 and len(after.scores) == 24 + len(NEW) + 1
         other = write_all(tmp_path / "other", [plate(600)]) / "000.png"
         other.rename(other.with_name("x.png"))
         assert update(folder, other.parent, device="cpu").record is not None
@@ -133,7 +204,7 @@ class TestWhatItPromises:
         unseen = [brighter(plate(seed)) for seed in range(700, 720)]
         before = (scores(run, unseen) > calibration(run).threshold()).mean()
         folder = write_all(tmp_path / "light", [brighter(plate(seed)) for seed in range(720, 750)])
-        record = update(run, folder, device="cpu").record
+        record = update(run, folder, calibrate=True, device="cpu").record
         after = (scores(run, unseen) > calibration(run).threshold()).mean()
         assert before > 0.8
         assert after <= 0.25
@@ -157,18 +228,18 @@ class TestWhatIsLeftOut:
 
     def test_what_looks_like_a_defect_is_named_and_can_be_left_out(self, run: Path, new_good: Path) -> None:
         write(new_good / "odd.png", plate(800, defect=True))
-        limit = calibration(run).scores.max()
         report = update(run, new_good, output=run / "taken", device="cpu")
-        assert any("odd.png" in line and "--max-score" in line for line in report.lines)
+        assert report.outliers == ["odd.png"]
+        assert any(line.startswith("1 of 13 new images stands apart") and "odd.png" in line for line in report.lines)
         assert report.record is not None and report.record.images == 13
-        report = update(run, new_good, max_score=2 * limit, device="cpu")
-        assert any(line.startswith("Left out, with a score above") and "odd.png" in line for line in report.lines)
-        assert report.record is not None and report.record.images == 12
+        report = update(run, new_good, leave_out=["odd.png"], device="cpu")
+        assert report.record is not None and report.record.images == 12 and report.outliers == []
         assert scores(run, [plate(800, defect=True)])[0] > calibration(run).threshold()
 
-    def test_nothing_below_the_limit(self, run: Path, new_good: Path) -> None:
+    def test_a_name_that_no_image_has(self, run: Path, new_good: Path) -> None:
         before = content(run)
-        assert update(run, new_good, max_score=0, device="cpu").record is None
+        with pytest.raises(UsageError, match="is called `01"):
+            update(run, new_good, leave_out=["01.png"], device="cpu")
         assert content(run) == before
 
     def test_images_that_cannot_be_read(self, run: Path, new_good: Path) -> None:
@@ -237,7 +308,7 @@ class TestRefusals:
         from blemish.updating.update import _quietly, _restored
 
         old = load_model(run)
-        new, _ = read_incoming(old, find_good_images(new_good), None, "cpu", _quietly)
+        new = read_incoming(old, find_good_images(new_good), "cpu", _quietly)
         detector, _ = _restored(old, "cpu")
         assert isinstance(detector, PatchCore)
         detector._bank = detector.bank.take(np.arange(20))
@@ -283,7 +354,9 @@ class TestTheCommand:
             (["--undo", "--to", "abc"], "no kept version `abc`"),
             (["--to", "abc"], "--to is for --undo"),
             (["--undo", "--false-alarm-rate", "0.1"], "--undo goes alone"),
-            (["--max-score", "3"], "need a folder"),
+            (["--calibrate"], "need a folder"),
+            (["x", "--max-score", "3"], "--max-score is gone"),
+            (["x", "--group-by", "(.*)"], "--group-by is for --calibrate"),
             (["--false-alarm-rate", "2"], "above 0 and below 1"),
             (["absent"], "absent"),
         ],
@@ -293,6 +366,18 @@ class TestTheCommand:
         done = blemish("update", usual.output, *arguments)
         assert done.code == 2 and what in done.stderr and len(done.stderr.splitlines()) == 1
         assert content(usual.output) == before
+
+    def test_the_command_that_leaves_out_what_stands_apart_can_be_pasted(self, run: Path, new_good: Path) -> None:
+        odd = "it's odd.png"
+        write(new_good / odd, plate(800, defect=True))
+        done = blemish("update", run, new_good, "--device", "cpu")
+        assert done.code == 0 and odd in done.stderr and "threshold" in done.stdout
+        (line,) = (line for line in done.stderr.splitlines() if "To update without what stands apart: " in line)
+        undo, again = (shlex.split(part) for part in line.partition("apart: ")[2].split(" && "))
+        assert undo[0] == again[0] == "blemish"
+        assert blemish(*undo[1:]).code == 0
+        done = blemish(*again[1:])
+        assert done.code == 0 and "new images: 12," in done.stdout and "apart" not in done.stderr
 
     def test_into_another_folder(self, run: Path, new_good: Path, tmp_path: Path) -> None:
         before = content(run)

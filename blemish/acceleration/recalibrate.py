@@ -90,8 +90,9 @@ def _good_images(model: LoadedModel, hpi: HpiConfig) -> tuple[GoodImages, RunCon
             f"{hpi.precision} needs good images to calibrate with again, and {lost} {place or ''}; name one: "
             "--good-images DIR, or good: DIR in hpi_config"
         )
-    named = config.Global.good if hpi.good is None and config is not None else ()
-    return find_good_images(Path(place).expanduser(), named), config
+    own = config.Global if hpi.good is None and config is not None else None
+    named = (own.good, own.leave_out) if own is not None else ()
+    return find_good_images(Path(place).expanduser(), *named), config
 
 
 def _run_config(folder: Path) -> RunConfig | None:

@@ -1,5 +1,6 @@
 """Thresholds and p-values from good images alone."""
 
+from blemish.calibration.apart import Apart, apart_by, apart_limit, find_apart
 from blemish.calibration.conformal import Calibration
 from blemish.calibration.folds import LeftOut, cross_fitted, judged_by, left_out, scored_by, scores_of
 from blemish.calibration.held_out import held_out_images
@@ -11,7 +12,6 @@ from blemish.calibration.remarks import (
     linked,
     one_session_line,
     outlier_lines,
-    outliers,
     part_lines,
     session_lines,
 )
@@ -23,6 +23,7 @@ __all__ = [
     "LEAST_IMAGES",
     "ONE_PART",
     "UNSURE_PARTS",
+    "Apart",
     "Calibration",
     "FoundParts",
     "Groups",
@@ -30,7 +31,10 @@ __all__ = [
     "NamePattern",
     "OddFolder",
     "Sessions",
+    "apart_by",
+    "apart_limit",
     "cross_fitted",
+    "find_apart",
     "find_parts",
     "fitting_pattern",
     "groups_by_time",
@@ -45,7 +49,6 @@ __all__ = [
     "one_session_line",
     "outlier_limit",
     "outlier_lines",
-    "outliers",
     "part_lines",
     "parts_from_names",
     "scored_by",

@@ -31,6 +31,13 @@ class LeftOut:
         pairs = [(score, float(anomaly_map.max())) for score, anomaly_map in images]
         return cls(*np.array(pairs, np.float64).reshape(-1, 2).T)
 
+    def joined(self, others: LeftOut, where: npt.NDArray[np.bool_]) -> LeftOut:
+        """These and `others` in one, with the others at `where` `(n,)`."""
+        scores, peaks = np.empty(len(where)), np.empty(len(where))
+        scores[~where], peaks[~where] = self.scores, self.peaks
+        scores[where], peaks[where] = others.scores, others.peaks
+        return LeftOut(scores, peaks)
+
 
 def left_out(detector: Detector, inputs: Inputs, parts: npt.NDArray[np.int64], progress: Progress) -> LeftOut | None:
     """What a fitted detector says cheaply of the images it was fitted to, or None; `parts` is of the images `(n,)`."""

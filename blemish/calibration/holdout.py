@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from blemish.calibration.apart import Apart, find_apart
 from blemish.calibration.conformal import Calibration
 from blemish.calibration.sessions import TRAINING, Sessions, name_apart
 from blemish.calibration.views import ONE_PART
@@ -82,6 +83,26 @@ def with_holdouts(own: Calibration, others: Sequence[tuple[str, Calibration]], n
         kind=f"{own.kind}, held-out sessions" if learned else "held-out sessions",
         sessions=Sessions(np.concatenate(numbers), tuple(names), learned),
     )
+
+
+def apart_with_holdouts(
+    learned: Apart, own: Calibration, others: Sequence[tuple[str, Calibration]], name: str = TRAINING
+) -> Apart:
+    """The images that stand apart of a model with held-out sessions: the learned ones, and each session's own.
+
+    `learned` are those of the learned images, in whose order the sessions' images follow; the rest is as in
+    `with_holdouts`. Without its own images, a held-out session is exact: the model does not hold them.
+    """
+    if not others:
+        return learned
+    found = [find_apart(calibration) for _, calibration in others]
+    odd = np.concatenate([learned.odd, *(each.odd for each in found)])
+    scores = np.concatenate([learned.scores, *(each.scores for each in found)])
+    if learned.rest is None and not any(each.odd.any() for each in found):
+        return Apart(odd, scores)
+    kept = [(session, each.rest or whole) for (session, whole), each in zip(others, found, strict=True)]
+    is_exact = learned.is_exact or not learned.odd.any()
+    return Apart(odd, scores, with_holdouts(learned.rest or own, kept, name), is_exact)
 
 
 def _numbered_apart(calibrations: Sequence[Calibration]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

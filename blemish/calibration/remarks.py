@@ -9,14 +9,16 @@ from itertools import compress
 import numpy as np
 import numpy.typing as npt
 
+from blemish.calibration.apart import Apart, chosen, comparable
 from blemish.calibration.conformal import Calibration, images_shown
-from blemish.calibration.outliers import LEAST_OTHERS, is_in_folder, odd_folders, outlier_limit
+from blemish.calibration.outliers import is_in_folder, odd_folders
 from blemish.calibration.parts import FEW_IMAGES, FoundParts
 from blemish.calibration.sessions import Sessions, groups_by_time
 from blemish.datasets.files import some
 from blemish.metrics.rates import rate_text
 
 SHOWN_PARTS, SHOWN_IMAGES = 3, 4
+NAMED = 20  # images that stand apart, in a line; a result file has them all
 IF_SO = "If so, more good parts alarm than is stated: tell the part by a pattern on the names, Calibrate.group_by."
 UNSURE_PARTS = f"Several images may show one part, which cannot be told for sure. {IF_SO}"
 
@@ -45,41 +47,29 @@ def part_lines(names: Sequence[str], found: FoundParts) -> list[str]:
     return [UNSURE_PARTS]
 
 
-def outliers(names: Sequence[str], calibration: Calibration) -> list[str]:
-    """The names of the images that stand apart in their session, highest score first.
+def outlier_lines(names: Sequence[str], calibration: Calibration, apart: Apart, rest_in: str = "") -> list[str]:
+    """A line for each folder that is odd as a whole, and one for all other images that stand apart.
 
-    None where not every image has a score.
+    `rest_in` says where the names are that a line has no room for.
     """
-    apart = np.zeros(len(names), np.bool_)
-    for own in _comparable(names, calibration):
-        apart |= own & (calibration.scores > outlier_limit(calibration.scores[own]))
-    if not apart.any():
-        return []
-    return [names[i] for i in np.argsort(-calibration.scores, kind="stable") if apart[i]]
-
-
-def outlier_lines(names: Sequence[str], calibration: Calibration) -> list[str]:
-    """A line for each folder that is odd as a whole, and one for all other images that stand apart."""
     lines, told = [], np.zeros(len(names), np.bool_)
-    odd = [
-        (folder, own & np.array([is_in_folder(name, folder.name) for name in names]))
-        for own in _comparable(names, calibration)
-        for folder in odd_folders(list(compress(names, own)), calibration.scores[own])
-    ]
-    for folder, inside in odd:
+    for name, inside, count in _odd_folders(names, calibration):
         told |= inside
         lines.append(
-            f"{len(folder.odd)} of the {folder.images} images in the folder {folder.name} score far above those of the "
-            f"other folders. {_thresholds(calibration, inside)} If the folder holds defects, move it out and train "
-            "again. If it is another camera or product, add more images of it or train a model of its own. "
+            f"{count} of the {inside.sum()} images in the folder {name} score far above those of the other folders. "
+            f"{_thresholds(calibration, chosen(calibration, ~inside))} If the folder holds defects, move it out and "
+            "train again. If it is another camera or product, add more images of it or train a model of its own. "
             "`blemish check` tells which it is."
         )
-    apart = [name for name in outliers(names, calibration) if not told[names.index(name)]]
-    if apart:
-        those = np.isin(np.array(names), apart)
+    odd = apart.names(names, ~told)
+    if odd:
+        is_all = len(odd) == apart.odd.sum()
+        rest = apart.rest if is_all or apart.rest is None else chosen(calibration, ~(apart.odd & ~told))
         lines.append(
-            f"{len(apart)} of {len(names)} good images stand apart: {some(apart)}. {_thresholds(calibration, those)} "
-            "If they do not show good parts, move them out and train again."
+            f"{len(odd)} of {len(names)} good images stand{'s' * (len(odd) == 1)} apart: {some(odd, NAMED)}"
+            f"{f', all in {rest_in}' if rest_in and len(odd) > NAMED else ''}. "
+            f"{_thresholds(calibration, rest, is_exact=apart.is_exact and is_all)} If they do not show good parts, "
+            "train again without them."
         )
     return lines
 
@@ -128,19 +118,22 @@ def _session_lines(calibration: Calibration, sessions: Sessions) -> Iterator[str
         yield f"{line}."
 
 
-def _comparable(names: Sequence[str], calibration: Calibration) -> list[npt.NDArray[np.bool_]]:
-    """Which images `(n,)` are of each session that has enough to tell what is odd."""
-    if len(calibration.scores) != len(names):
-        return []
-    sessions = calibration.sessions
-    masks = [np.ones(len(names), np.bool_)] if sessions is None else sessions.of_each()
-    return [own for own in masks if len(np.unique(calibration.parts[own])) >= LEAST_OTHERS]
+def _odd_folders(names: Sequence[str], calibration: Calibration) -> Iterator[tuple[str, npt.NDArray[np.bool_], int]]:
+    """Name, images `(n,)` and number of odd ones of each folder that is odd in its session.
+
+    None where not every image has a score.
+    """
+    for own in comparable(calibration) if len(calibration.scores) == len(names) else []:
+        for folder in odd_folders(list(compress(names, own)), calibration.scores[own]):
+            inside = np.array([is_in_folder(name, folder.name) for name in names])
+            yield folder.name, own & inside, len(folder.odd)
 
 
-def _thresholds(calibration: Calibration, without: npt.NDArray[np.bool_]) -> str:
-    """The threshold with and without some images `(n,)`; the model that has given the scores holds them all."""
-    rest = calibration.chosen(~without)
-    return (
-        f"With them the threshold is {calibration.threshold():.3g}, without them about {rest.threshold():.3g} "
-        "(an estimate: the model still holds them)."
-    )
+def _thresholds(calibration: Calibration, rest: Calibration | None, *, is_exact: bool = False) -> str:
+    """The threshold with and without some images."""
+    if rest is None:
+        return "The model has learned from them."
+    without = f"{rest.threshold():.3g}"
+    if not is_exact:
+        without = f"about {without} (an estimate: the model still holds them)"
+    return f"With them the threshold is {calibration.threshold():.3g}, without them {without}."

@@ -15,6 +15,7 @@ from blemish.checking.findings import Finding
 from blemish.checking.groups import Trait, group_findings, traits_of
 from blemish.checking.survey import ImageFacts
 from blemish.datasets import Dataset, relative_name
+from blemish.datasets.leaving_out import BY_NAME
 from blemish.images import exif_times
 
 # what is worth a word of a single image too; a file saved as JPEG among others is not
@@ -127,6 +128,8 @@ def unused_files(dataset: Dataset) -> Iterator[Finding]:
             yield Finding("good_image_with_mask", message, tuple(names))
         elif place == "masks of no image":
             yield Finding("unused_files", "masks that belong to no test image", tuple(names))
+        elif place == BY_NAME:
+            yield Finding("unused_files", "left out by name", tuple(names))
         elif place != "masks":
             yield Finding("unused_files", f"not used: {place}", tuple(names))
     if dataset.question:

@@ -37,12 +37,13 @@ def check_dataset(
     *,
     bit_depth: BitDepth = FULL,
     good: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
 ) -> CheckReport:
     """Audit a data set, and write `check_dataset_result.json` and `check_dataset/` with its pictures into `output`.
 
     Nothing is ever written into the data set. The JSON file is removed first and written last: where it is, the check
     ran to its end. `bit_depth` says which samples of 16-bit files are black and white, as `Model.bit_depth` does.
-    `good` names folders that are good whatever they are called.
+    `good` names folders that are good whatever they are called, `leave_out` images that do not count.
 
     Raises `DatasetError` for a folder that is no data set, and `UsageError` for an output inside of it.
     """
@@ -54,7 +55,7 @@ def check_dataset(
     report = progress or _silent
     try:
         with _work_folder(output) as work:
-            findings, record = _check(folder, work, report, SampleRange.of(bit_depth), good)
+            findings, record = _check(folder, work, report, SampleRange.of(bit_depth), (good, leave_out))
             _replace(work, output / FOLDER)
     except BlemishError as error:
         _write(
@@ -68,14 +69,14 @@ def check_dataset(
 
 
 def _check(
-    folder: Path, work: Path, progress: Progress, bit_depth: SampleRange, good: Sequence[str]
+    folder: Path, work: Path, progress: Progress, bit_depth: SampleRange, named: tuple[Sequence[str], Sequence[str]]
 ) -> tuple[tuple[Finding, ...], dict[str, Any]]:
     bad_lines: list[Finding] = []
 
     def refuse(source: Path, number: int, problem: str) -> None:
         bad_lines.append(Finding("unreadable_list_line", f"line {number}: {problem}", (source.name,)))
 
-    dataset = load_dataset(folder, refuse, good)
+    dataset = load_dataset(folder, refuse, *named)
     images = survey(dataset, bit_depth, lambda done, total: progress("images", done, total))
     findings = [*bad_lines, *_audit(dataset, images)]
     known = {name for finding in findings if finding.severity == "error" for name in finding.files}

@@ -13,7 +13,16 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from blemish.calibration import FOLDER_DEVIATIONS, OddFolder, find_parts, is_in_folder, odd_folders, outlier_limit
+from blemish.calibration import (
+    FOLDER_DEVIATIONS,
+    Calibration,
+    OddFolder,
+    apart_by,
+    find_parts,
+    is_in_folder,
+    odd_folders,
+    outlier_limit,
+)
 from blemish.datasets import GoodImages, Sample
 from blemish.datasets.masks.reading import mask_of
 from blemish.detectors import Progress, Setting
@@ -76,12 +85,14 @@ class Look:
         return dict(zip(self.images.names, self.parts.tolist(), strict=True))
 
     def odd_images(self) -> list[Oddity]:
-        """Good images whose score with their own part left out is an outlier; worst first."""
+        """Good images that stand apart from the others, as in a training; worst first."""
         if not self._maps:
             return []
-        scores, limit = self._scores, outlier_limit(self._scores)
-        odd = [int(i) for i in np.argsort(-scores, kind="stable")[:SHOWN] if scores[i] > limit]
-        return [self._oddity(i, self._maps[i], float(scores[i]), limit) for i in odd]
+        calibration = Calibration(self._scores, self._scores, self.parts)
+        apart = apart_by(self.detector, self.images.inputs, calibration, "auto", self.progress)
+        limit = outlier_limit(apart.scores[~apart.odd])
+        odd = [int(i) for i in np.argsort(-apart.scores, kind="stable") if apart.odd[i]]
+        return [self._oddity(i, self._maps[i], float(apart.scores[i]), limit) for i in odd[:SHOWN]]
 
     def odd_folders(self) -> list[tuple[OddFolder, bool]]:
         """Folders most of whose images are odd among those of the others, each with whether they are odd all over.

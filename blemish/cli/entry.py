@@ -17,6 +17,12 @@ from blemish.errors import BlemishError, did_you_mean
 # The base of typer's usage errors; some versions of typer carry their own copy of click, others import it.
 _UsageFault: Any = typer.BadParameter.__base__
 
+# Options that are no more, and what to do instead.
+_GONE = {
+    "--max-score": "is gone: a calibration without its highest scores promises too few false alarms. An update leaves "
+    "the threshold as it is now, unless you add --calibrate. To leave out images that are not good, name them with "
+    "--leave-out NAME."
+}
 WRONG_USAGE = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -84,7 +90,10 @@ def _usage_message(error: Any) -> str:
     """What is wrong with the arguments, the closest option, and where the help is."""
     path = error.ctx.command_path if error.ctx else "blemish"
     if type(error).__name__ == "NoSuchOption" and error.ctx:
+        name = error.option_name.replace("_", "-")
         message = f"Unknown option {error.option_name}.{_option_hint(error.option_name, error.ctx.command)}"
+        if name in _GONE and error.ctx.command.name == "update":
+            message = f"{name} {_GONE[name]}"
     else:
         message = error.format_message().replace("Value error, ", "").rstrip(".") + "."
     return f"{message} See {path} --help."

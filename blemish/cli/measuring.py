@@ -29,6 +29,7 @@ def measure(
     engine: str | HpiConfig | None = None,
     good: Sequence[str] = (),
     group_by: str | None = None,
+    leave_out: Sequence[str] = (),
 ) -> int:
     """Evaluate, print the figures and the place of the report; returns the exit code."""
     from blemish.evaluation import evaluate
@@ -47,6 +48,7 @@ def measure(
             engine=engine,
             good=good,
             group_by=group_by,
+            leave_out=leave_out,
             say=say,
         )
     for remark in report.remarks:

@@ -112,6 +112,16 @@ Good = Annotated[
     ),
 ]
 
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--leave-out",
+        help="Leave out images: a name, a pattern or @FILE; repeatable.",
+        metavar="NAME",
+        show_default="all are taken",
+    ),
+]
+
 
 def rate_option(default: str) -> Any:
     """The option `--false-alarm-rate` of a verb; `default` is the rate without it."""
@@ -130,6 +140,15 @@ ModelRate = Annotated[float | None, rate_option("that of the training")]
 def good_override(good: list[str] | None) -> list[str]:
     """What `--good` sets of the run file."""
     return [f"Global.good={json.dumps(good, ensure_ascii=False)}"] if good else []
+
+
+def names_left_out(given: list[str] | None) -> list[str]:
+    """What `--leave-out` names, files of names read."""
+    if not given:
+        return []
+    from blemish.datasets.leaving_out import read_names
+
+    return read_names(given)
 
 
 def engine_of(engine: str | None, precision: str | None, good: Path | None) -> str | HpiConfig | None:

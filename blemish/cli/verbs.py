@@ -72,6 +72,7 @@ def train(
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in the output folder.")
     ] = False,
     good: options.Good = None,
+    leave_out: options.LeaveOut = None,
     config: options.RunFile = None,
     override: options.Overrides = None,
     _verbose: options.Verbose = False,
@@ -93,6 +94,7 @@ def train(
     held_out = [f"Calibrate.holdout={json.dumps(holdout, ensure_ascii=False)}"] if holdout else []
     chosen = [*own, *given, *options.good_override(good), *held_out, *(override or [])]
     settings = load_config(run_file, ["Global.mode=train", *chosen])
+    settings.Global.leave_out = [*settings.Global.leave_out, *options.names_left_out(leave_out)]
     if "output" not in settings.Global.model_fields_set:
         settings.Global.output = str(TRAIN_OUTPUT)
     if resume and settings.Train.resume_path is None:
@@ -143,6 +145,7 @@ def evaluate(
     precision: options.Precision = None,
     good_images: options.CalibrationImages = None,
     good: options.Good = None,
+    leave_out: options.LeaveOut = None,
     _verbose: options.Verbose = False,
 ) -> None:
     """Measure a model on images whose truth is known; writes report.html, prints the figures."""
@@ -161,6 +164,7 @@ def evaluate(
             engine=options.engine_of(engine, precision, good_images),
             good=good or (),
             group_by=group_by,
+            leave_out=options.names_left_out(leave_out),
         )
     )
 
@@ -246,6 +250,11 @@ def _fit(config: RunConfig) -> None:
     from blemish.cli.results import SOME_FAILED
 
     report = _fitted(config)
+    if report.outliers:
+        from blemish.cli.leaving_out import command_without
+
+        result = report.output / "train_result.json"
+        say(f"To train without what stands apart: {command_without(report.outliers, config.Global.leave_out, result)}")
     typer.echo(str(report.folder))
     typer.echo(f"blemish predict {_quoted(report.output)} INPUT")
     if report.failed:
@@ -283,8 +292,8 @@ def _evaluate(config: RunConfig) -> None:
         raise UsageError("Global.dataset_dir is missing: a data set with test images.")
     from blemish.cli.measuring import measure
 
-    output, data = Path(config.Global.output), Path(config.Global.dataset_dir)
-    raise typer.Exit(measure(config.evaluated_model(), data, output, config.Global.device, good=config.Global.good))
+    own, model, data = config.Global, config.evaluated_model(), Path(config.Global.dataset_dir)
+    raise typer.Exit(measure(model, data, Path(own.output), own.device, good=own.good, leave_out=own.leave_out))
 
 
 def _check(config: RunConfig) -> None:

@@ -21,10 +21,11 @@ def check(
     data: Annotated[Path, typer.Argument(help="A data set: MVTec-style, with lists, or good images.", metavar="DIR")],
     output: options.Output = Path("output/check"),
     good: options.Good = None,
+    leave_out: options.LeaveOut = None,
     _verbose: options.Verbose = False,
 ) -> None:
     """Find what is wrong with a data set; exit code 1 if there are errors."""
-    _check(data, output, FULL, good or ())
+    _check(data, output, FULL, good or (), options.names_left_out(leave_out))
 
 
 def check_as_configured(config: RunConfig) -> None:
@@ -36,7 +37,8 @@ def check_as_configured(config: RunConfig) -> None:
         data = _converted(data, config)
     if config.CheckDataset.split.enable:
         _split(data, config)
-    _check(data, Path(config.Global.output), config.Model.bit_depth, config.Global.good)
+    chosen = config.Global.good, config.Global.leave_out
+    _check(data, Path(config.Global.output), config.Model.bit_depth, *chosen)
 
 
 def _converted(data: Path, config: RunConfig) -> Path:
@@ -67,11 +69,11 @@ def _split(data: Path, config: RunConfig) -> None:
     say("Split dataset successfully !")
 
 
-def _check(data: Path, output: Path, bit_depth: SampleRange, good: Sequence[str]) -> None:
+def _check(data: Path, output: Path, bit_depth: SampleRange, good: Sequence[str], leave_out: Sequence[str]) -> None:
     from blemish.checking import check_dataset
     from blemish.cli.findings import report_findings
     from blemish.cli.progress import show_progress
 
     with show_progress() as progress:
-        report = check_dataset(data, output, progress, bit_depth=bit_depth, good=good)
+        report = check_dataset(data, output, progress, bit_depth=bit_depth, good=good, leave_out=leave_out)
     raise typer.Exit(report_findings(report))

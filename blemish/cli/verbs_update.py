@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,16 +28,19 @@ def update(
         Path | None,
         typer.Option(help="The folder for the new version.", metavar="DIR", show_default="the model's own folder"),
     ] = None,
-    max_score: Annotated[
-        float | None,
+    leave_out: options.LeaveOut = None,
+    calibrate: Annotated[
+        bool,
         typer.Option(
-            help="Leave out new images with a score above this.", metavar="SCORE", show_default="all are taken"
+            "--calibrate",
+            help="They are all good images of a period: let them calibrate.",
+            show_default="learned, and the threshold stays",
         ),
-    ] = None,
+    ] = False,
     group_by: Annotated[
         str | None,
         typer.Option(
-            help="A pattern that finds the part in a new image's name.",
+            help="With --calibrate: a pattern that finds an image's part.",
             metavar="REGEX",
             show_default="near-duplicates show one part",
         ),
@@ -53,7 +57,10 @@ def update(
     _verbose: options.Verbose = False,
 ) -> None:
     """Take new good images into a model, change its rate, or go back; alone, show its history."""
-    _check_together(new_good, false_alarm_rate, undo=undo, only_images=[output, max_score, group_by], to=to)
+    only_images: list[object] = [output, group_by, leave_out, calibrate or None]
+    _check_together(new_good, false_alarm_rate, undo=undo, only_images=only_images, to=to)
+    if group_by is not None and not calibrate:
+        raise UsageError("--group-by is for --calibrate: parts matter only for images that calibrate.")
     if undo:
         _undo(model, to)
     elif new_good is not None:
@@ -66,13 +73,14 @@ def update(
                 new_good,
                 good_folders=good or (),
                 output=output,
-                max_score=max_score,
+                calibrate=calibrate,
+                leave_out=options.names_left_out(leave_out),
                 group_by=group_by,
                 false_alarm_rate=false_alarm_rate,
                 device=device,
                 progress=progress,
             )
-        _tell(report)
+        _tell(report, model)
     elif false_alarm_rate is not None:
         _change_rate(model, false_alarm_rate)
     else:
@@ -87,15 +95,23 @@ def _check_together(
     if to is not None and not undo:
         raise UsageError("--to is for --undo; the folder of a new model is --output.")
     if new_good is None and any(each is not None for each in only_images):
-        raise UsageError("--output, --max-score and --group-by need a folder of new good images: MODEL NEW_GOOD.")
+        raise UsageError(
+            "--output, --leave-out, --calibrate and --group-by need a folder of new good images: MODEL NEW_GOOD."
+        )
 
 
-def _tell(report: UpdateReport) -> None:
+def _tell(report: UpdateReport, model: str) -> None:
     """Warnings and promises on stderr; on stdout what changed, and the folder."""
     from blemish.cli.results import SOME_FAILED
 
     for line in [*report.failed, *report.lines]:
         say(f"blemish: {line}")
+    if report.outliers:
+        from blemish.cli.leaving_out import command_without
+        from blemish.models import find_model
+
+        undo = f"blemish update {quote(model)} --undo && " * (report.folder == find_model(model))
+        say(f"blemish: To update without what stands apart: {undo}{command_without(report.outliers)}")
     if report.record is not None:
         _print_change(report.record)
     typer.echo(str(report.folder))
@@ -107,7 +123,8 @@ def _print_change(record: UpdateInfo) -> None:
     typer.echo(f"new images: {record.images}, of {record.parts} parts")
     if record.size is not None:
         typer.echo(f"rows: {record.size[0]} -> {record.size[1]}")
-    typer.echo(f"threshold: {record.threshold[0]:.3f} -> {record.threshold[1]:.3f}")
+    stays = "" if record.calibrated else " (the calibration stays)"
+    typer.echo(f"threshold: {record.threshold[0]:.3f} -> {record.threshold[1]:.3f}{stays}")
     typer.echo(f"false alarms among them: {record.false_alarms[0]} -> {record.false_alarms[1]}")
 
 
@@ -134,9 +151,10 @@ def _show_history(model: str) -> None:
 
     loaded = load_model(model)
     for record in loaded.info.history or []:
+        how = "learned alone" if record.calibrated is False else "calibrating too"
         typer.echo(
             f"{record.when}  {record.images} images from {record.folder} into version {record.version_before[:12]}, "
-            f"false alarms among them {record.false_alarms[0]} -> {record.false_alarms[1]}"
+            f"{how}, false alarms among them {record.false_alarms[0]} -> {record.false_alarms[1]}"
         )
     typer.echo(f"now: version {loaded.info.checksum[:12]}, {loaded.info.data.images} images")
     typer.echo(f"kept: {', '.join(kept_versions(model)) or 'none'}")

@@ -116,6 +116,7 @@ class GlobalSection(Section):
     mode: str = "train"
     dataset_dir: Text | None = None
     good: Names = Field(default_factory=list)
+    leave_out: Names = Field(default_factory=list)
     device: Text = "auto"
     output: Text = "output"
     seed: int = Field(default=0, ge=0, lt=2**32)

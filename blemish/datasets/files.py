@@ -6,7 +6,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -165,7 +165,7 @@ def image_stem(name: str) -> str:
     return PurePosixPath(stem).stem if is_image_name(stem) else stem
 
 
-def some(names: list[str]) -> str:
+def some(names: Sequence[str], most: int = 5) -> str:
     """The first few names, and how many more there are."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

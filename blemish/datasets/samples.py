@@ -62,13 +62,15 @@ class Dataset:
 class GoodImages:
     """The good images of a data set: absolute or given paths, and their names relative to `root`, in order.
 
-    `learned` says for a person which folders they are of, and what of the data set was left out.
+    `learned` says for a person which folders they are of, and what of the data set was left out. `left_out` are the
+    images that were left out because somebody named them; a page of a document (`doc.tif[2]`) is when it is read.
     """
 
     root: Path
     paths: tuple[Path, ...]
     names: tuple[str, ...]
     learned: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 def relative_name(path: Path, folder: Path) -> str:

@@ -131,6 +131,27 @@ class Detector(ABC):
         """The frozen feature extractor whose weights are in the graph, for the model folder's record."""
         return None
 
+    def without(
+        self,
+        left_out: npt.NDArray[np.bool_],  # noqa: ARG002
+        rest: Images,  # noqa: ARG002
+    ) -> Detector | None:
+        """The detector fitted to the `rest` of its images alone, without those `left_out` `(n,)`.
+
+        None where that costs a new fit.
+        """
+        return None
+
+    def left_out_together(
+        self,
+        group: npt.NDArray[np.bool_],  # noqa: ARG002
+    ) -> Iterator[Scored] | None:
+        """Score and map (h, w) of the training images of a `group` `(n,)` with all of the group left out.
+
+        None where that is not cheap.
+        """
+        return None
+
     @property
     def row_origins(self) -> npt.NDArray[np.int32] | None:
         """Where each row of a memory bank comes from, `(rows, 3)`; None where there is no bank.

@@ -145,6 +145,20 @@ class PatchCore(Detector):
         self._bank = bank
         return self
 
+    def left_out_together(self, group: npt.NDArray[np.bool_]) -> Iterator[Scored] | None:
+        if self._kept is None or self.parameters.noise_share:
+            return None
+        distances = left_out_distances(self._kept, self.bank, group.astype(np.int64), covered=self._covered)[group]
+        return ((float(anomaly_map.max()), anomaly_map) for anomaly_map in map(self._smoothed, distances))
+
+    def without(self, left_out: npt.NDArray[np.bool_], rest: Images) -> PatchCore | None:
+        if self._kept is None or self._covered >= 0 or self._kept.nbytes > self.setting.memory_budget // 3:
+            return None
+        other = PatchCore(self.setting, self.parameters, self.backbone)
+        other._images, other._kept = rest, self._kept[~left_out]
+        other._bank = bank_of(other._kept, 0, self._selection, lambda _done: None)
+        return other
+
     @property
     def size(self) -> int:
         """Rows of the bank."""

@@ -40,6 +40,7 @@ def evaluate(
     engine: str | HpiConfig | None = None,
     good: Sequence[str] = (),
     group_by: str | None = None,
+    leave_out: Sequence[str] = (),
     say: Callable[[str], None] = log.info,
 ) -> EvaluationReport:
     """Judge every test image of a data set, or every image of a folder of good ones, and write what came of it.
@@ -48,12 +49,13 @@ def evaluate(
     full size. The verdicts are those of the model's calibrated threshold; `false_alarm_rate` or `threshold` replace it.
     `good` names folders of good parts, whatever they are called. `group_by` is a pattern that finds the part in an
     image's name, its path in the data set, and empty for none; without it, the model's own is taken where it fits.
+    `leave_out` names images that do not count.
     Images that get no verdict and masks that cannot be read are named in the report and count nowhere.
 
     Raises `BlemishError` for a model, data set or device that is refused, and where no image at all can be judged.
     """
     predictor = open_model(model_dir, device, batch_size, false_alarm_rate, threshold, engine=engine, say=say)
-    dataset, samples = samples_to_judge(data, good)
+    dataset, samples = samples_to_judge(data, good, leave_out)
     learned: list[str] = []
     if dataset.layout == "folders":  # its good images are for training and test alike
         samples, learned = without_learned(samples, predictor.model.info.data.hashes or ())

@@ -11,15 +11,17 @@ from blemish.errors import DatasetError
 from blemish.models import short_hash
 
 
-def samples_to_judge(data: Path, good: Sequence[str] = ()) -> tuple[Dataset, tuple[Sample, ...]]:
+def samples_to_judge(
+    data: Path, good: Sequence[str] = (), leave_out: Sequence[str] = ()
+) -> tuple[Dataset, tuple[Sample, ...]]:
     """The data set in a folder and its test images; all of them where there is no split.
 
-    `good` names folders of good parts. Raises `DatasetError` for a folder without test images, for one of several
-    products, and where nothing tells which test images are good.
+    `good` names folders of good parts, `leave_out` images that do not count. Raises `DatasetError` for a folder without
+    test images, for one of several products, and where nothing tells which test images are good.
     """
     if data.is_dir() and not good and not (data / "train").is_dir():
         _refuse_categories(data)
-    dataset = load_dataset(data, good=good)
+    dataset = load_dataset(data, good=good, leave_out=leave_out)
     if dataset.question:
         raise DatasetError(dataset.question)
     if dataset.layout in ("plain", "folders"):

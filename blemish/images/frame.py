@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from blemish.images.tiling import Tiling
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.float16]
+S = TypeVar("S", bound="np.generic[Any]")
 Scored = tuple[float, Floats]  # score and map (h, w) that the network gives to one input
 
 
@@ -108,7 +110,7 @@ class Inputs(Collection[Image]):
         """Those of some of the images `(n,)`, without a copy."""
         return Inputs(_Chosen(self.images, mask), self.frame, list(compress(self.sizes, mask)))
 
-    def of_each(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def of_each(self, values: npt.NDArray[S]) -> npt.NDArray[S]:
         """What is known of each image `(n,)`, for each of the network's inputs."""
         return np.repeat(values, self.frame.tiling.count)
 

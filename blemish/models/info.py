@@ -36,6 +36,7 @@ Count = Annotated[int, Field(ge=0)]
 PartNumber = Annotated[int, Field(ge=0, lt=2**63)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class Record(BaseModel):
@@ -218,7 +219,8 @@ class DataInfo(Record):
     """The training images: how many, of how many parts, and which (`fingerprint`); `sizes` counts 'WxH'.
 
     `hashes` are the images' short hashes, sorted, so that an evaluation can tell images that the model has seen; None
-    where the model does not tell.
+    where the model does not tell. `learned_only` has those that an update learned without letting them calibrate: by
+    the file's short hash, the score and the peak that each of its images had when it was new to the model.
     """
 
     images: Count
@@ -227,6 +229,13 @@ class DataInfo(Record):
     folder: Text
     sizes: dict[Text, Count]
     hashes: Annotated[list[ShortHash], Field(max_length=_MAX_CALIBRATION_IMAGES)] | None = None
+    learned_only: (
+        Annotated[
+            dict[ShortHash, Annotated[list[Pair], Field(min_length=1)]],
+            Field(min_length=1, max_length=_MAX_CALIBRATION_IMAGES),
+        ]
+        | None
+    ) = None
 
 
 def _now() -> str:
@@ -239,7 +248,8 @@ class UpdateInfo(Record):
     `version_before` is the checksum of the model that was updated. `images` and `parts` are those that came in,
     `fingerprint` and `folder` theirs as in `data`. The pairs are before and after: the `size` of what the detector
     holds of its images, null where it tells none; the `threshold` in force; and the new images above it,
-    `false_alarms`: by the scores of the model before, then by those with an image's own part left out.
+    `false_alarms`: by the scores of the model before, then by those with an image's own part left out. `calibrated`
+    tells whether the images joined the calibration; null in a record from before that could be chosen, when they did.
     """
 
     when: Text = Field(default_factory=_now)
@@ -250,8 +260,9 @@ class UpdateInfo(Record):
     fingerprint: Sha256
     folder: Text
     size: Annotated[list[Count], Field(min_length=2, max_length=2)] | None
-    threshold: Annotated[list[float], Field(min_length=2, max_length=2)]
+    threshold: Pair
     false_alarms: Annotated[list[Count], Field(min_length=2, max_length=2)]
+    calibrated: bool | None = None
 
 
 class FileInfo(Record):
@@ -287,10 +298,17 @@ class ModelInfo(Record):
     files: dict[FileName, FileInfo] = Field(default_factory=dict)
     checksum: Sha256 = NO_CHECKSUM
 
+    @property
+    def tells_what_calibrates(self) -> bool:
+        """Whether it tells images that calibrate from images that were learned alone."""
+        return self.data.learned_only is not None or any(one.calibrated is not None for one in self.history or ())
+
     @model_validator(mode="after")
     def _version_can_hold_it(self) -> ModelInfo:
         if self.format_version < self.calibration.least_version:
             raise ValueError("has a pattern of parts or sessions, which format versions 1 to 5 do not know")
+        if self.format_version < 6 and self.tells_what_calibrates:
+            raise ValueError("tells which images calibrate, which format versions 1 to 5 do not know")
         if self.format_version < 5 and self.input.bit_depth.bits is None:
             raise ValueError("has a window as its bit depth, which format versions 1 to 4 do not know")
         if self.format_version < self.input.least_version:

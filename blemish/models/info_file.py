@@ -31,6 +31,11 @@ def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
         if record["calibration"][key] is None:
             del record["calibration"][key]
     record["input"] = {key: value for key, value in record["input"].items() if value is not None}
+    if info.data.learned_only is None:
+        del record["data"]["learned_only"]
+    for update in record.get("history", ()):
+        if update["calibrated"] is None:
+            del update["calibrated"]
     lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in record.items())
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     head, _, tail = text.rpartition(NO_CHECKSUM)
@@ -39,6 +44,8 @@ def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
 
 def _least_version(info: ModelInfo, files: Container[str]) -> int:
     least = 4 if GOOD_PATCHES in files else 1 if info.history is None else 3
+    if info.tells_what_calibrates:
+        least = 6
     return max(least, info.input.least_version, info.calibration.least_version)
 
 

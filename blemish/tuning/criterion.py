@@ -59,7 +59,8 @@ class Yardstick:
     """
 
     def __init__(self, data: Path, tuning_split: Path | None, config: RunConfig, progress: Progress) -> None:
-        everything = find_good_images(data, config.Global.good, config.Calibrate.holdout)
+        own = config.Global
+        everything = find_good_images(data, own.good, own.leave_out, without=config.Calibrate.holdout)
         images = _read(everything, config, progress)
         held = _held_out(images, config)  # (n,)
         self._images, self._held = images, np.flatnonzero(held)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from blemish.calibration import Calibration, judged_by
+from blemish.calibration import Calibration, LeftOut, apart_limit, judged_by
 from blemish.datasets import GoodImages
+from blemish.datasets.files import some
 from blemish.detectors import Progress
 from blemish.engines import open_engine
 from blemish.images import Inputs
@@ -19,60 +21,97 @@ from blemish.models import LoadedModel, ModelInfo, short_hash
 from blemish.training_images import TrainingImages
 
 MEMORY = 512 << 20  # bytes of decoded images that are held; more are read again
-SHOWN = 5  # names in a line
+NAMED = 20  # images to look at in a line
 
 Floats = npt.NDArray[np.float64]
 
 
 class Incoming:
-    """New images, less those that a mask `(n,)` leaves out.
+    """New images, and what the old model says of them.
 
     Attributes:
         inputs: what the network takes of them.
         names: their names, relative to the folder.
         hashes: SHA-256 by the names of their files, which may have pages.
         sizes: width and height of each.
-        scores: what the old model says of them, `(n,)`.
+        seen: what the old model says of them, to which they are new.
         failed: one line for each image that could not be read.
+        outliers: names of those that stand apart from the good images of the old model, highest score first.
     """
 
-    def __init__(self, images: TrainingImages, scores: Floats, taken: npt.NDArray[np.bool_]) -> None:
-        self.inputs = images.inputs.chosen(taken)
-        self.names = list(compress(images.names, taken))
-        files = set(map(images.file_of, self.names))
-        self.hashes = {name: digest for name, digest in images.hashes.items() if name in files}
-        self.sizes = list(compress(images.original_sizes, taken))
-        self.scores = scores[taken]
-        self.failed = images.failed
+    def __init__(self, images: TrainingImages, seen: LeftOut, limit: float) -> None:
+        self.inputs, self.names, self.hashes = images.inputs, images.names, images.hashes
+        self.sizes, self.failed, self.seen = images.original_sizes, images.failed, seen
+        self.outliers = [self.names[i] for i in np.argsort(-seen.scores, kind="stable") if seen.scores[i] > limit]
+        self._file_of = images.file_of
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def scores(self) -> Floats:
+        """The image scores by the old model, `(n,)`."""
+        return self.seen.scores
 
     @property
     def sizes_counted(self) -> Counter[str]:
         """How many images have a size, by `WxH`."""
         return Counter(f"{width}x{height}" for width, height in self.sizes)
 
+    def seen_by_hash(self) -> dict[str, list[list[float]]]:
+        """Score and peak of each image of a file by the old model, by the file's short hash."""
+        found: dict[str, list[list[float]]] = {}
+        for name, score, peak in zip(self.names, self.seen.scores, self.seen.peaks, strict=True):
+            key = short_hash(self.hashes[self._file_of(name)])
+            found.setdefault(key, []).append([float(score), float(peak)])
+        return found
 
-def without_known(good: GoodImages, info: ModelInfo) -> tuple[GoodImages, list[str]]:
-    """The images whose hash the model does not know, and what a person should know of the others."""
+
+@dataclass(frozen=True)
+class Sorted:
+    """The images of a folder, by what the model knows of them.
+
+    Attributes:
+        fresh: those that it does not know.
+        waiting: score and peak of those that it has learned without letting them calibrate, by their short hashes.
+        waiting_names: what those files are called, by their short hashes.
+        lines: what a person should know of the images that it knows.
+    """
+
+    fresh: GoodImages
+    waiting: dict[str, list[list[float]]] = field(default_factory=dict)
+    waiting_names: dict[str, str] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+
+def sort_by_known(good: GoodImages, info: ModelInfo, *, calibrate: bool) -> Sorted:
+    """What is new to the model, and, where new images calibrate, what it has learned without calibration."""
     if info.data.hashes is None:
-        return good, ["The model does not tell its images, so one that it knows already would count twice."]
-    known = set(info.data.hashes)
-    fresh = [not _is_known(file, known) for file in good.paths]
-    if all(fresh):
-        return good, []
-    line = f"Left out, since the model has them already: {some(list(compress(good.names, np.logical_not(fresh))))}."
-    return GoodImages(good.root, tuple(compress(good.paths, fresh)), tuple(compress(good.names, fresh))), [line]
+        return Sorted(
+            good, lines=["The model does not tell its images, so one that it knows already would count twice."]
+        )
+    known, learned = set(info.data.hashes), info.data.learned_only or {}
+    hashes = [_hash_of(file) for file in good.paths]
+    fresh = [digest not in known for digest in hashes]
+    waits = [calibrate and digest in learned for digest in hashes]
+    lines = []
+    left_out = [name for name, new, waiting in zip(good.names, fresh, waits, strict=True) if not new and not waiting]
+    if left_out:
+        lines.append(f"Left out, since the model has them already: {some(left_out)}.")
+    if any(waits):
+        lines.append(
+            f"Learned before without calibration; they join it now with the scores that they had when they were new: "
+            f"{some(list(compress(good.names, waits)))}."
+        )
+    chosen = replace(good, paths=tuple(compress(good.paths, fresh)), names=tuple(compress(good.names, fresh)))
+    names = dict(zip(compress(hashes, waits), compress(good.names, waits), strict=True))
+    return Sorted(chosen, {key: learned[key] for key in names}, names, lines)
 
 
-def read_incoming(
-    old: LoadedModel, good: GoodImages, max_score: float | None, device: str, progress: Progress
-) -> tuple[Incoming, list[str]]:
-    """The new images with the scores of the old model, to which they are new, and what a person should know of them.
+def read_incoming(old: LoadedModel, good: GoodImages, device: str, progress: Progress) -> Incoming:
+    """The new images with the scores of the old model, to which they are new.
 
-    Images with a score above `max_score` are left out. Raises `DatasetError` if none can be read, or for one that the
-    model's region of interest does not fit.
+    Raises `DatasetError` if none can be read, or for one that the model's region of interest does not fit.
     """
 
     def advance(done: int, total: int) -> None:
@@ -80,14 +119,8 @@ def read_incoming(
 
     info = old.info.input
     images = TrainingImages(good, info.frame, info.bit_depth, MEMORY, advance)
-    scores = scores_of_model(old.model, images.inputs, device)
-    taken = np.ones(len(scores), np.bool_) if max_score is None else scores <= max_score
-    new = Incoming(images, scores, taken)
-    lines = []
-    if not taken.all():
-        odd = _named(list(compress(images.names, ~taken)), scores[~taken])
-        lines.append(f"Left out, with a score above {max_score:g}: {odd}.")
-    return new, [*lines, *_remarks(new, old.info)]
+    limit = apart_limit(Calibration.from_json(old.info.calibration.model_dump()))
+    return Incoming(images, judged_by(open_engine(old.model, device), images.inputs), limit)
 
 
 def scores_of_model(model: bytes, inputs: Inputs, device: str) -> Floats:
@@ -95,35 +128,23 @@ def scores_of_model(model: bytes, inputs: Inputs, device: str) -> Floats:
     return judged_by(open_engine(model, device), inputs).scores
 
 
-def some(names: list[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _is_known(file: Path, known: set[str]) -> bool:
+def _hash_of(file: Path) -> str:
     try:
-        return short_hash(hashlib.sha256(file.read_bytes()).hexdigest()) in known
+        return short_hash(hashlib.sha256(file.read_bytes()).hexdigest())
     except OSError:
-        return False  # whoever reads the image names it
+        return ""  # whoever reads the image names it
 
 
-def _named(names: list[str], scores: Floats) -> str:
-    """Names with their scores, the highest first."""
-    return some([f"{names[i]} ({scores[i]:.1f})" for i in np.argsort(-scores)])
-
-
-def _remarks(new: Incoming, info: ModelInfo) -> list[str]:
-    """Images that look like defects, and images of another shape than the model's."""
-    lines = []
-    calibration = Calibration.from_json(info.calibration.model_dump())
-    most = float(calibration.scores.max())
-    odd = new.scores > most
-    if odd.any():
+def remarks_of(new: Incoming, info: ModelInfo) -> list[str]:
+    """What a person should know: images that stand apart, and images of another shape than the model's."""
+    lines, apart = [], new.outliers
+    if apart:
+        order = np.argsort(-new.scores, kind="stable")[: len(apart)]
+        shown = some([f"{new.names[i]} ({new.scores[i]:.1f})" for i in order], NAMED)
         lines.append(
-            f"{odd.sum()} of {len(new)} new images are odder than every good image before (p = "
-            f"{calibration.best_rate:.2g}): {_named(list(compress(new.names, odd)), new.scores[odd])}. They are taken. "
-            f"If they are not good: --undo, then again without them, as by --max-score {most:.4g}."
+            f"{len(apart)} of {len(new)} new images stand{'s' * (len(apart) == 1)} apart from the good images that the "
+            f"model knows: {shown}. "
+            "They are learned. If they do not show good parts, take the update back and repeat it without them."
         )
     geometry = info.input.frame.geometry
     beside = [name for name, size in zip(new.names, new.sizes, strict=True) if not geometry.is_filled_by(*size)]

@@ -1,8 +1,10 @@
 """New good images for a model that is at work: seconds instead of a new training, and without the old images.
 
 The detector takes the images in beside what it holds (`Detector.extend`). The calibration keeps its scores: with more
-to compare with, an old image can only score lower, so they promise no less than before. The new images join it with
-leave-one-part-out scores of their own, as in a fit. The old model stays until the new one is written and verified.
+to compare with, an old image can only score lower, so they promise no less than before. New images join it, with
+leave-one-part-out scores of their own as in a fit, only where somebody says that none was chosen by its score: of
+images that were chosen because they score high, the calibration would take high scores to be usual. The old model
+stays until the new one is written and verified.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from blemish.calibration import Calibration, find_parts, fitting_pattern, left_o
 from blemish.calibration.conformal import check_rate
 from blemish.config import validate_section
 from blemish.datasets import find_good_images
+from blemish.datasets.files import some
 from blemish.detectors import Detector, Progress, Setting, detector_class
 from blemish.engines import open_engine
 from blemish.errors import ModelError, UsageError
@@ -41,7 +44,7 @@ from blemish.models import (
     replace_model,
     short_hash,
 )
-from blemish.updating.incoming import Incoming, read_incoming, scores_of_model, some, without_known
+from blemish.updating.incoming import Incoming, Sorted, read_incoming, remarks_of, scores_of_model, sort_by_known
 
 TOLERANCE = 1e-4  # relative, as between engines
 
@@ -57,12 +60,14 @@ class UpdateReport:
         record: what stands in the model's history now; None where nothing was new.
         lines: what a person should know, a sentence or two a line.
         failed: one line for each image that could not be read and was left out.
+        outliers: names of the new images that stand apart from the good images of the model, highest score first.
     """
 
     folder: Path
     record: UpdateInfo | None
     lines: list[str]
     failed: list[str] = field(default_factory=list)
+    outliers: list[str] = field(default_factory=list)
 
 
 def update(
@@ -70,7 +75,8 @@ def update(
     new_good: Path,
     *,
     output: Path | None = None,
-    max_score: float | None = None,
+    calibrate: bool = False,
+    leave_out: Sequence[str] = (),
     group_by: str | None = None,
     false_alarm_rate: float | None = None,
     device: str = "auto",
@@ -80,9 +86,11 @@ def update(
     """Take the good images of a folder into the model at `path`, or into a copy of it in the model folder `output`.
 
     Args:
-        max_score: images that the old model gives a higher score are left out.
+        calibrate: whether the images join the calibration. That is right for all good images of a period, of which
+            none was chosen by its score. Otherwise they are learned and the calibration stays as it is.
+        leave_out: names of images in `new_good` that do not count, as in `find_good_images`.
         group_by: pattern that finds the part in an image's name; without it, the model's own where it finds one in
-            every name, else parts are found by near-duplicates.
+            every name, else parts are found by near-duplicates. Only where they calibrate do parts matter.
         false_alarm_rate: the rate in force from now on.
         good_folders: folders of good parts in `new_good`, whatever they are called.
 
@@ -95,19 +103,21 @@ def update(
     if output is not None and os.path.realpath(output) == os.path.realpath(old.folder):
         output = None
     _check_writable(output or old.folder)
-    good, lines = without_known(find_good_images(new_good, good_folders), old.info)
-    if not good.paths:
-        return UpdateReport(old.folder, None, [*lines, "Nothing is new; the model is as it was."])
+    good = sort_by_known(find_good_images(new_good, good_folders, leave_out), old.info, calibrate=calibrate)
+    if not good.fresh.paths:
+        return UpdateReport(old.folder, None, [*good.lines, _nothing_new(good)])
     progress = progress or _quietly
-    new, remarks = read_incoming(old, good, max_score, device, progress)
-    if len(new) == 0:
-        return UpdateReport(old.folder, None, [*lines, *remarks, "The model is as it was."], new.failed)
+    new = read_incoming(old, good.fresh, device, progress)
     _check_restored(detector, old, new.inputs, device)
     size = detector.size
     detector.extend(new.inputs, progress)
-    added = _calibrated(detector, new, group_by, calibration, progress)
-    joined = _joined(calibration, added, rate)
-    record = _record(old, new, new_good, [calibration, added, joined], [size, detector.size])
+    added = _left_out(detector, new, group_by, calibration, progress)
+    after = replace(calibration, false_alarm_rate=rate)
+    if calibrate:
+        after = _joined(after, added)
+    if good.waiting:  # only where new images calibrate
+        after = _joined(after, _waiting(good, after, group_by))
+    record = _record(old, new, new_good, [calibration, added, after], [size, detector.size], calibrate=calibrate)
 
     def verify(written: LoadedModel) -> None:
         _verify(written, new, device)
@@ -117,12 +127,22 @@ def update(
     if old.good_patches is not None:  # a model without them stays so: they may have been left out on purpose
         grid = old.info.output.map_height, old.info.output.map_width
         patches = cut_good_patches(detector, new.inputs, grid, progress, old.good_patches)
-    info = _described(old.info, new, joined, record)
+    info = _described(old.info, new, after, record, set(good.waiting))
+    lines = [*good.lines]
     if output is not None:
         lines += keep_before(output, model, info, output).lines
     folder = replace_model(old, model, info, verify, output, good_patches=patches)
-    lines += [*remarks, joined.statement(), *_remaining_alarms(record, joined)]
-    return UpdateReport(folder, record, lines, new.failed)
+    lines += [*remarks_of(new, old.info), after.statement(), *_what_it_means(record, after)]
+    return UpdateReport(folder, record, lines, new.failed, new.outliers)
+
+
+def _nothing_new(good: Sorted) -> str:
+    if not good.waiting:
+        return "Nothing is new; the model is as it was."
+    return (
+        "Nothing is new, and the model is as it was. To let these images calibrate, put the version back that did not "
+        "know them (--undo) and update that one."
+    )
 
 
 def _restored(old: LoadedModel, device: str) -> tuple[Detector, Calibration]:
@@ -158,7 +178,7 @@ def _check_restored(detector: Detector, old: LoadedModel, inputs: Inputs, device
         raise ModelError("the model cannot be read back exactly, so it is not updated; train it again")
 
 
-def _calibrated(
+def _left_out(
     detector: Detector, new: Incoming, group_by: str | None, calibration: Calibration, progress: Progress
 ) -> Calibration:
     """The new images' own calibration: what each scores when the detector has not seen its part."""
@@ -179,20 +199,39 @@ def _parts(detector: Detector, new: Incoming, group_by: str | None) -> Ints:
     return np.arange(len(new)) if found is None else find_parts(new.inputs.joined(found)).parts
 
 
-def _joined(old: Calibration, added: Calibration, rate: float) -> Calibration:
+def _waiting(good: Sorted, calibration: Calibration, group_by: str | None) -> Calibration:
+    """Images that were learned before without calibrating, with the scores that they had when they were new.
+
+    They are in the bank now, so that it can say nothing of them any more. Those scores are a little too large. The
+    images of a file show one part, unless a pattern that finds something in every name says otherwise.
+    """
+    seen = [(score, peak, part) for part, pairs in enumerate(good.waiting.values()) for score, peak in pairs]
+    scores, peaks, parts = (np.array(values) for values in zip(*seen, strict=True))
+    names = [
+        good.waiting_names[key] if len(pairs) == 1 else f"{good.waiting_names[key]}[{page}]"
+        for key, pairs in good.waiting.items()
+        for page in range(len(pairs))
+    ]
+    pattern = fitting_pattern(group_by or calibration.group_by, names)
+    if pattern is not None:
+        parts = parts_from_names(names, pattern)
+    return Calibration(scores, peaks, parts, calibration.false_alarm_rate, calibration.kind, group_by=pattern)
+
+
+def _joined(old: Calibration, added: Calibration) -> Calibration:
     """Both together; the new images show other parts than the old ones, and join the largest learned session.
 
     A guess of before goes.
     """
     if not old.is_calibrated and old.sessions is None:
-        return replace(added, false_alarm_rate=rate, kind="leave-one-part-out, updated")
+        return replace(added, false_alarm_rate=old.false_alarm_rate, kind="leave-one-part-out, updated")
     numbers = [np.unique(each.parts, return_inverse=True)[1] for each in (old, added)]
     sessions = old.sessions and old.sessions.with_learned(len(added.scores))
     return Calibration(
         np.concatenate([old.scores, added.scores]),
         np.concatenate([old.peaks, added.peaks]),
         np.concatenate([numbers[0], numbers[1] + old.part_count]),
-        rate,
+        old.false_alarm_rate,
         old.kind if old.kind.endswith(", updated") else f"{old.kind}, updated",
         group_by=old.group_by and (added.group_by or old.group_by),  # a pattern for the new images alone is none
         sessions=sessions,
@@ -200,11 +239,17 @@ def _joined(old: Calibration, added: Calibration, rate: float) -> Calibration:
 
 
 def _record(
-    old: LoadedModel, new: Incoming, folder: Path, calibrations: list[Calibration], sizes: list[int | None]
+    old: LoadedModel,
+    new: Incoming,
+    folder: Path,
+    calibrations: list[Calibration],
+    sizes: list[int | None],
+    *,
+    calibrate: bool,
 ) -> UpdateInfo:
-    """For the history; `calibrations` are the old one, that of the new images, and both joined."""
-    before, added, joined = calibrations
-    limits = [before.threshold(), joined.threshold()]
+    """For the history; `calibrations` are that of before, that of the new images, and that from now on."""
+    before, added, after = calibrations
+    limits = [before.threshold(), after.threshold()]
     known = [size for size in sizes if size is not None]
     return UpdateInfo(
         version_before=old.info.checksum,
@@ -215,11 +260,14 @@ def _record(
         size=known if len(known) == len(sizes) else None,
         threshold=limits,
         false_alarms=[int((new.scores > limits[0]).sum()), int((added.scores > limits[1]).sum())],
+        calibrated=calibrate,
     )
 
 
-def _described(info: ModelInfo, new: Incoming, calibration: Calibration, record: UpdateInfo) -> ModelInfo:
-    """The record of the new version."""
+def _described(
+    info: ModelInfo, new: Incoming, calibration: Calibration, record: UpdateInfo, joined: set[str]
+) -> ModelInfo:
+    """The record of the new version; `joined` are the short hashes of images that calibrate from now on."""
     data = info.data
     known = None if data.hashes is None else sorted([*data.hashes, *map(short_hash, new.hashes.values())])
     described = DataInfo(
@@ -229,14 +277,25 @@ def _described(info: ModelInfo, new: Incoming, calibration: Calibration, record:
         folder=data.folder,
         sizes=dict((Counter(data.sizes) + new.sizes_counted).most_common(100)),
         hashes=known,
+        learned_only=_learned_only(data, new, record, joined),
     )
     update = {
-        "format_version": max(3, info.format_version),
+        "format_version": 6,
         "calibration": CalibrationInfo(**calibration.to_json()),
         "data": described,
         "history": [*(info.history or []), record],
     }
     return ModelInfo.model_validate({**dict(info), **update})
+
+
+def _learned_only(
+    data: DataInfo, new: Incoming, record: UpdateInfo, joined: set[str]
+) -> dict[str, list[list[float]]] | None:
+    """The images that do not calibrate, with what they scored when they were new."""
+    if data.hashes is None:
+        return None
+    kept = {key: seen for key, seen in (data.learned_only or {}).items() if key not in joined}
+    return kept | ({} if record.calibrated else new.seen_by_hash()) or None
 
 
 def _verify(written: LoadedModel, new: Incoming, device: str) -> None:
@@ -250,15 +309,26 @@ def _verify(written: LoadedModel, new: Incoming, device: str) -> None:
         raise ModelError(f"the updated model scores {names} higher than before; it is not taken, please report it")
 
 
-def _remaining_alarms(record: UpdateInfo, calibration: Calibration) -> list[str]:
-    """More alarms among the new images than the rate has room for: they come from another process than the old ones."""
+def _what_it_means(record: UpdateInfo, calibration: Calibration) -> list[str]:
+    """That the images did not calibrate, or, where they did, that they come from another process than the old ones."""
     alarms, images = record.false_alarms[1], record.images
+    if not record.calibrated:
+        still = [
+            f"{alarms} of {images} new images would still be false alarms if they were not known. Parts like them will "
+            "raise alarms until all good images of a period calibrate."
+        ]
+        return still * (alarms > images / 2) + [
+            "The images were learned, and the calibration stays as it was: images that were chosen because of their "
+            "scores, such as false alarms, must not calibrate. If these are all good images of a period, none of them "
+            "chosen by its score, let them calibrate too: --calibrate."
+        ]
     expected = max(calibration.false_alarm_rate, calibration.best_rate) * images
     if alarms <= expected + 3 * np.sqrt(expected):
         return []
     return [
-        f"{alarms} of {images} new images would still be false alarms, if they were not known: the threshold is that "
-        "of old and new good images together. Where only such images come from now on, train with these alone."
+        f"{alarms} of {images} new images would still be false alarms if they were not known. The rate holds for parts "
+        "like the old and the new images together, and parts like the new ones alone have more alarms. If only such "
+        "parts come from now on, train again with all good images of the new kind, not with false alarms alone."
     ]
 
 

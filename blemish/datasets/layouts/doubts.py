@@ -102,11 +102,11 @@ def _unsure(sorting: Sorting) -> str:
 def _names(sorting: Sorting) -> str:
     """Images that are called defects, and a whole folder that is."""
     title = sorting.tree.title
-    called = [one.file.name for one in sorting.found if role(one.file.name.stem).bad]
+    called = [str(one.file.name) for one in sorting.found if role(one.file.name.stem).bad]
     if called:
         return (
-            f"{title}: {len(called)} of {len(sorting.found)} images are named as defects, such as {called[0]}. Put the "
-            "good ones into train/good, or say that all are good: --good ."
+            f"{title}: {len(called)} of {len(sorting.found)} images are named as defects: {some(called, 20)}. Put the "
+            "good ones into train/good, leave the others out (--leave-out NAME), or say that all are good: --good ."
         )
     if names_defects_alone(sorting.tree.own_name):
         return f"{title} is named as a folder of defects or masks. If its images are good parts: --good ."

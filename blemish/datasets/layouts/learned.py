@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from blemish.datasets.files import some
 from blemish.datasets.layouts.folder_roles import HERE
 from blemish.datasets.layouts.recogniser import KINDS, Recognised
+from blemish.datasets.leaving_out import BY_NAME
 from blemish.datasets.samples import Dataset, Sample
 
 
@@ -36,7 +37,7 @@ def _line(good: Counter[str], rest: Counter[str]) -> str:
 
 def _of(place: str) -> str:
     """Suffixes and kinds of pictures are counted themselves, folders hold what is counted."""
-    return " " if place.startswith(".") or place in KINDS else " of "
+    return " " if place.startswith(".") or place in (*KINDS, BY_NAME) else " of "
 
 
 def _place(sample: Sample) -> str:

@@ -14,6 +14,7 @@ from blemish.datasets.layouts.learned import learned
 from blemish.datasets.layouts.published import companions
 from blemish.datasets.layouts.recogniser import recognise
 from blemish.datasets.layouts.sorting import Found
+from blemish.datasets.leaving_out import BY_NAME, named_among
 from blemish.datasets.lists.reading import LISTS, Refuse, read_listed
 from blemish.datasets.samples import Dataset, GoodImages, Sample
 from blemish.datasets.tree import folder_tree
@@ -24,7 +25,9 @@ from blemish.images import unread_kind
 log = logging.getLogger("blemish")
 
 
-def load_dataset(folder: Path, refuse: Refuse | None = None, good: Sequence[str] = ()) -> Dataset:
+def load_dataset(
+    folder: Path, refuse: Refuse | None = None, good: Sequence[str] = (), leave_out: Sequence[str] = ()
+) -> Dataset:
     """The data set in a folder.
 
     - `list`: PaddleX's `train.txt` and `val.txt`, an image and a mask on every line. Blanks in a path need quotes, or
@@ -36,17 +39,29 @@ def load_dataset(folder: Path, refuse: Refuse | None = None, good: Sequence[str]
     - `plain`: all images are good, since nothing speaks against it.
 
     `good` names folders that are good whatever they are called, by their name or their path in the data set.
+    `leave_out` names images that do not count, as in `named_among`.
 
     A line of a list that cannot be read raises `DatasetError`, or is handed to `refuse` and left out. `DatasetError`
     also says what was recognised, what is missing, and the way out.
     """
+    return _loaded(folder, refuse, good, leave_out, pages_too=False)
+
+
+def _loaded(
+    folder: Path, refuse: Refuse | None, good: Sequence[str], leave_out: Sequence[str], *, pages_too: bool
+) -> Dataset:
     if not folder.is_dir():
         raise DatasetError(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
     if any((folder / name).is_file() for name in LISTS.values()):
         lists = read_listed(folder, refuse or _raise)
-        found = Dataset(folder, "list", lists["train"], lists["test"])
+        listed = dict.fromkeys(sample.name for samples in lists.values() for sample in samples)
+        named = named_among(folder, list(listed), leave_out, pages_too=pages_too)
+        train, test = (
+            tuple(sample for sample in lists[split] if sample.name not in named) for split in ("train", "test")
+        )
+        found = Dataset(folder, "list", train, test, {BY_NAME: named} if named else {})
     else:
-        found = _recognised(folder, good)
+        found = _recognised(folder, good, leave_out, pages_too=pages_too)
     if found.marked and not found.train and not found.test:
         raise DatasetError(
             f"{folder}: no good images to learn from: masks or annotations mark all {len(found.marked)} images "
@@ -62,16 +77,18 @@ def load_dataset(folder: Path, refuse: Refuse | None = None, good: Sequence[str]
 
 def load_folders(folder: Path) -> Dataset:
     """The data set in a folder by its folders, whatever lists lie there too."""
-    return _recognised(folder, ())
+    return _recognised(folder)
 
 
-def find_good_images(folder: Path, good: Sequence[str] = (), without: Sequence[str | Path] = ()) -> GoodImages:
+def find_good_images(
+    folder: Path, good: Sequence[str] = (), leave_out: Sequence[str] = (), *, without: Sequence[str | Path] = ()
+) -> GoodImages:
     """The good training images of a data set; `DatasetError` if it has none.
 
     Images that a list names for training together with a mask of a defect are left out, and so are all images in the
-    folders `without`. `good` as in `load_dataset`.
+    folders `without`. `good` and `leave_out` as in `load_dataset`.
     """
-    dataset = _less(load_dataset(folder, good=good), without)
+    dataset = _less(_loaded(folder, None, good, leave_out, pages_too=True), without)
     samples = [sample for sample in dataset.train if sample.is_good]
     if not samples:
         reason = (
@@ -87,7 +104,11 @@ def find_good_images(folder: Path, good: Sequence[str] = (), without: Sequence[s
     if odd:
         log.warning("left out, since they are marked as defects: %s", some(odd))
     return GoodImages(
-        folder, tuple(sample.path for sample in samples), tuple(sample.name for sample in samples), learned(dataset)
+        folder,
+        tuple(sample.path for sample in samples),
+        tuple(sample.name for sample in samples),
+        learned(dataset),
+        tuple(dataset.left_out.get(BY_NAME, ())),
     )
 
 
@@ -151,7 +172,7 @@ def _is_one(root: Path) -> bool:
 
 def _is_category(folder: Path) -> bool:
     try:
-        found = _recognised(folder, ())
+        found = _recognised(folder)
     except DatasetError:
         return False
     return found.layout != "plain" and bool(found.train)
@@ -161,10 +182,15 @@ def _raise(source: Path, number: int, problem: str) -> None:
     raise DatasetError(f"{source}, line {number}: {problem}")
 
 
-def _recognised(folder: Path, good: Sequence[str]) -> Dataset:
+def _recognised(
+    folder: Path, good: Sequence[str] = (), leave_out: Sequence[str] = (), *, pages_too: bool = False
+) -> Dataset:
     tree = replace(folder_tree(folder), companions=companions(folder))
+    named = named_among(folder, [str(file.name) for file in tree.images], leave_out, pages_too=pages_too)
+    if named:  # before anything is concluded from what the images are called
+        tree = replace(tree, images=tuple(file for file in tree.images if str(file.name) not in named))
     found = recognise(tree, good)
-    left_out = dict(found.left_out)
+    left_out = dict(found.left_out) | ({BY_NAME: named} if named else {})
     for name in tree.others:
         kind = unread_kind(name.name)
         if kind:

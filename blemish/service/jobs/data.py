@@ -25,11 +25,12 @@ def described(source: Source) -> dict[str, str]:
     return {"key": source.key, "data": source.name, "folder": str(source.folder), "root": str(source.root)}
 
 
-def check_inside(parameters: Mapping[str, str], good: Sequence[str] = ()) -> None:
+def check_inside(parameters: Mapping[str, Any], good: Sequence[str] = (), leave_out: Sequence[str] = ()) -> None:
     """Raise `UsageError` for a data set with a list or a link that leads out of its root."""
     root = Path(parameters["root"])
     _refuse_links(Path(parameters["folder"]), root)
-    dataset = load_dataset(Path(parameters["folder"]), lambda _source, _line, _problem: None, good)
+    files = [name for name in leave_out if not name.endswith("]")]  # of a document some pages stay
+    dataset = load_dataset(Path(parameters["folder"]), lambda _source, _line, _problem: None, good, files)
     for sample in (*dataset.train, *dataset.test):
         for path in (sample.path, *sample.masks):
             if not path.resolve().is_relative_to(root):

@@ -21,7 +21,7 @@ _MOST_POINTS = 240  # of the curve of losses
 _LOSS = re.compile(r"loss (\d[\d.e+-]*)")
 # what the overrides may say; the rest is decided by the page, or names files of the server
 _SECTIONS = ("Train", "Model", "Calibrate")
-_KEYS = ("Global.seed", "Global.device", "Global.good")
+_KEYS = ("Global.seed", "Global.device", "Global.good", "Global.leave_out")
 _NOT_FILES = ("Train.resume_path", "Train.pretrain_weight_path")
 
 
@@ -39,6 +39,7 @@ def configure(parameters: Mapping[str, Any]) -> RunConfig:
         f"Global.device={parameters['device']}",
     ]
     config = load_config(detector if detector in packaged_configs() else None, [*given, *overrides])
+    config.Global.leave_out = [*config.Global.leave_out, *parameters.get("leave_out", ())]
     validate_section(detector_class(detector).Parameters, config.Model.detector_parameters(), "Model")
     if isinstance(config.Model.roi, str) or isinstance(config.Model.ignore, str):
         raise UsageError("Model.roi and Model.ignore are polygons here, not files")
@@ -56,7 +57,8 @@ def run(parameters: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     output = Path(parameters["output"])
     with told_without_paths(parameters):
         tell(0.0, "starting")
-        check_inside(parameters, configure(parameters).Global.good)
+        own = configure(parameters).Global
+        check_inside(parameters, own.good, own.leave_out)
         if not read_result(output):  # else a process before this one was ended when all was done
             _fit(parameters, output, tell)
         return _summary(parameters, output)
@@ -126,8 +128,16 @@ def _summary(parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
         "bytes": sum(file.stat().st_size for file in inference.iterdir()),
         "seconds": sum(record["seconds"].values()),
         "oddest": [one["name"] for one in record["oddest"][:3]],
+        "outliers": [{"name": name, "file": _file_of(name, parameters)} for name in record["outliers"]],
+        "threshold_without_outliers": record["threshold_without_outliers"],
+        "threshold_without_is_estimate": record["threshold_without_is_estimate"],
         "losses": [[int(step), loss] for step, loss in record.get("losses", {}).items()],
     }
+
+
+def _file_of(name: str, parameters: Mapping[str, Any]) -> str:
+    """The file of an image, which may be a page of it."""
+    return name if Path(parameters["folder"], name).is_file() else name.rpartition("[")[0]
 
 
 class _Losses(Advance):

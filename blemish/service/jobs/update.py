@@ -1,4 +1,4 @@
-"""A new version of a model that has learned the reviewed false alarms."""
+"""A new version of a model that has learned inspected images: reviewed false alarms, or all good ones of a period."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from blemish.updating import UpdateReport, update
 if TYPE_CHECKING:
     from blemish.service.core import Service
 
-_GOOD = "reviewed-false-alarms"  # the name that the model's history gives
+_FALSE_ALARMS, _PERIOD = "reviewed-false-alarms", "inspected-good-images"  # the names that the model's history gives
 _SHARE = 0.6  # of the progress, for the update itself
 
 
@@ -42,6 +42,8 @@ def run(parameters: Any, tell: Tell) -> dict[str, Any]:
         "after": limit_of(after),
         "size": report.record.size,
         "taken": report.record.images,
+        "calibrated": report.record.calibrated,
+        "outliers": len(report.outliers),
         "alarms_before": sum(
             one["anomalous"][0] for one in images if one["review"] == "false_alarm" and not one["learned"][0]
         ),
@@ -85,7 +87,9 @@ def write_images(images: list[dict[str, Any]], blobs: Blobs, folder: Path) -> in
 
 def _updated(parameters: Any, work: Path, blobs: Blobs, tell: Tell) -> UpdateReport:
     shutil.rmtree(work, ignore_errors=True)  # what an interrupted run has left
-    if not write_images(parameters["images"], blobs, work / _GOOD):
+    calibrate = bool(parameters.get("calibrate"))
+    good = work / (_PERIOD if calibrate else _FALSE_ALARMS)
+    if not write_images(parameters["images"], blobs, good):
         raise UsageError("none of the stored images can be read any more")
     old = parameters["version"]
 
@@ -94,7 +98,8 @@ def _updated(parameters: Any, work: Path, blobs: Blobs, tell: Tell) -> UpdateRep
 
     report = update(
         old["folder"],
-        work / _GOOD,
+        good,
+        calibrate=calibrate,
         output=work / "model",
         false_alarm_rate=old["rate"],
         device=parameters["device"],

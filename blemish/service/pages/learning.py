@@ -1,4 +1,8 @@
-"""What the page Models offers beyond looking: comparing two versions, updating from reviewed false alarms."""
+"""What the page Models offers beyond looking: comparing two versions, and learning from inspected images.
+
+Reviewed false alarms were chosen by their scores, so they are learned and do not calibrate. All inspected good images
+of a period are learned and calibrate too.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ from blemish.service.jobs.stored import described_images, described_service, des
 from blemish.service.jobs.update import write_images
 from blemish.service.models import ModelName
 from blemish.service.pages.jobs import JobId, job_of
+from blemish.service.pages.periods import SPANS, Span, period_of
 from blemish.service.pages.shell import fragment
 from blemish.service.pages.train import refuse_in_use
 from blemish.service.pages.work import KINDS_HERE, comparison_of, is_of
@@ -54,8 +59,13 @@ def update_offer(store: Store, model: Model) -> Offer:
     alarms = store.find(Filter(model=model.name, review="false_alarm"), limit=_MOST_REVIEWED)
     kept, known = described_images(alarms), set(info.data.hashes or ())
     new = [one for one in kept if short_hash(one["image"]) not in known]
-    can_update = bool(info.calibration.scores) and not detector_class(info.detector.name).learns
-    return Offer(new, len(kept) - len(new), len(alarms), can_update)
+    return Offer(new, len(kept) - len(new), len(alarms), can_update(model))
+
+
+def can_update(model: Model) -> bool:
+    """Whether the version that answers can take in images: a calibrated one that does not learn by gradient."""
+    info = model.versions[model.active].predictor.model.info
+    return bool(info.calibration.scores) and not detector_class(info.detector.name).learns
 
 
 @router.post("/{name}/compare", dependencies=[Depends(require("admin"))])
@@ -87,7 +97,7 @@ async def compare(
 
 @router.post("/{name}/update", dependencies=[Depends(require("admin"))])
 async def update(request: Request, name: ModelName) -> Response:
-    """Queue an update of the version that answers with the reviewed false alarms."""
+    """Queue an update of the version that answers with the reviewed false alarms, which do not calibrate."""
     service, store = service_of(request), store_of(request)
     model = service.registry.model(name)
 
@@ -97,15 +107,35 @@ async def update(request: Request, name: ModelName) -> Response:
             raise ServiceError(409, "no_update", "this detector cannot be updated; train it again with these images")
         if not offer.images:
             raise ServiceError(409, "no_images", "no reviewed false alarm with a kept image is new to the model")
-        parameters = {
-            "model": name,
-            "version": described_version(model.versions[model.active]),
-            "images": offer.images,
-            "reviewed": described_images(_reviewed(store, name)),
-            "work": str((service.settings.output / "jobs" / f"update-{name}").absolute()),
-            **described_service(service),
-        }
-        return store.jobs.add("update", parameters)
+        return _queued_update(service, store, model, offer.images, calibrate=False)
+
+    return await _work(request, name, await job_of(request, await asyncio.to_thread(queue)))
+
+
+@router.get("/{name}/period")
+async def show_period(request: Request, name: ModelName, span: Span = "week") -> Response:
+    """What all inspected good images of a period offer, and what stands in the way."""
+    store, model = store_of(request), service_of(request).registry.model(name)
+    period = await asyncio.to_thread(period_of, store, model, span)
+    return fragment(request, "model_period.html.j2", model=model, period=period, spans=SPANS)
+
+
+@router.post("/{name}/update-period", dependencies=[Depends(require("admin"))])
+async def update_with_period(request: Request, name: ModelName, span: Annotated[Span, Form()]) -> Response:
+    """Queue an update of the version that answers with all good images of a period, which calibrate too."""
+    service, store = service_of(request), store_of(request)
+    model = service.registry.model(name)
+
+    def queue() -> int:
+        if not can_update(model):
+            raise ServiceError(409, "no_update", "this detector cannot be updated; train it again with these images")
+        period = period_of(store, model, span)
+        if period.unreviewed:
+            count = f"{period.unreviewed} alarm{'s' * (period.unreviewed != 1)} of this period"
+            raise ServiceError(409, "not_reviewed", f"{count} must be reviewed first, so that no defect calibrates")
+        if not period.images:
+            raise ServiceError(409, "no_images", "no good image of this period is kept and new to the model")
+        return _queued_update(service, store, model, period.images, calibrate=True)
 
     return await _work(request, name, await job_of(request, await asyncio.to_thread(queue)))
 
@@ -138,6 +168,22 @@ async def _work(request: Request, name: str, job: Job) -> Response:
         shown["comparison"] = comparison_of({**result, "versions": versions})
         shown["versions"], shown["result"] = versions, result
     return fragment(request, "model_work.html.j2", job=job, model=model, **shown)
+
+
+def _queued_update(
+    service: Service, store: Store, model: Model, images: list[dict[str, Any]], *, calibrate: bool
+) -> int:
+    """The number of the job that updates the version that answers with some images."""
+    parameters = {
+        "model": model.name,
+        "version": described_version(model.versions[model.active]),
+        "images": images,
+        "calibrate": calibrate,
+        "reviewed": described_images(_reviewed(store, model.name)),
+        "work": str((service.settings.output / "jobs" / f"update-{model.name}").absolute()),
+        **described_service(service),
+    }
+    return store.jobs.add("update", parameters)
 
 
 def _reviewed(store: Store, name: str) -> list[Any]:

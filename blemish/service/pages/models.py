@@ -16,6 +16,7 @@ from blemish.service.core import service_of, store_of
 from blemish.service.models import ModelName
 from blemish.service.pages import charts
 from blemish.service.pages.learning import update_offer
+from blemish.service.pages.periods import SPANS
 from blemish.service.pages.shell import fragment, page
 from blemish.service.pages.work import latest_work
 from blemish.service.registry import Model, Version
@@ -66,6 +67,7 @@ async def show(request: Request, name: ModelName) -> Response:
         step=_step(version),
         steps=STEPS,
         least_rate=version.predictor.calibration.best_rate,
+        spans=SPANS,
         offer=await asyncio.to_thread(update_offer, store, model),
         work=await asyncio.to_thread(latest_work, store, name),
         **shown,

@@ -26,6 +26,7 @@ from blemish.service.datasets.zips import SIGNATURE, read_image_zip
 from blemish.service.errors import ServiceError
 from blemish.service.jobs.data import described
 from blemish.service.jobs.train import configure
+from blemish.service.pages.jobs import JobId, job_of
 from blemish.service.pages.shell import fragment, page
 from blemish.service.pictures import small_jpeg
 from blemish.service.settings import NAME
@@ -43,6 +44,7 @@ _ADMIN = [Depends(require("admin"))]
 
 Key = Annotated[str, Query(max_length=500)]
 Name = Annotated[str, Path(pattern=f"^{NAME}$")]
+FileName = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 @dataclass(frozen=True)
@@ -157,13 +159,34 @@ async def start(request: Request, wanted: Annotated[_Wanted, Form()]) -> Respons
         "rate": wanted.rate / 100,
         "device": service.settings.device,
         "overrides": [line.strip() for line in wanted.overrides.splitlines() if line.strip()],
-        "output": str(service.settings.output.resolve() / "trainings" / secrets.token_hex(6)),
+        "output": _new_output(service),
     }
     try:
         await asyncio.to_thread(configure, parameters)
     except BlemishError as error:
         raise ServiceError(400, "bad_setting", str(error)) from error
     return fragment(request, "job.html.j2", job=await _queued(request, "train", parameters))
+
+
+@router.post("/{id}/again", dependencies=_ADMIN)
+async def train_again(request: Request, id: JobId, leave_out: Annotated[list[FileName], Form()]) -> Response:
+    """Queue the same training without some of the images that stood apart in it; answers its card."""
+    service, job = service_of(request), await job_of(request, id)
+    found = [one["name"] for one in (job.result or {}).get("outliers", ())] if job.kind == "train" else []
+    unknown = [name for name in leave_out if name not in found]
+    if unknown:
+        raise ServiceError(409, "not_apart", f"{unknown[0]} did not stand apart in this training")
+    source = await asyncio.to_thread(service.sources.find, job.parameters["key"])
+    names = dict.fromkeys([*job.parameters.get("leave_out", ()), *leave_out])
+    # one that was removed meanwhile is left out already
+    there = [name for name in names if (source.folder / name).is_file() or name.endswith("]")]
+    parameters = {**job.parameters, **described(source), "leave_out": there, "output": _new_output(service)}
+    return fragment(request, "job.html.j2", job=await _queued(request, "train", parameters))
+
+
+def _new_output(service: Service) -> str:
+    """A folder for a training."""
+    return str(service.settings.output.resolve() / "trainings" / secrets.token_hex(6))
 
 
 def _context(service: Service, store: Store, chosen: Source | None) -> dict[str, Any]:
