@@ -9,7 +9,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from command import blemish
 from runs import calibration, fitted, model_of, scores
@@ -61,7 +63,7 @@ class TestWhatTheModelKnows:
         added = []
         for number, change in enumerate((lambda image: image, lambda image: image, brighter)):
             folder = write_all(tmp_path / str(number), [change(plate(400 + 20 * number + i)) for i in range(12)])
-            record = update(run, folder, device="cpu").record
+            record = update(run, folder, calibrate=True, device="cpu").record
             assert record is not None and record.size is not None
             added.append(record.size[1] - record.size[0])
             assert added[-1] <= 512  # what a bank of these images alone would have
@@ -105,6 +107,9 @@ class TestChosenByTheirScores:
         folder, before = self.alarms(run, tmp_path / "alarms"), calibration(run)
         report = update(run, folder, device="cpu")
         after, record = calibration(run), report.record
+        assert not any(is_alarm(run, score) for score in scores(run, [read(path) for path in folder.iterdir()]))
+        assert record is not None and record.size is not None
+        assert 0 < record.size[1] - record.size[0] <= 4 * record.images  # no more than it takes
         assert (after.scores == before.scores).all() and (after.parts == before.parts).all()
         assert record is not None and record.calibrated is False
         assert record.threshold[0] == record.threshold[1] == before.threshold()
@@ -148,6 +153,11 @@ class TestChosenByTheirScores:
         before = calibration(run)
         update(run, new_good, false_alarm_rate=0.2, device="cpu")
         assert calibration(run).threshold() == before.threshold(0.2) != before.threshold()
+
+
+def read(path: Path) -> npt.NDArray[np.uint8]:
+    """An image file as RGB."""
+    return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
 
 
 def is_alarm(run: Path, score: float) -> bool:

@@ -110,8 +110,11 @@ class Detector(ABC):
         reason = "learns by gradient" if cls.learns else "has no such way"
         raise UsageError(f"{cls.card.name} {reason} and cannot take in new images: train it again with all good images")
 
-    def extend(self, images: Images, progress: Progress | None = None) -> Detector:
+    def extend(self, images: Images, progress: Progress | None = None, until: float | None = None) -> Detector:
         """Take new good images in beside what was learned before; returns `self`.
+
+        With `until`, a score, only as much of them as it takes for none to score higher. Otherwise as much as a fit
+        would have taken.
 
         `sketches` and `left_out` are of the new images then. What scored low must not score higher afterwards.
         """

@@ -39,6 +39,10 @@ class MemoryBank:
         """The bank of the chosen rows only."""
         return MemoryBank(self.rows[chosen], self.images[chosen], self.cells[chosen])
 
+    def with_row(self, row: Floats, image: int, cell: int) -> MemoryBank:
+        """The bank with a patch `(d,)` more, from a cell of an image."""
+        return MemoryBank(np.vstack([self.rows, row]), np.append(self.images, image), np.append(self.cells, cell))
+
     @classmethod
     def of_before(cls, rows: Floats) -> MemoryBank:
         """The bank of a model whose images are gone."""

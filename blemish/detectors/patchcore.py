@@ -126,21 +126,26 @@ class PatchCore(Detector):
         detector._bank = MemoryBank.of_before(rows)
         return detector
 
-    def extend(self, images: Images, progress: Progress | None = None) -> PatchCore:
+    def extend(self, images: Images, progress: Progress | None = None, until: float | None = None) -> PatchCore:
         """Greedy selection goes on from the rows of before, until the new patches are covered as the old ones were.
 
-        As many rows come in at most as a bank of the new images alone would have, and `max_rows` bounds them all.
+        As many rows come in at most as a bank of the new images alone would have, and `max_rows` bounds them all. With
+        `until`, only those patches come in that hold an image's score above it: every row more brings defects nearer
+        to the bank too.
         """
         self._images, self._kept, self._spare = images, None, None
         selection, total = self._selection, len(images)
         bank = before = MemoryBank.of_before(self.bank.rows)
-        self._covered = before.spacing()
+        self._covered = before.spacing() if until is None else until**2
         most = max(0, min(selection.count(total * self._patches), selection.most - len(before)))
         for features, first in self._chunks(self._chunk_size(), progress):
             done = first + len(features)
             self._kept = features if len(features) == total else None
             room = -(-most * done // total) - (len(bank) - len(before))
-            bank = extended_bank(bank, features, first, selection, most=room, covered=self._covered)
+            if until is None:
+                bank = extended_bank(bank, features, first, selection, most=room, covered=self._covered)
+            else:
+                bank = self._explaining(bank, features, first, until, room)
             _report(progress, "memory bank", done, total)
         self._bank = bank
         return self
@@ -163,6 +168,22 @@ class PatchCore(Detector):
     def size(self) -> int:
         """Rows of the bank."""
         return len(self.bank)
+
+    def _explaining(self, bank: MemoryBank, features: Floats, first: int, until: float, room: int) -> MemoryBank:
+        """The bank with those patches of `(n, P, d)` more, at most `room`, that bring every image's score to `until`.
+
+        At the peak of an image's map that is still above it, the patch comes in that contributes most.
+        """
+        down, across = self._blurs()
+        for image, patches in enumerate(features, first):
+            distances = bank.distances(patches).reshape(self.features.rows, self.features.columns)
+            while room > 0 and (smoothed := down @ distances @ across.T).max() > until:
+                row, column = np.unravel_index(smoothed.argmax(), smoothed.shape)
+                cell = int((down[row][:, None] * distances * across[column]).argmax())
+                bank, room = bank.with_row(patches[cell], image, cell), room - 1
+                nearer = np.linalg.norm(patches - patches[cell], axis=1).reshape(distances.shape)
+                distances = np.minimum(distances, nearer)
+        return bank
 
     @property
     def row_origins(self) -> npt.NDArray[np.int32]:

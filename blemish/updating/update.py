@@ -1,10 +1,11 @@
 """New good images for a model that is at work: seconds instead of a new training, and without the old images.
 
-The detector takes the images in beside what it holds (`Detector.extend`). The calibration keeps its scores: with more
-to compare with, an old image can only score lower, so they promise no less than before. New images join it, with
-leave-one-part-out scores of their own as in a fit, only where somebody says that none was chosen by its score: of
-images that were chosen because they score high, the calibration would take high scores to be usual. The old model
-stays until the new one is written and verified.
+The detector takes the images in beside what it holds (`Detector.extend`): whole where they calibrate, otherwise only as
+much as it takes for none to raise an alarm, since all that comes in brings defects nearer too. The calibration keeps
+its scores: with more to compare with, an old image can only score lower, so they promise no less than before. New
+images join it, with leave-one-part-out scores of their own as in a fit, only where somebody says that none was chosen
+by its score: of images that were chosen because they score high, the calibration would take high scores to be usual.
+The old model stays until the new one is written and verified.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from blemish.models import (
 from blemish.updating.incoming import Incoming, Sorted, read_incoming, remarks_of, scores_of_model, sort_by_known
 
 TOLERANCE = 1e-4  # relative, as between engines
+MARGIN = 1e-3  # relative, by which what is learned stays below the threshold, whatever engine computes it
 
 Ints = npt.NDArray[np.int64]
 
@@ -110,7 +112,7 @@ def update(
     new = read_incoming(old, good.fresh, device, progress)
     _check_restored(detector, old, new.inputs, device)
     size = detector.size
-    detector.extend(new.inputs, progress)
+    detector.extend(new.inputs, progress, None if calibrate else calibration.threshold() * (1 - MARGIN))
     added = _left_out(detector, new, group_by, calibration, progress)
     after = replace(calibration, false_alarm_rate=rate)
     if calibrate:
@@ -318,9 +320,9 @@ def _what_it_means(record: UpdateInfo, calibration: Calibration) -> list[str]:
             "raise alarms until all good images of a period calibrate."
         ]
         return still * (alarms > images / 2) + [
-            "The images were learned, and the calibration stays as it was: images that were chosen because of their "
-            "scores, such as false alarms, must not calibrate. If these are all good images of a period, none of them "
-            "chosen by its score, let them calibrate too: --calibrate."
+            "What raised alarms was learned, and the calibration stays as it was: images that were chosen because of "
+            "their scores, such as false alarms, must not calibrate. If these are all good images of a period, none of "
+            "them chosen by its score, let them calibrate too: --calibrate."
         ]
     expected = max(calibration.false_alarm_rate, calibration.best_rate) * images
     if alarms <= expected + 3 * np.sqrt(expected):
