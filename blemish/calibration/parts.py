@@ -23,8 +23,10 @@ LEAST_IMAGES = 6  # of fewer, nothing can be told but that two have the same pix
 FLOOR = 0.01  # of a usual leap: a leap of less than one per cent is none
 SOME = 256  # images that tell a usual leap
 SURE = 1e-4  # chance of so many images that follow each other
-FEW_IMAGES, SOME_IMAGES, MANY_IMAGES = 12, 20, 50  # from which on more can be told by how many images are in groups
+# From which on more can be told by how many images are in groups.
+FEW_IMAGES, TWIN_IMAGES, SOME_IMAGES, MANY_IMAGES = 12, 20, 30, 50
 LIKELY = 0.3  # chance of a leap: a group of less is likelier a part
+UNSURE_SHARE = 0.8  # of the share of images in groups from which on they are linked
 UNSURE = 0.5  # of all groups: where so many seem to be parts, and fewer are linked, a person should look
 
 
@@ -96,30 +98,34 @@ def _found(sketches: Halves) -> FoundParts:
     by_chance = min(1.0, 2 * (1 + int((chances > 0.5).sum())) / len(groups))  # Storey's share, from those above 1/2
     accepted = np.flatnonzero(chances * by_chance <= FALSE_SHARE * np.arange(1, len(groups) + 1) / len(groups))
     linked = int(accepted[-1]) + 1 if len(accepted) else 0
-    if _is_usual(groups, total):
+    share = _share_in_groups(groups, total)
+    if share > 1:
         linked = max(linked, int((chances < 0.5).sum()))
     for group in groups[:linked]:
         parts[list(group.members)] = group.members[0]
     unsure = by_chance < UNSURE and linked < (1 - by_chance) * len(groups) - 1
-    unsure = unsure or (total < FEW_IMAGES and not linked)
+    unsure = unsure or UNSURE_SHARE < share <= 1 or (total < FEW_IMAGES and not linked)
     return FoundParts(np.unique(parts, return_inverse=True)[1], unsure=unsure or _follow(near, parts))
 
 
-def _is_usual(groups: list[_Group], total: int) -> bool:
-    """Whether most images are in groups that leap more than chance has it: then they were taken several of a part.
+def _share_in_groups(groups: list[_Group], total: int) -> float:
+    """How many images are in groups that leap more than chance has it, from 0 to 1, over the most that is so by chance.
 
     Of unrelated images, on average a fifth is in such groups, and a thirtieth in those of three or more. The more
     images, the nearer to that a set is.
     """
     if total < FEW_IMAGES:
-        return False
+        return 0.0
     sizes = np.array([len(group.members) for group in groups])
     chances = np.array([group.chance for group in groups])
     likely, several = chances < LIKELY, sizes > 2
-    shares = [sizes[chosen].sum() / total for chosen in (likely & several, likely, (chances < 0.5) & several)]
-    return bool(
-        shares[0] > 0.5 or (total >= SOME_IMAGES and shares[1] > 0.6) or (total >= MANY_IMAGES and shares[2] > 0.4)
-    )
+    most = 0.5 if total < SOME_IMAGES else 0.4
+    shares = [sizes[likely & several].sum() / most]
+    if total >= TWIN_IMAGES:
+        shares.append(sizes[likely].sum() / (most + 0.1))
+    if total >= MANY_IMAGES:
+        shares.append(sizes[(chances < 0.5) & several].sum() / 0.4)
+    return float(max(shares) / total)
 
 
 def _follow(near: NearestImages, parts: Ints) -> bool:
