@@ -31,7 +31,7 @@ class InspectionModel(BaseModel):
     source: str | None
     page_index: int | None = Field(description="of a file with several pages")
     model: str
-    version: str = Field(description="checksum of its `model.json`; its first 12 digits name the version")
+    version: str = Field(description="which model it was, 64 digits; the first 12 name the version")
     score: float
     threshold: float
     p_value: float | None = Field(description="null where the model was not calibrated")

@@ -25,7 +25,7 @@ class Inspection:
         time: when the image was judged; must know its time zone, and is kept in UTC.
         source: where the image came from: a file's name, a camera, a client; None where that is unknown.
         page_index: which page of the image's file, where that has several; else None.
-        model: name of the model; `version` is the checksum of its `model.json`.
+        model: name of the model; `version` is its version, 64 hexadecimal digits.
         threshold: what the score was held against; `pixel_threshold` is the map's, None where it was not recorded.
         p_value: share of good images that look at least this odd; None for a model without calibration.
         regions: as `Region.to_dict` gives them, largest first.

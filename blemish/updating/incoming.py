@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from itertools import compress
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from blemish.calibration import Calibration, judged_by
+from blemish.calibration import judged_by
 from blemish.datasets import GoodImages
+from blemish.datasets.files import file_hash
 from blemish.detectors import Progress
 from blemish.engines import open_engine
 from blemish.images import Inputs
@@ -103,7 +103,7 @@ def some(names: list[str]) -> str:
 
 def _is_known(file: Path, known: set[str]) -> bool:
     try:
-        return short_hash(hashlib.sha256(file.read_bytes()).hexdigest()) in known
+        return short_hash(file_hash(file)) in known
     except OSError:
         return False  # whoever reads the image names it
 
@@ -116,7 +116,7 @@ def _named(names: list[str], scores: Floats) -> str:
 def _remarks(new: Incoming, info: ModelInfo) -> list[str]:
     """Images that look like defects, and images of another shape than the model's."""
     lines = []
-    calibration = Calibration.from_json(info.calibration.model_dump())
+    calibration = info.calibration.loaded()
     most = float(calibration.scores.max())
     odd = new.scores > most
     if odd.any():
