@@ -17,7 +17,7 @@ from blemish import __version__
 from blemish.backbones import load_backbone
 from blemish.config import RunConfig
 from blemish.datasets import Dataset, find_categories, load_dataset
-from blemish.datasets.files import write_whole
+from blemish.datasets.files import file_hash, write_whole
 from blemish.errors import BlemishError, DatasetError, did_you_mean
 from blemish.evaluation import evaluate
 from blemish.fitting import fit
@@ -167,7 +167,7 @@ def _key(config: RunConfig, dataset: Dataset) -> str:
     samples = (*dataset.train, *dataset.test)
     files = {sample.name: sample.path for sample in samples}
     files |= {f"{sample.name} mask {i}": mask for sample in samples for i, mask in enumerate(sample.masks)}
-    hashes = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()}
+    hashes = {name: file_hash(path) for name, path in files.items() if path.is_file()}
     text = json.dumps([settings, network, data_fingerprint(hashes), __version__], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

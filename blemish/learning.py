@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from blemish.calibration import (
 )
 from blemish.calibration.folds import FOLDS
 from blemish.config import RunConfig
+from blemish.datasets.files import file_hash
 from blemish.detectors import Detector, Progress, Setting
 from blemish.detectors.patch_features import EMBEDDED, sketches_of
 from blemish.detectors.trained import Trained
@@ -291,6 +291,6 @@ def identity(config: RunConfig, hashes: Mapping[str, str]) -> dict[str, Any]:
         if section not in _FREE_SECTIONS:
             flat |= {f"{section}.{key}": value for key, value in keys.items()}
     weights = weight_file(config)
-    flat["Train.pretrain_weight_path"] = weights and hashlib.sha256(weights.read_bytes()).hexdigest()
+    flat["Train.pretrain_weight_path"] = weights and file_hash(weights)
     data = data_fingerprint(hashes)
     return {key: value for key, value in flat.items() if key not in _FREE_KEYS} | {"the training images": data}

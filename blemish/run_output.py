@@ -6,6 +6,7 @@ Checkpoints and log are moved out of the way when the new training begins. `docs
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -21,7 +22,17 @@ from typing import Any
 
 from blemish.datasets.files import write_whole
 from blemish.errors import UsageError
-from blemish.models import Before, ModelInfo, checksum_of, history_of, keep_before, keep_version, save_model
+from blemish.models import (
+    Before,
+    ModelInfo,
+    history_of,
+    keep_before,
+    keep_version,
+    load_model,
+    save_model,
+    saving,
+    version_of,
+)
 from blemish.models.run_folder import (
     CONFIG,
     DIGITS,
@@ -41,6 +52,8 @@ from blemish.models.run_traces import INTERRUPTED, LOG, are_of_model, move_trace
 from blemish.models.versions import megabytes, present_model, say_the_same
 from blemish.training.checkpoints import checkpoints, remove_partial_checkpoints, run_of_checkpoint
 from blemish.training.plan import new_run
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # what only writing is refused for
 
 log = logging.getLogger("blemish")
 
@@ -94,8 +107,10 @@ class Output:
         (self.folder / FAILURE).unlink(missing_ok=True)
         present = present_model(self.folder / MODEL)
         if present is not None and self.keeps:
-            self._kept_now = not (history_of(present.folder) / present.info.checksum[:DIGITS]).exists()
-            self._kept = keep_version(present)
+            with saving(present.folder):
+                present = load_model(present.folder)
+                self._kept_now = not (history_of(present.folder) / present.info.version[:DIGITS]).exists()
+                self._kept = keep_version(present)
         own = set() if resume is None else _going_on(self.folder, resume)
         self._put_aside([path for path in traces(self.folder) if path not in own])
         self._log.open(self.folder / LOG, going_on=bool(own))
@@ -112,14 +127,15 @@ class Output:
         `records` are the content of `train_result.json`, that of `config.yaml`, and what writes the learned weights.
         """
         result, config, weights = records
-        place, version = self.folder / MODEL, checksum_of(model, info, good_patches)[:DIGITS]
-        present = present_model(place)
-        same = present is not None and say_the_same(present, model, info)
-        before = keep_before(place, model, info, self.folder) if self.keeps else Before()
-        replaced = read_result(self.folder).get("replaced") if same else before.version
-        result = {**result, "version": version, "replaced": replaced}
-        with swapped(self.folder, version, partial(_write_records, result, config, weights)):
-            save_model(place, model, info, good_patches)
+        place, version = self.folder / MODEL, version_of(model, info, good_patches)[:DIGITS]
+        with saving(place):
+            present = present_model(place)
+            same = present is not None and say_the_same(present, model, info)
+            before = keep_before(place, model, info, self.folder) if self.keeps else Before()
+            replaced = read_result(self.folder).get("replaced") if same else before.version
+            result = {**result, "version": version, "replaced": replaced}
+            with swapped(self.folder, version, partial(_write_records, result, config, weights)):
+                save_model(place, model, info, good_patches)
         if same and self._kept_now and self._kept is not None:
             shutil.rmtree(self._kept)
         return [*before.lines]
@@ -182,7 +198,9 @@ def _refusals(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.filename is not None and not Path(str(error.filename)).resolve().is_relative_to(folder.resolve()):
             raise  # of a file outside that is read
-        raise UsageError(f"the output folder {folder} cannot be written: {error.strerror}") from None
+        if error.errno in _FULL:
+            raise UsageError(f"the output folder {folder} cannot be written: {error.strerror}") from None
+        raise UsageError(f"the system refuses {error.filename or 'to read or write'}: {error.strerror}") from None
 
 
 def _going_on(folder: Path, resume: Path) -> set[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.datasets import GoodImages
+from blemish.datasets.files import file_hash
 from blemish.errors import DatasetError, ImageError
 from blemish.images import Frame, ImageRef, Inputs, SampleMeter, Span, expand, read_ahead
 from blemish.sample_range import SampleRange
@@ -111,7 +111,7 @@ class TrainingImages(Collection[Image]):
             if shown in without:
                 continue
             if name not in self.hashes:  # all pages of a document are one file
-                self.hashes[name] = _sha256(str(ref.input_path))
+                self.hashes[name] = _hash(str(ref.input_path))
             self.names.append(shown)
             height, width = image.shape[:2]
             reason = self.frame.refusal(width, height)
@@ -134,9 +134,9 @@ class TrainingImages(Collection[Image]):
             self._held = None
 
 
-def _sha256(path: str) -> str:
+def _hash(path: str) -> str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return file_hash(Path(path))
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}; do not change the images during training") from None
 

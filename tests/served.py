@@ -29,7 +29,7 @@ def tiny_folder(folder: Path, bias: float = 0.0) -> Path:
 
 
 def version_of(folder: Path) -> str:
-    return load_model(folder).info.checksum[:12]
+    return load_model(folder).info.version[:12]
 
 
 def grey(level: int, height: int = 24, width: int = 48, suffix: str = ".png") -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,8 @@ from textures import plate, write, write_all
 from blemish.config import load_config
 from blemish.errors import BackboneError, BlemishError, ModelError, UsageError
 from blemish.fitting import FitReport, fit
+from blemish.run_output import open_output
+from blemish.training.checkpoints import checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -165,6 +169,35 @@ fit(load_config(None, sys.argv[1:]), progress)
             fitted(tmp_path / "in", tmp_path / "out")
         assert (tmp_path / "out" / "train_result.json").read_text() == record
         assert model_of(report).info.data.images == 24
+
+    @pytest.mark.parametrize(
+        ("number", "named", "told"),
+        [
+            (errno.EIO, None, "the system refuses to read or write: "),
+            (errno.EACCES, "out/train.log", "the system refuses .*train.log: "),
+            (errno.ENOSPC, None, "the output folder .*out cannot be written: "),
+        ],
+    )
+    def test_what_the_system_refuses_is_named_as_it_is(
+        self, number: int, named: str | None, told: str, tmp_path: Path
+    ) -> None:
+        file = None if named is None else str(tmp_path / named)
+        with pytest.raises(UsageError, match=f"^{told}{os.strerror(number)}$"), open_output(tmp_path / "out"):
+            raise OSError(number, os.strerror(number), file)
+
+    def test_an_old_checkpoint_is_whole_until_it_is_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A process that is killed while it deletes one leaves nothing that passes for a checkpoint."""
+        place = tmp_path / "iter_5"
+        place.mkdir()
+        (place / "state.json").write_text("{}")
+        monkeypatch.setattr(shutil, "rmtree", lambda *_args, **_settings: None)
+        with open_output(tmp_path, keeps=False) as output:
+            output.begin(None)
+        assert checkpoints(tmp_path) == []
+        monkeypatch.undo()
+        with open_output(tmp_path) as output:
+            output.begin(None)
+        assert [path.name for path in tmp_path.iterdir()] == ["train.log"]
 
     def test_nothing_is_logged_twice_after_a_failure(self, good: Path, tmp_path: Path) -> None:
         """A failed fit takes its log file off again."""

@@ -18,7 +18,6 @@ from blemish.metrics import (
     f1_at,
     f1_max,
     image,
-    rates_at,
     roc_curve,
 )
 
@@ -135,23 +134,6 @@ def test_bootstrap_interval_repeats_with_its_seed_and_may_draw_in_parts(monkeypa
     assert bootstrap_interval([GOOD, GOOD, BAD], [1, 2, 3], "average_precision") == (1, 1)
 
 
-def test_rates_count_what_lies_above_the_threshold():
-    labels = np.array([GOOD] * 4 + [BAD] * 3)
-    rates = rates_at(labels, [1, 2, 3, 4, 3, 5, 1], 3)
-    assert (rates.false_alarms, rates.good, rates.misses, rates.anomalous) == (1, 4, 2, 3)
-    assert (rates.false_alarm_rate, rates.miss_rate) == (0.25, 2 / 3)
-    assert rates.false_alarm_interval == binomial_interval(1, 4)
-    assert rates.miss_interval == binomial_interval(2, 3)
-
-
-def test_rates_of_good_images_alone():
-    rates = rates_at(np.zeros(50, bool), np.arange(50), 48)
-    assert rates.false_alarm_rate == 0.02
-    assert rates.miss_rate is None
-    assert rates.miss_interval is None
-    assert rates_at(np.ones(2, bool), [1, 2], 0).false_alarm_rate is None
-
-
 @pytest.mark.parametrize("n", [1, 2, 7, 60, 1000, 20_000])
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
 def test_binomial_interval_is_that_of_scipy(n, level):
@@ -174,7 +156,7 @@ def test_binomial_interval_of_no_trials():
         (lambda: f1_at([GOOD], [1], 0), "F1 needs anomalous images; there are 1 good, 0 anomalous"),
         (lambda: f1_max([GOOD], [1]), "F1 needs anomalous images"),
         (lambda: auroc([GOOD, BAD], [1, float("nan")]), "the score of image 1 is not a finite number"),
-        (lambda: rates_at([GOOD], [float("inf")], 0), "the score of image 0 is not a finite number"),
+        (lambda: f1_at([GOOD, BAD], [float("inf"), 1], 0), "the score of image 0 is not a finite number"),
         (lambda: auroc([GOOD, BAD], [1, 2, 3]), "one label and one score per image"),
         (lambda: auroc([[GOOD, BAD]], [[1, 2]]), "one label and one score per image"),
         (lambda: binomial_interval(3, 2), "3 of 2 is no share"),

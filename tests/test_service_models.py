@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import platform
+import re
 import stat
 import threading
 import zipfile
@@ -11,15 +13,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
+import onnx
 import pytest
+from command import blemish
 from served import Server, grey, serving, tiny_folder, version_of
-from tiny_model import tiny_info, tiny_network
+from tiny_model import HEIGHT, WIDTH, tiny_info, tiny_network
 
-from blemish.errors import ModelError
-from blemish.models import save_model
+from blemish.errors import ModelError, UsageError
+from blemish.graph import GraphBuilder
+from blemish.models import load_model, save_model
 from blemish.service.core import Service
 from blemish.service.errors import ServiceError
-from blemish.service.jobs import update
+from blemish.service.jobs import compare, update
+from blemish.service.jobs.stored import described_service, described_version
 from blemish.service.models import put_to_use
 from blemish.service.registry import Version
 from blemish.service.settings import ModelSource, Settings
@@ -284,7 +291,8 @@ def test_a_model_that_cannot_be_loaded_twice_stays_where_it_was(
 
 def test_an_update_goes_to_the_model_that_was_updated(service: Service, folder: Path, other: Path) -> None:
     """Another model may have taken the name while the update was at work."""
-    parameters = {"model": "bottle", "version": {"id": version_of(folder)}}
+    old = described_version(service.registry.model("bottle").versions[version_of(folder)])
+    parameters = {"model": "bottle", "version": old}
     result = {"folder": str(other), "after": {}}
     service.registry.rename("bottle", "flask")
     put_to_use(service, "bottle", service.shelf.keep(zipped(tiny_folder(other.parent / "third", bias=5))), True)
@@ -294,3 +302,73 @@ def test_an_update_goes_to_the_model_that_was_updated(service: Service, folder: 
     service.registry.rename("flask", "bottle")
     assert update.finish(service, parameters, result) == {"after": {"id": version_of(other)}}
     assert set(service.registry.model("bottle").versions) == {version_of(folder), version_of(other)}
+
+
+def test_a_rate_that_was_set_during_an_update_is_not_lost(service: Service, folder: Path, other: Path) -> None:
+    parameters = {
+        "model": "bottle",
+        "version": described_version(service.registry.model("bottle").versions.popitem()[1]),
+    }
+    service.registry.set_rate("bottle", 0.4)
+    with pytest.raises(ServiceError, match="the false-alarm rate of bottle was changed meanwhile") as refused:
+        update.finish(service, parameters, {"folder": str(other), "after": {}})
+    assert refused.value.status_code == 409
+    assert set(service.registry.model("bottle").versions) == {version_of(folder)}
+
+
+def test_work_on_a_folder_that_the_command_line_has_changed_is_refused(service: Service, folder: Path) -> None:
+    old = described_version(service.registry.model("bottle").versions[version_of(folder)])
+    given = {**described_service(service), "version": old, "versions": [old, old], "images": [], "reviewed": []}
+    given["work"] = str(folder.parent / "work")
+    assert blemish("update", folder, "--false-alarm-rate", "0.4").code == 0
+    for kind in (update, compare):
+        with pytest.raises(UsageError, match=f"changed meanwhile: it holds version {version_of(folder)}"):
+            kind.run(given, lambda *_: None)
+    assert load_model(folder).info.calibration.false_alarm_rate == 0.4
+
+
+def test_equal_models_are_one_version(client: httpx.Client, folder: Path, tmp_path: Path) -> None:
+    info = tiny_info().model_copy(update={"created": "2020-01-01T00:00:00+00:00"})
+    twin = save_model(tmp_path / "twin", tiny_network(), info)
+    assert load_model(twin).info.checksum != load_model(folder).info.checksum
+    answer = client.post("/v1/models/bottle/versions?activate=true", content=zipped(twin)).json()
+    assert [one["version"] for one in answer["versions"]] == [version_of(folder)] == [answer["active"]]
+
+
+def large_network(bias: float) -> bytes:
+    """As `tiny_network`, with 12 MB of weights that change nothing."""
+    graph = GraphBuilder()
+    image = graph.input("image", np.uint8, ["N", HEIGHT, WIDTH, 3])
+    grey_levels = graph.node("ReduceMean", graph.node("Cast", image, to=onnx.TensorProto.FLOAT), axes=[3], keepdims=0)
+    anomaly_map = graph.node("Add", grey_levels, graph.constant(np.float32(bias), "bias"))
+    weights = np.random.default_rng(0).standard_normal((HEIGHT * WIDTH, 24576), np.float32)
+    flat = graph.node("Reshape", grey_levels, graph.constant(np.array([-1, HEIGHT * WIDTH])))
+    product = graph.node("ReduceMax", graph.node("MatMul", flat, graph.constant(weights)), axes=[1], keepdims=0)
+    nothing = graph.node("Mul", product, graph.constant(np.float32(0)))
+    score_alone = graph.node("ReduceMax", anomaly_map, axes=[1, 2], keepdims=0)
+    graph.output(anomaly_map, "anomaly_map", np.float32, ["N", HEIGHT, WIDTH])
+    graph.output(graph.node("Add", score_alone, nothing), "score", np.float32, ["N"])
+    return graph.model("large").SerializeToString()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries decide for themselves")
+def test_unloaded_versions_give_their_memory_back(client: httpx.Client, server: Server, tmp_path: Path) -> None:
+    def resident() -> float:
+        """Memory of the server, MB."""
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+
+    versions = [zipped(save_model(tmp_path / str(bias), large_network(bias), tiny_info())) for bias in range(1, 5)]
+
+    def load_and_unload() -> tuple[float, float]:
+        for bias, version in enumerate(versions, 1):
+            assert client.post("/v1/models/line/versions?activate=true", content=version).status_code == 201
+            assert score(client, "line") == 5 + bias
+        loaded = resident()
+        assert client.delete("/v1/models/line").status_code == 204
+        return loaded, resident()
+
+    load_and_unload()
+    before = resident()
+    loaded, after = load_and_unload()
+    assert loaded - before > 40 and after - before < 0.3 * (loaded - before), (before, loaded, after)

@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from command import ROOT
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from served import Server, grey, serving
 from textures import plate, write_all
 from web_page import chromium
@@ -97,7 +98,12 @@ def sent(client: httpx.Client, folder: str, data: bytes, source: str = "image.pn
 def begun(client: httpx.Client, **form: str) -> int:
     answer = client.post("/train/start", data={**FORM, **form})
     assert answer.status_code == 200, answer.text
-    return int(re.search(r'id="job-(\d+)"', answer.text)[1])  # type: ignore[index]
+    return number_of(answer.text)
+
+
+def number_of(card: str) -> int:
+    """Which job a card is of."""
+    return int(re.search(r'id="job-(\d+)"', card)[1])  # type: ignore[index]
 
 
 def state(client: httpx.Client, job: int) -> tuple[str, str]:
@@ -164,6 +170,9 @@ def test_from_images_to_a_model_in_the_browser(place: Place, browser: Browser, s
         page.fill("[name=overrides]", SMALL)
         page.click("#train .primary")
         page.wait_for_selector("#trainings progress", timeout=WAIT)
+        page.click("#train .primary")  # a second time: the card comes once more, and is there once
+        page.wait_for_selector("#trainings .job >> text=This training was started already.")
+        expect(page.locator("#trainings .job")).to_have_count(1)
         page.wait_for_selector(
             "#trainings >> text=/^(starting|.*: \\d+ of)/", timeout=WAIT
         )  # the progress as it happens
@@ -337,6 +346,22 @@ def test_only_folders_below_the_roots(place: Place, tmp_path: Path) -> None:
     shutil.rmtree(lists)
 
 
+def test_the_same_form_sent_twice_is_one_training(place: Place) -> None:
+    """At once, too; another rate is another training."""
+    with place.client() as client:
+        form = {**FORM, "data": "0/nuts", "name": "twice", "overrides": "Model.width=320\nModel.height=320"}
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: client.post("/train/start", data=form), range(4)))
+        assert [answer.status_code for answer in answers] == [200] * 4
+        (job,) = {number_of(answer.text) for answer in answers}
+        assert sum("This training was started already" in answer.text for answer in answers) == 3
+        other = client.post("/train/start", data={**form, "rate": "7"})
+        assert "started already" not in other.text and number_of(other.text) != job
+        assert client.get("/train", params={"data": "0/nuts"}).text.count(f'id="job-{job}"') == 1
+        for number in (job, number_of(other.text)):
+            client.post(f"/jobs/{number}/cancel")
+
+
 def test_who_may_look_may_not_act(place: Place) -> None:
     for role in ("viewer", "operator"):
         with place.client(role) as client:
@@ -417,7 +442,8 @@ def test_a_training_goes_on_after_kill_9_and_its_model_lasts(tmp_path: Path, sam
     arguments = ("--output", tmp_path / "out", "--data", tmp_path / "plant")
     with serving(*arguments) as server, server.client() as client:
         until(client, job, "done")
-        assert "answers now" in client.get(f"/jobs/{job}").text
+        card = client.get(f"/jobs/{job}").text
+        assert "answers now" in card and "for 7.7 % false alarms at best; 5 % asked for" in card
     assert names(tmp_path / "out" / "trainings") == []
     with serving(*arguments) as server, server.client() as client:
         (model,) = client.get("/v1/models").json()["models"]

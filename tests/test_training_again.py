@@ -67,11 +67,11 @@ def files(folder: Path) -> set[str]:
 class TestChains:
     def test_model_and_records_go_and_come_back_together(self, tmp_path: Path) -> None:
         assert trained(tmp_path, 0) == []
-        versions = [load_model(tmp_path).info.checksum[:12]]
+        versions = [load_model(tmp_path).info.version[:12]]
         for bias in (1, 2):
             (line,) = trained(tmp_path, bias)
             assert versions[-1] in line and f"blemish update {tmp_path} --undo" in line
-            versions.append(load_model(tmp_path).info.checksum[:12])
+            versions.append(load_model(tmp_path).info.version[:12])
             assert described(tmp_path) == {bias} and files(tmp_path) == set(RECORDS)
             assert json.loads((tmp_path / "train_result.json").read_text())["version"] == versions[-1]
         assert set(kept_versions(tmp_path)) == set(versions[:2])
@@ -124,7 +124,7 @@ class TestChains:
         assert files(tmp_path) == set(RECORDS) and json.loads((tmp_path / "train_result.json").read_text())["bias"] == 0
         assert bring_back(tmp_path).info == old.info and described(tmp_path) == {0}
         trained(tmp_path, 2)
-        bring_back(tmp_path, state.checksum)
+        bring_back(tmp_path, state.version)
         assert load_model(tmp_path).info == state
         assert json.loads((tmp_path / "train_result.json").read_text())["bias"] == 0
 
@@ -148,7 +148,7 @@ class TestChains:
 class TestTraces:
     def test_checkpoints_go_with_their_model_and_come_back(self, tmp_path: Path) -> None:
         trained(tmp_path, 0, checkpoints=(60, 80))
-        version = load_model(tmp_path).info.checksum[:12]
+        version = load_model(tmp_path).info.version[:12]
         trained(tmp_path, 1, checkpoints=(20, 40))
         kept = tmp_path / "best_model" / "inference_history" / version / "run"
         assert sorted(path.name for path in kept.glob("iter_*")) == ["iter_60", "iter_80"]
@@ -296,7 +296,7 @@ class TestOlderFolders:
         return tmp_path
 
     def test_a_training_keeps_them(self, folder: Path) -> None:
-        version = load_model(folder).info.checksum[:12]
+        version = load_model(folder).info.version[:12]
         trained(folder, 1, checkpoints=(10,))
         assert kept_versions(folder) == [version] and [path.name for path in folder.glob("iter_*")] == ["iter_10"]
         bring_back(folder)
@@ -305,7 +305,7 @@ class TestOlderFolders:
 
     def test_a_version_from_before_shares_the_records_of_its_training(self, folder: Path) -> None:
         old = load_model(folder)
-        save_model(folder / "best_model" / "inference_history" / old.info.checksum[:12], old.model, old.info)
+        save_model(folder / "best_model" / "inference_history" / old.info.version[:12], old.model, old.info)
         save_model(folder / MODEL, tiny_network(1), updated(old.info))
         bring_back(folder)
         assert described(folder) == {0} and len(files(folder)) == 3
@@ -401,7 +401,7 @@ class TestRealTrainings:
         before = load_model(folder).info
         second = blemish("train", good, *command[2:], cwd=tmp_path)
         assert second.code == 0 and second.stderr.count("is kept") == 1
-        assert f"output/train/best_model/inference_history/{before.checksum[:12]}" in second.stderr
+        assert f"output/train/best_model/inference_history/{before.version[:12]}" in second.stderr
         assert blemish("update", "output/train", "--undo", cwd=tmp_path).code == 0
         assert load_model(folder).info == before and before.data.images == 11
         assert blemish("update", "output/train", "--undo", cwd=tmp_path).code == 0
@@ -447,4 +447,4 @@ class TestRealTrainings:
 
 def test_the_report_of_a_model_is_the_one_on_the_disk(usual: Any) -> None:
     record = json.loads((usual.output / "train_result.json").read_text())
-    assert model_of(usual).info.checksum.startswith(record["version"]) and record["replaced"] is None
+    assert model_of(usual).info.version.startswith(record["version"]) and record["replaced"] is None

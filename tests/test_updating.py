@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import shlex
 import shutil
@@ -340,14 +339,13 @@ class TestTheCommand:
         assert done.code == 1 and "cut.png" in done.stderr
         assert "new images: 12, of 12 parts" in done.stdout
         assert done.stdout.splitlines()[-1] == str(place)
-        version = json.loads(original["model.json"])["checksum"][:12]
+        version = load_model(run).info.history[-1].version_before[:12]
         assert kept_versions(run) == [version]
         shown = blemish("update", run).stdout
         assert f"12 images from new into version {version}" in shown and f"kept: {version}" in shown
-        updated = content(place)
+        updated, newer = content(place), load_model(run).info.version
         assert blemish("update", run, "--undo").code == 0
         assert content(place) == original
-        newer = json.loads(updated["model.json"])["checksum"]
         assert kept_versions(run) == [version, newer[:12]]
         assert blemish("update", run, "--undo", "--to", newer[:6]).code == 0
         assert content(place) == updated

@@ -44,7 +44,7 @@ def record(before: str = CHECK, **changes: Any) -> UpdateInfo:
 
 
 def updated(info: ModelInfo) -> ModelInfo:
-    history = [*(info.history or []), record(info.checksum)]
+    history = [*(info.history or []), record(info.version)]
     return ModelInfo.model_validate({**dict(info), "format_version": 3, "history": history})
 
 
@@ -61,7 +61,7 @@ def advance(folder: Path, bias: int) -> str:
     """Put a new version there; returns the first digits of the one before."""
     old = load_model(folder)
     replace_model(old, tiny_network(bias), updated(old.info), accept)
-    return old.info.checksum[:12]
+    return old.info.version[:12]
 
 
 def test_versions_go_forth_and_back(folder: Path) -> None:
@@ -70,9 +70,9 @@ def test_versions_go_forth_and_back(folder: Path) -> None:
     assert kept_versions(folder) == [first, second]
     assert len(load_model(folder).info.history or []) == 2
     assert bring_back(folder.parent.parent).model == tiny_network(1)
-    assert load_model(folder).info.checksum.startswith(second)
+    assert load_model(folder).info.version.startswith(second)
     assert bring_back(folder).model == tiny_network(0)
-    assert load_model(folder).info.checksum.startswith(first)
+    assert load_model(folder).info.version.startswith(first)
     with pytest.raises(UsageError, match="never been updated"):
         bring_back(folder)
     latest = kept_versions(folder)[-1]
@@ -83,8 +83,8 @@ def test_versions_go_forth_and_back(folder: Path) -> None:
 def test_a_changed_rate_is_undone_with_the_update(folder: Path) -> None:
     first = advance(folder, 1)
     set_false_alarm_rate(folder, 0.3)
-    with_rate = load_model(folder).info.checksum
-    assert bring_back(folder).info.checksum.startswith(first)
+    with_rate = load_model(folder).info.version
+    assert bring_back(folder).info.version.startswith(first)
     assert with_rate[:12] in kept_versions(folder)
 
 

@@ -17,15 +17,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import compress
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from blemish.acceleration.planted import planted
 from blemish.calibration import Calibration, find_parts, fitting_pattern, judged_by, parts_from_names
-from blemish.config import validate_section
-from blemish.detectors import Detector, Setting, detector_class
+from blemish.detectors import Detector, Setting, detector_class, recorded_detector
 from blemish.detectors.patch_features import EMBEDDED, sketches_of
 from blemish.engines import Engine, open_engine
 from blemish.errors import UsageError
@@ -118,7 +116,7 @@ def _parts(model: LoadedModel, inputs: Inputs, names: Sequence[str], group_by: s
 def _of_training_images(
     model: LoadedModel, images: TrainingImages, backbone: str, lower: Lower
 ) -> tuple[HeldOut, Inputs]:
-    calibration = Calibration.from_json(model.info.calibration.model_dump())
+    calibration = model.info.calibration.loaded()
     cls = detector_class(model.info.detector.name)
     if calibration.part_count < 2:
         raise UsageError(
@@ -139,11 +137,10 @@ def _of_training_images(
 
 def _anew(model: LoadedModel, backbone: str) -> Detector:
     """The model's detector with the parameters that it was fitted with, not yet fitted."""
-    own = dict(model.info.detector.parameters)
-    shared: dict[str, Any] = {key: own.pop(key) for key in ("preset", "seed") if key in own}
-    info, cls = model.info.input, detector_class(model.info.detector.name)
-    setting = Setting(info.width, info.height, backbone=backbone, device="cpu", **shared)
-    return cls(setting, validate_section(cls.Parameters, own, "Model"))
+    info = model.info
+    setting = Setting(info.input.width, info.input.height, backbone=backbone, device="cpu")
+    cls, setting, parameters = recorded_detector(info.detector.name, info.detector.parameters, setting)
+    return cls(setting, parameters)
 
 
 def _two_fold(make: Callable[[], Detector], inputs: Inputs, parts: Ints, lower: Lower) -> tuple[Scores, Scores]:

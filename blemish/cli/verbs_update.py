@@ -129,11 +129,10 @@ def _print_change(record: UpdateInfo) -> None:
 
 
 def _change_rate(model: str, rate: float) -> None:
-    from blemish.calibration import Calibration
     from blemish.models import load_model, set_false_alarm_rate
 
     infos = load_model(model).info, set_false_alarm_rate(model, rate)
-    before, after = (Calibration.from_json(info.calibration.model_dump()) for info in infos)
+    before, after = (info.calibration.loaded() for info in infos)
     say(f"blemish: {after.statement()}")
     typer.echo(f"false-alarm rate: {before.false_alarm_rate:g} -> {after.false_alarm_rate:g}")
     typer.echo(f"threshold: {before.threshold():.3f} -> {after.threshold():.3f}")
@@ -143,7 +142,7 @@ def _undo(model: str, version: str | None) -> None:
     from blemish.models import bring_back
 
     present = bring_back(model, version)
-    typer.echo(f"{present.folder} is version {present.info.checksum[:12]} again: {present.info.data.images} images")
+    typer.echo(f"{present.folder} is version {present.info.version[:12]} again: {present.info.data.images} images")
 
 
 def _show_history(model: str) -> None:
@@ -156,5 +155,5 @@ def _show_history(model: str) -> None:
             f"{record.when}  {record.images} images from {record.folder} into version {record.version_before[:12]}, "
             f"{how}, false alarms among them {record.false_alarms[0]} -> {record.false_alarms[1]}"
         )
-    typer.echo(f"now: version {loaded.info.checksum[:12]}, {loaded.info.data.images} images")
+    typer.echo(f"now: version {loaded.info.version[:12]}, {loaded.info.data.images} images")
     typer.echo(f"kept: {', '.join(kept_versions(model)) or 'none'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -64,6 +65,11 @@ def read_file(path: Path, limit: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DatasetError(f"cannot be read: {error.strerror}") from None
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes as 64 hexadecimal digits; `OSError` where it cannot be read."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def decode_text(data: bytes, declared: str = "") -> str:

@@ -1,7 +1,7 @@
 """The detectors and their registry: one file per method, found through entry points."""
 
 from blemish.detectors.base import Detector, Image, Images, ModelCard, Progress, Setting
-from blemish.detectors.registry import detector_class, list_models
+from blemish.detectors.registry import detector_class, list_models, recorded_detector
 
 __all__ = [
     "Detector",
@@ -12,4 +12,5 @@ __all__ = [
     "Setting",
     "detector_class",
     "list_models",
+    "recorded_detector",
 ]

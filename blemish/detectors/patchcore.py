@@ -43,15 +43,13 @@ Floats = npt.NDArray[np.float32]
 
 LEAST_ROWS = 512
 LEAST_CHUNK = 8  # images whose features are selected from together; fewer cannot say what is odd
-RATIOS = {"fast": 0.01, "balanced": 0.01, "accurate": 0.01}
+RATIO = 0.01  # of all patches, in the bank
 
 
 class PatchCoreParameters(Section):
     """The keys of the run file's `Model` section that are PatchCore's own."""
 
-    coreset_ratio: float | None = Field(
-        None, gt=0, le=1, description="Share of all patches in the bank; null: the preset's."
-    )
+    coreset_ratio: float | None = Field(None, gt=0, le=1, description="Share of all patches in the bank; null: 0.01.")
     max_rows: int = Field(8192, ge=1, le=200_000, description="Rows of the bank at most.")
     noise_share: float = Field(0.0, ge=0, le=0.5, description="Share of the oddest training patches to drop.")
 
@@ -235,7 +233,7 @@ class PatchCore(Detector):
     @property
     def _selection(self) -> Selection:
         return Selection(
-            self.parameters.coreset_ratio or RATIOS[self.setting.preset],
+            self.parameters.coreset_ratio or RATIO,
             LEAST_ROWS,
             self.parameters.max_rows,
             self.parameters.noise_share,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
-from blemish.detectors.base import Detector, ModelCard
+from blemish.config import validate_section
+from blemish.detectors.base import Detector, ModelCard, Setting
 from blemish.errors import UsageError, did_you_mean
 
 GROUP = "blemish.detectors"
@@ -19,6 +23,18 @@ def detector_class(name: str) -> type[Detector]:
             f"there is no detector `{name}`.{did_you_mean(name, names)} There is {', '.join(names) or 'none'}."
         )
     return _load(known[name.lower()])
+
+
+def recorded_detector(
+    name: str, parameters: Mapping[str, Any], setting: Setting
+) -> tuple[type[Detector], Setting, Any]:
+    """What a model's record says of its detector: the class, the setting with its preset and seed, and its parameters.
+
+    Raises `UsageError` as `detector_class`, and for parameters that it does not take.
+    """
+    cls, own = detector_class(name), dict(parameters)
+    shared: dict[str, Any] = {key: own.pop(key) for key in ("preset", "seed") if key in own}
+    return cls, replace(setting, **shared), validate_section(cls.Parameters, own, "Model")
 
 
 def list_models() -> list[ModelCard]:

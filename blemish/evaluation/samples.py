@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from blemish.datasets import Dataset, Sample, find_categories, load_dataset
+from blemish.datasets.files import file_hash
 from blemish.errors import DatasetError
 from blemish.models import short_hash
 
@@ -48,7 +48,7 @@ def without_learned(samples: Sequence[Sample], known: Sequence[str]) -> tuple[tu
 
 def _hash(sample: Sample) -> str | None:
     try:
-        return short_hash(hashlib.sha256(sample.path.read_bytes()).hexdigest())
+        return short_hash(file_hash(sample.path))
     except OSError:
         return None  # whoever judges it says so
 

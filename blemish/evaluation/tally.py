@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.datasets import Sample
+from blemish.datasets.files import file_hash
 from blemish.datasets.masks.reading import MaskRemark, read_masks_of
 from blemish.evaluation.parts import Parts
 from blemish.evaluation.pictures import Gallery
@@ -73,7 +73,7 @@ class Tally:
         named |= {f"{sample.name} mask {number}": mask for number, mask in enumerate(sample.masks, 1)}
         for name, path in named.items():
             try:
-                self.hashes.setdefault(name, hashlib.sha256(path.read_bytes()).hexdigest())
+                self.hashes.setdefault(name, file_hash(path))
             except OSError as error:
                 log.debug("%s is not part of the fingerprint: %s", path, error.strerror)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from blemish.errors import ModelError, UsageError, did_you_mean
 from blemish.exporting.browser import export_browser
 from blemish.exporting.formats import export_onnx, export_openvino, export_ort
-from blemish.models import LoadedModel, exported_files, load_model
+from blemish.models import LoadedModel, exported_files, load_model, saving
 from blemish.models.files import sibling, sync_folder
 
 # A format's function writes into a new, empty folder and returns it; what it writes is listed in its `model.json`.
@@ -42,9 +42,10 @@ def export_model(model: str | Path, format_name: str, output: Path, runtime: Pat
     if place == Path(os.path.realpath(loaded.folder)):
         raise UsageError(f"{output} is the model itself; choose another folder with --output")
     try:
-        _check_place(place, output, format_name)
         place.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(place, lambda folder: write(loaded, folder))
+        with saving(place):
+            _check_place(place, output, format_name)
+            _write_whole(place, lambda folder: write(loaded, folder))
     except OSError as error:
         raise ModelError(f"the export {output} cannot be written: {error.strerror or error}") from error
     return output

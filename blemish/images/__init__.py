@@ -5,7 +5,7 @@ from blemish.images.capture_time import exif_times, modification_times
 from blemish.images.decode import decode_image, decode_samples
 from blemish.images.folders import all_files, left_out_kind, left_out_line, list_images, look_through
 from blemish.images.frame import Frame, Inputs, Scored
-from blemish.images.freed_memory import keep_freed_memory
+from blemish.images.freed_memory import keep_freed_memory, return_freed_memory
 from blemish.images.geometry import InputGeometry
 from blemish.images.limits import Limits, refusal
 from blemish.images.names import is_image_name, unread_kind
@@ -47,6 +47,7 @@ __all__ = [
     "read",
     "read_ahead",
     "refusal",
+    "return_freed_memory",
     "unread_kind",
     "work_ahead",
 ]

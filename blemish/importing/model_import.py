@@ -33,6 +33,7 @@ from blemish.models import (
     keep_before,
     printable,
     save_model,
+    saving,
     short_hash,
     try_network,
 )
@@ -118,8 +119,9 @@ def import_model(
         try_network(open_engine(model, device), info)
     except ModelError as error:
         raise ModelError(f"{file} is not imported: {error}") from error
-    before = keep_before(output, model, info, output)
-    save_model(output, model, info)
+    with saving(output):
+        before = keep_before(output, model, info, output)
+        save_model(output, model, info)
     return ImportReport(output, [calibration.statement(), *before.lines], [] if images is None else images.failed)
 
 

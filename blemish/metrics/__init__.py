@@ -3,13 +3,11 @@
 from blemish.metrics.binomial import binomial_interval
 from blemish.metrics.confusion import Confusion
 from blemish.metrics.image import (
-    Rates,
     auroc,
     average_precision,
     bootstrap_interval,
     f1_at,
     f1_max,
-    rates_at,
     roc_curve,
 )
 from blemish.metrics.pimo import AuPimo
@@ -19,13 +17,11 @@ __all__ = [
     "AuPimo",
     "Confusion",
     "PixelScores",
-    "Rates",
     "auroc",
     "average_precision",
     "binomial_interval",
     "bootstrap_interval",
     "f1_at",
     "f1_max",
-    "rates_at",
     "roc_curve",
 ]

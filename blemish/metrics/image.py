@@ -7,14 +7,13 @@ meaning more anomalous. An image counts as flagged when its score lies *above* a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from blemish.errors import UsageError
-from blemish.metrics.binomial import binomial_interval, check_level
+from blemish.metrics.binomial import check_level
 from blemish.metrics.counting import last_of_equals
 
 Vector = npt.NDArray[np.float64]
@@ -22,36 +21,6 @@ Labels = npt.NDArray[np.bool_]
 Metric = Literal["auroc", "average_precision"]
 
 _DRAWS_AT_ONCE = 4_000_000
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What a threshold did on labelled images: counts, rates and exact 95 % intervals (None without such images)."""
-
-    good: int
-    false_alarms: int
-    anomalous: int
-    misses: int
-
-    @property
-    def false_alarm_rate(self) -> float | None:
-        """Share of the good images that were flagged."""
-        return self.false_alarms / self.good if self.good else None
-
-    @property
-    def miss_rate(self) -> float | None:
-        """Share of the anomalous images that were not flagged."""
-        return self.misses / self.anomalous if self.anomalous else None
-
-    @property
-    def false_alarm_interval(self) -> tuple[float, float] | None:
-        """Clopper-Pearson interval of the false-alarm rate."""
-        return binomial_interval(self.false_alarms, self.good) if self.good else None
-
-    @property
-    def miss_interval(self) -> tuple[float, float] | None:
-        """Clopper-Pearson interval of the miss rate."""
-        return binomial_interval(self.misses, self.anomalous) if self.anomalous else None
 
 
 def auroc(labels: Labels, scores: npt.ArrayLike) -> float:
@@ -131,17 +100,6 @@ def f1_max(labels: Labels, scores: npt.ArrayLike) -> tuple[float, float]:
     return float(values[best]), float(thresholds[best])
 
 
-def rates_at(labels: Labels, scores: npt.ArrayLike, threshold: float) -> Rates:
-    """False alarms and misses of the images flagged by score > threshold; works with good images alone.
-
-    Raises `UsageError` if a score is not finite.
-    """
-    labels, scores = _check(labels, scores, "rates", good=False, anomalous=False)
-    flagged = scores > threshold
-    anomalous, misses = int(labels.sum()), int(np.sum(labels & ~flagged))
-    return Rates(len(labels) - anomalous, int(np.sum(flagged & ~labels)), anomalous, misses)
-
-
 class _Ranking(NamedTuple):
     """Images flagged when the threshold falls past each distinct score; the first point flags none."""
 
@@ -198,16 +156,14 @@ def _draw(generator: np.random.Generator, repeats: int, size: int) -> npt.NDArra
     return np.bincount(chosen.ravel(), minlength=repeats * size).reshape(repeats, size)
 
 
-def _check(
-    labels: Labels, scores: npt.ArrayLike, what: str, *, good: bool = True, anomalous: bool = True
-) -> tuple[Labels, Vector]:
+def _check(labels: Labels, scores: npt.ArrayLike, what: str, *, good: bool = True) -> tuple[Labels, Vector]:
     """Both as arrays, or `UsageError` if the metric is not defined on them."""
     labels, scores = np.asarray(labels, np.bool_), np.asarray(scores, np.float64)
     if labels.ndim != 1 or labels.shape != scores.shape:
         raise UsageError(f"{what} needs one label and one score per image, not {labels.shape} and {scores.shape}")
     if not np.isfinite(scores).all():
         raise UsageError(f"{what}: the score of image {int(np.argmin(np.isfinite(scores)))} is not a finite number")
-    if (good and labels.all()) or (anomalous and not labels.any()):
-        needed = " and ".join(["good"] * good + ["anomalous"] * anomalous)
+    if (good and labels.all()) or not labels.any():
+        needed = " and ".join(["good"] * good + ["anomalous"])
         raise UsageError(f"{what} needs {needed} images; there are {np.sum(~labels)} good, {labels.sum()} anomalous")
     return labels, scores

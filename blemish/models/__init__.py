@@ -4,11 +4,12 @@ from blemish.models.exported import describe_export, exported_files
 from blemish.models.folder import (
     LoadedModel,
     check_place,
-    checksum_of,
     find_model,
     load_model,
     save_model,
+    saving,
     set_false_alarm_rate,
+    version_of,
 )
 from blemish.models.good_patches import MOST_ROWS, GoodPatches, encode_patch, pack_patches, patch_side
 from blemish.models.info import (
@@ -53,7 +54,6 @@ __all__ = [
     "UpdateInfo",
     "bring_back",
     "check_place",
-    "checksum_of",
     "data_fingerprint",
     "describe_export",
     "encode_patch",
@@ -70,7 +70,9 @@ __all__ = [
     "printable",
     "replace_model",
     "save_model",
+    "saving",
     "set_false_alarm_rate",
     "short_hash",
     "try_network",
+    "version_of",
 ]

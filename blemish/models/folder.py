@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +23,7 @@ from blemish.errors import ModelError, UsageError
 from blemish.models.files import read_plain_file, sha256, sibling, sync_folder, write_synced
 from blemish.models.info import GOOD_PATCHES, NETWORK, SUMMARY, CalibrationInfo, FileInfo, ModelInfo
 from blemish.models.info_file import read_info, write_info
+from blemish.models.lock import locked
 from blemish.models.network import check_network
 
 INFO = "model.json"
@@ -28,6 +32,8 @@ _PLACES = (".", "best_model/inference", "inference")
 _TEMPORARY = ".tmp"
 _STALE_SECONDS = 24 * 3600
 _ATTEMPTS = 20
+_WAIT_S = 60.0  # for another process that saves, which takes seconds
+_saving = threading.local()  # the places to which this thread saves
 
 
 @dataclass(frozen=True)
@@ -55,24 +61,52 @@ def save_model(folder: Path, model: bytes, info: ModelInfo, good_patches: bytes 
 
     A crash at any moment leaves the old model or the new one, for `load_model` to find. Other files in the folder stay.
     `info.files` and `info.checksum` are computed here. Raises `ModelError` if the network does not fit `info`, if
-    `folder` holds something else than a model, or if the disk refuses. One process at a time may save to a place.
+    `folder` holds something else than a model, or if the disk refuses, and `BusyError` as `saving`.
     """
     check_network(model, info)
     place = Path(os.path.realpath(folder))  # never rename a link in the place of the folder it points to
     content = _content(model, info, good_patches)
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+    with saving(folder), _named_refusal(folder):
         _recover(place)
         check_place(place)
         _replace(place, content)
-    except OSError as error:
-        raise ModelError(f"model folder {folder} cannot be written: {error.strerror or error}") from error
     return folder
 
 
-def checksum_of(model: bytes, info: ModelInfo, good_patches: bytes | None = None) -> str:
-    """The checksum that `save_model` will give these."""
-    return read_info(_content(model, info, good_patches)[INFO]).checksum
+@contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Let nobody else save to a model folder during the block, so that what was read in it is what is replaced.
+
+    Within it, this thread may save, and begin it again. Raises `BusyError` where another process saves there for a
+    minute, and `ModelError` where the disk refuses.
+    """
+    place = Path(os.path.realpath(folder))
+    places: set[Path] = _saving.__dict__.setdefault("places", set())
+    if place in places:
+        yield
+        return
+    with _named_refusal(folder):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    busy = f"another process is saving the model {folder}; run the command again when that has ended"
+    with locked(place.with_name(f".{place.name}.lock"), busy, _WAIT_S):
+        places.add(place)
+        try:
+            yield
+        finally:
+            places.discard(place)
+
+
+@contextmanager
+def _named_refusal(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(f"model folder {folder} cannot be written: {error.strerror or error}") from error
+
+
+def version_of(model: bytes, info: ModelInfo, good_patches: bytes | None = None) -> str:
+    """The version that `save_model` will make of these."""
+    return read_info(_content(model, info, good_patches)[INFO]).version
 
 
 def load_model(path: str | Path) -> LoadedModel:
@@ -110,29 +144,33 @@ def find_model(path: str | Path) -> Path:
 
 def set_false_alarm_rate(path: str | Path, rate: float) -> ModelInfo:
     """Change the stated false-alarm rate, a share in (0, 1), of a model on disk; needs no retraining, and is atomic."""
-    loaded = load_model(path)
-    stated = loaded.info.calibration
+    with saving(find_model(path)):
+        loaded = load_model(path)
+        text = write_info(_with_rate(loaded.info, rate, path), loaded.info.files.items())
+        folder = Path(os.path.realpath(loaded.folder))
+        place = folder / INFO
+        temporary = sibling(place, _TEMPORARY)
+        try:
+            _recover(folder)
+            write_synced(temporary, text)
+            temporary.replace(place)
+            sync_folder(folder)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise ModelError(f"{place} cannot be written: {error.strerror}") from error
+    return read_info(text)
+
+
+def _with_rate(info: ModelInfo, rate: float, path: str | Path) -> ModelInfo:
+    stated = info.calibration
     if len(set(stated.parts)) < 2:
         way = "train it with images of 20 parts or more" if stated.parts else "import it with --good-images DIR"
         raise UsageError(f"{path} is not calibrated, so it has no false-alarm rate: {way}")
-    calibration = stated.model_dump() | {"false_alarm_rate": rate}
     try:
-        update = {"calibration": CalibrationInfo.model_validate(calibration)}
+        calibration = CalibrationInfo.model_validate(stated.model_dump() | {"false_alarm_rate": rate})
     except ValidationError:
         raise UsageError(f"the false-alarm rate is {rate}; it must be above 0 and below 1, as 0.01 for 1 %") from None
-    text = write_info(loaded.info.model_copy(update=update), loaded.info.files.items())
-    folder = Path(os.path.realpath(loaded.folder))
-    place = folder / INFO
-    temporary = sibling(place, _TEMPORARY)
-    try:
-        _recover(folder)
-        write_synced(temporary, text)
-        temporary.replace(place)
-        sync_folder(folder)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ModelError(f"{place} cannot be written: {error.strerror}") from error
-    return read_info(text)
+    return info.model_copy(update={"calibration": calibration})
 
 
 def _content(model: bytes, info: ModelInfo, good_patches: bytes | None) -> dict[str, bytes]:

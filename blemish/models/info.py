@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from functools import cached_property
 from importlib import import_module
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -17,6 +18,9 @@ from blemish import __version__
 from blemish.errors import UsageError
 from blemish.images import Area, Frame, InputGeometry, Tiling
 from blemish.sample_range import FULL, SampleRange
+
+if TYPE_CHECKING:
+    from blemish.calibration import Calibration
 
 FileName = Literal["model.onnx", "inference.yml", "good_patches.zip"]
 NETWORK: Literal["model.onnx"] = "model.onnx"
@@ -26,6 +30,10 @@ NO_CHECKSUM = "0" * 64
 _MAX_CALIBRATION_IMAGES = 1_000_000
 _LARGEST_WHOLE = 16384
 _MAX_UPDATES = 10_000
+_IDENTITY = "identity"  # among the versions: the rule that makes a model's version, "1" since there is one
+# What differs between equal models: when and with what they were made, and what follows from that.
+PASSING = {"created", "blemish_version", "versions", "format_version", "checksum"}
+_PASSING_OF_UPDATES = {"history": {"__all__": {"when", "blemish_version"}}}
 
 # Texts reach the terminal, so no control characters.
 Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
@@ -197,6 +205,12 @@ class CalibrationInfo(Record):
         """The format version that can hold it: `group_by` and `sessions` came with the sixth."""
         return 1 if self.group_by is None and self.sessions is None else 6
 
+    def loaded(self) -> Calibration:
+        """What it promises: thresholds and p-values."""
+        from blemish.calibration import Calibration
+
+        return Calibration.from_json(self.model_dump())
+
     @model_validator(mode="after")
     def _not_both(self) -> CalibrationInfo:
         if self.scores and self.fixed_threshold is not None:
@@ -245,7 +259,7 @@ def _now() -> str:
 class UpdateInfo(Record):
     """One update of the model with more good images: which, and what it changed.
 
-    `version_before` is the checksum of the model that was updated. `images` and `parts` are those that came in,
+    `version_before` is the version of the model that was updated. `images` and `parts` are those that came in,
     `fingerprint` and `folder` theirs as in `data`. The pairs are before and after: the `size` of what the detector
     holds of its images, null where it tells none; the `threshold` in force; and the new images above it,
     `false_alarms`: by the scores of the model before, then by those with an image's own part left out. `calibrated`
@@ -276,7 +290,7 @@ def _versions() -> dict[str, str]:
     """From the modules, since packages of several names install them (onnxruntime-gpu, opencv-python)."""
     modules = {"numpy": "numpy", "opencv": "cv2", "onnxruntime": "onnxruntime", "onnx": "onnx"}
     versions = {key: str(import_module(module).__version__) for key, module in modules.items()}
-    return {"python": platform.python_version(), **versions}
+    return {"python": platform.python_version(), **versions, _IDENTITY: "1"}
 
 
 class ModelInfo(Record):
@@ -302,6 +316,19 @@ class ModelInfo(Record):
     def tells_what_calibrates(self) -> bool:
         """Whether it tells images that calibrate from images that were learned alone."""
         return self.data.learned_only is not None or any(one.calibrated is not None for one in self.history or ())
+
+    @property
+    def version(self) -> str:
+        """What tells this model from others, 64 hexadecimal digits: equal trainings and updates give equal ones.
+
+        Only for a model that was read, as its `checksum`. Models of before have that as their version too.
+        """
+        if _IDENTITY not in self.versions:
+            return self.checksum
+        exclude: Any = {**dict.fromkeys(PASSING, True), **_PASSING_OF_UPDATES}
+        # what is not in the file is left out, so that keys of a later Blemish change no version
+        record = self.model_dump(mode="json", exclude_unset=True, exclude=exclude)
+        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
     @model_validator(mode="after")
     def _version_can_hold_it(self) -> ModelInfo:

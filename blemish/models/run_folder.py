@@ -11,16 +11,16 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from blemish.datasets.files import write_whole
-from blemish.errors import BusyError, ModelError
+from blemish.errors import ModelError
 from blemish.models.files import sync_folder
 from blemish.models.folder import load_model
+from blemish.models.lock import locked
 
 MODEL = Path("best_model") / "inference"
 RESULT, RESULT_TWIN = "train_result.json", "train_results.json"
@@ -28,7 +28,8 @@ CONFIG, WEIGHTS = "config.yaml", "best_model/model.safetensors"
 FAILURE = "train_failure.json"  # of a training that failed beside a model
 RECORDS = (RESULT, RESULT_TWIN, CONFIG, WEIGHTS)  # in the order in which they go; they come in the reverse
 KEPT_RECORDS = "run"  # the folder in a kept version that holds what lay beside it
-DIGITS = 12  # of a checksum: enough to tell the versions of one model apart
+DIGITS = 12  # of a version: enough to tell the versions of one model apart
+_LOCK = ".training.lock"
 _NEW, _OLD, _STAGE = "new", "old", ".run"
 
 
@@ -58,19 +59,16 @@ def copy_records(source: Path, target: Path) -> None:
 def alone(run: Path) -> Iterator[None]:
     """Refuse, with `BusyError`, to work in a folder in which another process trains or brings a version back.
 
-    The lock ends with the process, however it ends. File systems without locks, and Windows, have none.
+    File systems without locks have none.
     """
-    descriptor = _locked(run)
-    try:
+    busy = f"another training is running in {run}: wait for its end, or take another --output"
+    with locked(run / _LOCK, busy):
         yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 @contextmanager
 def swapped(run: Path, version: str, write: Callable[[Path], None]) -> Iterator[None]:
-    """Exchange the records, while the caller puts the model of this version (12 digits of its checksum) there.
+    """Exchange the records, while the caller puts the model of this version (its first 12 digits) there.
 
     `write` puts the new records into a folder that it makes. If the caller fails, the old ones come back.
     """
@@ -100,27 +98,10 @@ def settle(run: Path) -> None:
         shutil.rmtree(stage)
 
 
-def _locked(run: Path) -> int | None:
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
-    descriptor = os.open(run, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise BusyError(f"another training is running in {run}: wait for its end, or take another --output") from None
-    except OSError:  # this file system has no locks
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
 def _version_in(run: Path) -> str:
-    """The first digits of the checksum of the model that is there; none where there is no readable one."""
+    """The first digits of the version that is there; none where there is no readable one."""
     try:
-        return load_model(run / MODEL).info.checksum[:DIGITS]
+        return load_model(run / MODEL).info.version[:DIGITS]
     except ModelError:
         return ""
 

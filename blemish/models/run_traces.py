@@ -12,7 +12,7 @@ from pathlib import Path
 
 from blemish.errors import UsageError
 from blemish.models.run_folder import read_result
-from blemish.training.checkpoints import checkpoints, run_of_checkpoint
+from blemish.training.checkpoints import checkpoints, drop, run_of_checkpoint
 from blemish.training.scalars import FOLDER as SCALARS
 
 LOG = "train.log"
@@ -68,6 +68,6 @@ def move_traces(paths: Iterable[Path], target: Path) -> None:
 def remove(path: Path) -> None:
     """Delete a file or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        drop(path)
     else:
         path.unlink(missing_ok=True)

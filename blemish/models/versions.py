@@ -1,7 +1,7 @@
 """Earlier versions of a model, kept beside it, so that whatever replaced it can be taken back: an update, a training.
 
-Those of the model folder `NAME` are model folders too, in `NAME_history` beside it, each named for the first digits of
-its checksum. Of a run's model, the folder `run` in them holds what the training wrote beside it. Nothing is ever
+Those of the model folder `NAME` are model folders too, in `NAME_history` beside it, each named by the first digits of
+its version. Of a run's model, the folder `run` in them holds what the training wrote beside it. Nothing is ever
 deleted there.
 """
 
@@ -19,12 +19,12 @@ from shlex import quote
 
 from blemish.errors import BlemishError, ModelError, UsageError
 from blemish.models.files import sibling
-from blemish.models.folder import LoadedModel, checksum_of, find_model, load_model, save_model
-from blemish.models.info import ModelInfo
+from blemish.models.folder import LoadedModel, find_model, load_model, save_model, saving, version_of
+from blemish.models.info import NETWORK, PASSING, ModelInfo
 from blemish.models.run_folder import DIGITS, KEPT_RECORDS, alone, copy_records, read_result, run_of, settle, swapped
 from blemish.models.run_traces import are_of_model, move_traces, traces
 
-_PASSING = {"created", "blemish_version", "versions", "files", "checksum"}  # differ between equal models
+_COMPARED_APART = {*PASSING, "files"}
 
 Verify = Callable[[LoadedModel], None]
 
@@ -37,12 +37,12 @@ def replace_model(
     output: Path | None = None,
     *,
     good_patches: bytes | None = None,
-) -> Path:
-    """Put a new version into the place of `old`, which is kept, or into another folder; returns its folder.
+) -> Before:
+    """Put a new version into the place of `old`, or into the folder `output`; returns what was there, which is kept.
 
     The new version is written beside the place and read back; `verify` raises if it must not be taken. Only then is
-    the old one kept and replaced, so that a crash at any moment leaves one of the two. Raises `ModelError` where the
-    disk refuses, and where another version than `old` is there by now.
+    the one before kept and replaced, so that a crash at any moment leaves one of the two. Raises `ModelError` where the
+    disk refuses, and where another model than `old` is in its place by now: what changed it is not lost.
     """
     folder = old.folder if output is None else output
     place = Path(os.path.realpath(folder))
@@ -50,24 +50,29 @@ def replace_model(
     try:
         written = load_model(save_model(beside / place.name, model, info, good_patches))
         verify(written)
-        if output is None:
-            _refuse_other(old)
-            keep_version(old)
-        save_model(folder, written.model, written.info, written.good_patches)
+        with saving(folder):
+            if output is None:
+                _refuse_changed(old)
+                keep_version(old)
+                before = Before(old.info.version[:DIGITS])
+            else:
+                before = keep_before(output, model, info, output)
+            save_model(folder, written.model, written.info, written.good_patches)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return folder
+    return before
 
 
 def bring_back(path: str | Path, version: str | None = None) -> LoadedModel:
     """Put a kept version back into the place of the model, which is kept in its turn; returns what is there now.
 
-    `version` is the beginning of a checksum; without it, the version that the last update or training replaced. What
-    the training wrote beside that version comes back with it. Raises `UsageError` where there is none, and `ModelError`
+    `version` is the beginning of one; without it, the version that the last update or training replaced. What the
+    training wrote beside that version comes back with it. Raises `UsageError` where there is none, and `ModelError`
     where it is damaged.
     """
-    run = run_of(find_model(path))
-    with nullcontext() if run is None else alone(run):
+    folder = find_model(path)
+    run = run_of(folder)
+    with nullcontext() if run is None else alone(run), saving(folder):
         if run is not None:
             settle(run)
         present = load_model(path)
@@ -86,14 +91,14 @@ def _exchanged(run: Path, present: LoadedModel, wanted: LoadedModel, kept: Path)
     """
     are_own = are_of_model(run, kept)
     move_traces(traces(run) if are_own else (), kept)
-    comes = checksum_of(wanted.model, wanted.info, wanted.good_patches)[:DIGITS]
+    comes = version_of(wanted.model, wanted.info, wanted.good_patches)[:DIGITS]
     with swapped(run, comes, _records(present, wanted)):
         yield
     move_traces(traces(wanted.folder / KEPT_RECORDS) if are_own else (), run)
 
 
 def kept_versions(path: str | Path) -> list[str]:
-    """The first digits of the checksums of all earlier versions, the oldest update first."""
+    """The first digits of all earlier versions, the oldest update first."""
     history = history_of(find_model(path))
     names: list[tuple[int, str]] = []
     for entry in history.iterdir() if history.is_dir() else ():
@@ -106,7 +111,7 @@ def kept_versions(path: str | Path) -> list[str]:
 
 def keep_version(old: LoadedModel) -> Path:
     """Write a version into the history, if it is not there, with the records beside it; returns its place there."""
-    kept = history_of(old.folder) / old.info.checksum[:DIGITS]
+    kept = history_of(old.folder) / old.info.version[:DIGITS]
     try:
         load_model(kept)
     except ModelError:
@@ -139,7 +144,7 @@ def keep_before(place: Path, model: bytes, info: ModelInfo, said: Path) -> Befor
     if present is not None and say_the_same(present, model, info):
         return Before()
     if present is not None:
-        kept, version = keep_version(present), present.info.checksum[:DIGITS]
+        kept, version = keep_version(present), present.info.version[:DIGITS]
         shown = place.with_name(kept.parent.name) / version
         line = (
             f"The model before ({present.info.detector.name}, {present.info.data.images} images) is kept: {shown} "
@@ -164,7 +169,9 @@ def present_model(place: Path) -> LoadedModel | None:
 
 def say_the_same(present: LoadedModel, model: bytes, info: ModelInfo) -> bool:
     """Whether a model gives the same results as another, and tells the same of itself."""
-    return present.model == model and present.info.model_dump(exclude=_PASSING) == info.model_dump(exclude=_PASSING)
+    return present.model == model and present.info.model_dump(exclude=_COMPARED_APART) == info.model_dump(
+        exclude=_COMPARED_APART
+    )
 
 
 def megabytes(folder: Path) -> str:
@@ -221,9 +228,23 @@ def _records(present: LoadedModel, wanted: LoadedModel) -> Callable[[Path], None
 
 def _first(info: ModelInfo) -> str:
     """The version that the training made of which this one came by updates."""
-    return info.history[0].version_before if info.history else info.checksum
+    return info.history[0].version_before if info.history else info.version
 
 
-def _refuse_other(old: LoadedModel) -> None:
-    if load_model(old.folder).info.checksum != old.info.checksum:
-        raise ModelError(f"the model in {old.folder} has been changed meanwhile; update it again")
+def _refuse_changed(old: LoadedModel) -> None:
+    present = load_model(old.folder).info
+    if present.checksum != old.info.checksum:
+        raise ModelError(
+            f"the model in {old.folder} was changed meanwhile ({_change(old.info, present)}), so nothing was written; "
+            "run the command again"
+        )
+
+
+def _change(before: ModelInfo, now: ModelInfo) -> str:
+    """What was done to a model, as far as can be told."""
+    known, history = before.history or [], now.history or []
+    if len(history) > len(known) and history[: len(known)] == known:
+        return f"an update with {history[-1].images} images of {history[-1].folder}, {history[-1].when}"
+    if now.files[NETWORK] == before.files[NETWORK] and known == history:
+        return f"its false-alarm rate is {now.calibration.false_alarm_rate:g} now"
+    return f"version {now.version[:DIGITS]} was put there"

@@ -80,11 +80,12 @@ class NearestGood:
     @cached_property
     def _detector(self) -> Detector:
         """The detector again; on the CPU, where a few cells of one image take no time."""
-        from blemish.detectors import Setting, detector_class
+        from blemish.detectors import Setting, recorded_detector
 
         info = self._model.info
         setting = Setting(info.input.width, info.input.height, device="cpu")
-        detector = detector_class(info.detector.name).restored(self._model.model, setting)
+        cls, setting, parameters = recorded_detector(info.detector.name, info.detector.parameters, setting)
+        detector = cls.restored(self._model.model, setting, parameters)
         if self._patches is None or detector.size != len(self._patches):
             raise ModelError("good_patches.zip is refused: it does not belong to the memory bank in model.onnx")
         return detector

@@ -78,7 +78,7 @@ class Predictor:
         self.model, self.engines, self.batch_size = model, engines, batch_size
         self.frame = info.input.frame
         self._bit_depth = info.input.bit_depth.metered(ClipWatch(f"the model {model.folder}"))
-        self.calibration = Calibration.from_json(info.calibration.model_dump())
+        self.calibration = info.calibration.loaded()
         self.limit = limit or limit_at(self.calibration)
         self.grouping = Grouping.of_model(self.calibration)
         self.limits = limits or Limits()
@@ -272,7 +272,7 @@ def open_model(
     keep_freed_memory()
     fitted = load_model(model_dir)
     model, engines = _opened(fitted, device, engine, copies, say)
-    calibration = Calibration.from_json(model.info.calibration.model_dump())
+    calibration = model.info.calibration.loaded()
     limit = choose_limit(calibration, false_alarm_rate, threshold)
     if not calibration.is_calibrated and threshold is None:
         log.warning("%s: %s", model_dir, calibration.statement())

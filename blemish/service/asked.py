@@ -44,7 +44,7 @@ def asked(
     *,
     verdict: Annotated[Verdict | None, _UNLESS, Query(description="only what was judged so")] = None,
     model: Annotated[_Text | None, _UNLESS, Query(description="a model's name")] = None,
-    version: Annotated[_Checksum | None, _UNLESS, Query(description="checksum of its `model.json`")] = None,
+    version: Annotated[_Checksum | None, _UNLESS, Query(description="its version, all 64 digits")] = None,
     source: Annotated[_Text | None, _UNLESS, Query(description="a part of the source; case does not matter")] = None,
     review: Annotated[Review | Literal["any", "none"] | None, _UNLESS, Query()] = None,
     span: Annotated[Span | None, _UNLESS, Query(description="the last hour, today, or the last 7 days")] = None,

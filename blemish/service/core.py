@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from fastapi import Request
 
-from blemish.images import ImageRef, expand_bytes
+from blemish.images import ImageRef, expand_bytes, return_freed_memory
 from blemish.images.fetch import fetch
 from blemish.images.headers import image_size
 from blemish.images.kinds import image_format
@@ -103,11 +103,11 @@ class Service:
 
     async def change(self, work: Callable[_Given, _Done], *args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
         """Run what loads, moves or ends models; one change at a time."""
-        return await asyncio.get_running_loop().run_in_executor(self._changes, partial(work, *args, **kwargs))
+        return await asyncio.wrap_future(self._changes.submit(_tidily, partial(work, *args, **kwargs)))
 
     def change_and_wait(self, work: Callable[_Given, _Done], *args: _Given.args, **kwargs: _Given.kwargs) -> _Done:
         """`change`, for a thread of its own."""
-        return self._changes.submit(work, *args, **kwargs).result()
+        return self._changes.submit(_tidily, partial(work, *args, **kwargs)).result()
 
     async def fetch(self, url: str) -> bytes:
         """The image behind a URL of a public address; `ImageError` for any other, and where URLs are off."""
@@ -200,6 +200,14 @@ class Service:
             predictor, settings.max_latency_ms, settings.max_waiting, self.metrics.note_batch, settings.max_batch
         )
         return Version(predictor, worker, predictor.model.folder)
+
+
+def _tidily(change: Callable[[], _Done]) -> _Done:
+    """Change the models, and give back the memory of engines that are closed."""
+    try:
+        return change()
+    finally:
+        return_freed_memory()
 
 
 def service_of(request: Request) -> Service:

@@ -35,7 +35,7 @@ class InspectionModel(BaseModel):
     part_images: int | None = Field(description="how many images show it")
     part_threshold: float | None = Field(description="what the largest score of its images is held against")
     model: str
-    version: str = Field(description="checksum of its `model.json`; its first 12 digits name the version")
+    version: str = Field(description="which model it was, 64 digits; the first 12 name the version")
     score: float
     threshold: float
     p_value: float | None = Field(description="null where the model was not calibrated")

@@ -121,7 +121,7 @@ class OpenParts:
         return [replace(picture, part=part, digest=digest) for picture, digest in zip(pictures, digests, strict=True)]
 
     def _part(self, model: str, version: Version, named: Named, expected: int, digests: set[str]) -> OpenPart:
-        now, key = time.monotonic(), (model, version.checksum, named.part)
+        now, key = time.monotonic(), (model, version.digest, named.part)
         part = self._open.pop(key, None)
         is_old = part is None or now - part.touched > _IDLE_S or part.limit != version.limit
         if part is None or is_old or (part.is_complete and not digests <= part.digests):

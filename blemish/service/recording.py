@@ -53,7 +53,7 @@ class Recorder:
             source=picture.source,
             page_index=result.page_index,
             model=model,
-            version=version.checksum,
+            version=version.digest,
             score=result.score,
             p_value=result.p_value,
             threshold=result.threshold,

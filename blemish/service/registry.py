@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 
 from blemish.errors import UsageError
@@ -15,12 +16,12 @@ from blemish.pipeline.predictor import Limit, limit_at
 from blemish.service.batching import Worker
 from blemish.service.errors import ServiceError
 
-_SHORT = 12  # digits of a checksum that name a version
+_SHORT = 12  # digits that name a version
 
 
 @dataclass(eq=False)
 class Version:
-    """One model folder at work. `id` begins the checksum of its `model.json`, so that equal models are one version.
+    """One model folder at work. `id` begins its model's version, so that equal models are one version.
 
     `rate` is the false-alarm rate that was set for it here, None while its own is in force.
     """
@@ -34,15 +35,15 @@ class Version:
     retired: threading.Event = field(default_factory=threading.Event)
     idle: threading.Event = field(default_factory=threading.Event)
 
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of `model.json`, as the store keeps it."""
-        return self.predictor.model.info.checksum
+    @cached_property
+    def digest(self) -> str:
+        """The model's version, 64 hexadecimal digits, as the store keeps it."""
+        return self.predictor.model.info.version
 
     @property
     def id(self) -> str:
         """What the version is called in routes."""
-        return self.checksum[:_SHORT]
+        return self.digest[:_SHORT]
 
     @property
     def made(self) -> str:

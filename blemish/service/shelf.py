@@ -131,6 +131,6 @@ def _verified(folder: Path) -> str:
         model = load_model(folder)
         if model.good_patches is not None:
             GoodPatches(model.good_patches)  # whatever it refuses is better refused now than when it is asked for
-        return model.info.checksum[:12]
+        return model.info.version[:12]
     except ModelError as error:
         raise ModelError(str(error).replace(f"model folder {folder}", "the upload")) from None

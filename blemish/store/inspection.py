@@ -28,7 +28,7 @@ class Inspection:
             part, and of no other of the same name; `part_images` show it, and `part_threshold` is what their largest
             score is held against.
         page_index: which page of the image's file, where that has several; else None.
-        model: name of the model; `version` is the checksum of its `model.json`.
+        model: name of the model; `version` is its version, 64 hexadecimal digits.
         threshold: what the score was held against; `pixel_threshold` is the map's, None where it was not recorded.
         p_value: share of good images that look at least this odd; None for a model without calibration.
         regions: as `Region.to_dict` gives them, largest first.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 KEPT = 5
 WEIGHTS, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 _FORMAT = "blemish-checkpoint"
-_TEMPORARY = ".tmp"
+_TEMPORARY, _DROPPED = ".tmp", ".dropped.tmp"
 _NUMBERED = re.compile(r"iter_(\d+)")
 
 
@@ -79,7 +79,7 @@ def write_checkpoint(
         temporary.mkdir()
         for name, data in content.items():
             write_whole(temporary / name, data, synced=True)
-        _drop(place)
+        drop(place)
         temporary.rename(place)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -88,14 +88,15 @@ def write_checkpoint(
             "go on with Train.resume_path"
         ) from error
     for old in checkpoints(folder)[KEPT:]:
-        _drop(old)
+        drop(old)
     return place
 
 
 def remove_partial_checkpoints(folder: Path) -> None:
     """Clear away what a killed training was writing or deleting."""
-    for path in folder.glob(f".iter_*{_TEMPORARY}"):
-        shutil.rmtree(path, ignore_errors=True)
+    for pattern in (f".iter_*{_TEMPORARY}", f".*{_DROPPED}"):
+        for path in folder.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -158,9 +159,9 @@ def _record(folder: Path) -> Any:
     return json.loads((folder / STATE).read_text(encoding="utf-8"))
 
 
-def _drop(place: Path) -> None:
-    """Delete a checkpoint; one that is being deleted is none any more."""
-    dropped = place.with_name(f".{place.name}.dropped{_TEMPORARY}")
+def drop(place: Path) -> None:
+    """Delete a folder, such as a checkpoint: one that is being deleted is none any more."""
+    dropped = place.with_name(f".{place.name}{_DROPPED}")
     shutil.rmtree(dropped, ignore_errors=True)
     if place.exists():
         place.rename(dropped)

@@ -15,6 +15,7 @@ from blemish.backbones import Backbone, load_backbone
 from blemish.backbones.efficientnet_lite import read_lite0
 from blemish.backbones.pdparams import read_pdparams
 from blemish.backbones.resnet import torchvision_name
+from blemish.datasets.files import file_hash
 from blemish.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def read_state(name: str, file: Path | None) -> tuple[State, Backbone]:
     said. Raises `BackboneError` with the way out for anything that is missing or refused.
     """
     if file is not None:
-        return _file_state(file), _record(name, f"file {file.name}", _sha256(file), "unknown (file)")
+        return _file_state(file), _record(name, f"file {file.name}", file_hash(file), "unknown (file)")
     if name == EMBEDDED:
         return _embedded_state(), load_backbone(EMBEDDED)
     return _hub_state(name)
@@ -157,10 +158,6 @@ def _file_state(path: Path) -> State:
     if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
         raise BackboneError(f"weight file {path} holds no named tensors")
     return state
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _state_sha256(state: State) -> str:

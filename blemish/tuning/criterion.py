@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from blemish.calibration import held_out_images
 from blemish.config import RunConfig
 from blemish.datasets import Dataset, GoodImages, Sample, find_good_images, load_dataset
+from blemish.datasets.files import file_hash
 from blemish.datasets.sample.planting import KINDS, draw_change, plant
 from blemish.detectors import Progress, Setting
 from blemish.detectors.patch_features import EMBEDDED, sketches_of
@@ -64,7 +64,7 @@ class Yardstick:
         images = _read(everything, config, progress)
         held = _held_out(images, config)  # (n,)
         self._images, self._held = images, np.flatnonzero(held)
-        files = {_file_of(images.names[index], images.hashes) for index in self._held}
+        files = {images.file_of(images.names[index]) for index in self._held}
         kept = [place for place, name in enumerate(everything.names) if name not in files]
         self.good = GoodImages(
             data, tuple(everything.paths[place] for place in kept), tuple(everything.names[place] for place in kept)
@@ -73,7 +73,7 @@ class Yardstick:
         self._split = (
             () if tuning_split is None else _tuning_split(tuning_split, load_dataset(data, good=config.Global.good))
         )
-        self.split_hashes = {sample.name: _sha256(sample) for sample in self._split}
+        self.split_hashes = {sample.name: _hash(sample) for sample in self._split}
 
     def measure(self, predictor: Predictor) -> Figures:
         """Both figures of a model; the tuning split's are None where there is none."""
@@ -129,11 +129,6 @@ class Yardstick:
         return [float(value) for value in np.random.default_rng(SEED).permutation(contrasts)]
 
 
-def _file_of(name: str, files: Mapping[str, str]) -> str:
-    """The file that an image, or a page of it, is in."""
-    return name if name in files else name.rpartition("[")[0]
-
-
 def _scores_of(predictor: Predictor, inputs: list[object]) -> npt.NDArray[np.float64]:
     """Raw scores `(n,)`; an image that cannot be read ends the comparison, which would be of other images."""
     scores = []
@@ -173,8 +168,8 @@ def _tuning_split(folder: Path, data: Dataset) -> tuple[Sample, ...]:
         raise DatasetError(
             f"--tuning-split {folder} has {lacks} to judge; it needs both: test/good and test/<defect>, or val.txt"
         )
-    known = {_sha256(sample): sample for sample in (*data.train, *data.test)}
-    shared = [(sample, known[digest]) for sample in samples if (digest := _sha256(sample)) in known]
+    known = {_hash(sample): sample for sample in (*data.train, *data.test)}
+    shared = [(sample, known[digest]) for sample in samples if (digest := _hash(sample)) in known]
     if shared:
         sample, twin = shared[0]
         raise DatasetError(
@@ -184,8 +179,8 @@ def _tuning_split(folder: Path, data: Dataset) -> tuple[Sample, ...]:
     return samples
 
 
-def _sha256(sample: Sample) -> str:
+def _hash(sample: Sample) -> str:
     try:
-        return hashlib.sha256(sample.path.read_bytes()).hexdigest()
+        return file_hash(sample.path)
     except OSError as error:
         raise DatasetError(f"{sample.path}: {error.strerror}") from None

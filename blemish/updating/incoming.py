@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from blemish.calibration import Calibration, LeftOut, apart_limit, judged_by
 from blemish.datasets import GoodImages
-from blemish.datasets.files import some
+from blemish.datasets.files import file_hash, some
 from blemish.detectors import Progress
 from blemish.engines import open_engine
 from blemish.images import Inputs
@@ -130,7 +129,7 @@ def scores_of_model(model: bytes, inputs: Inputs, device: str) -> Floats:
 
 def _hash_of(file: Path) -> str:
     try:
-        return short_hash(hashlib.sha256(file.read_bytes()).hexdigest())
+        return short_hash(file_hash(file))
     except OSError:
         return ""  # whoever reads the image names it
 

@@ -16,17 +16,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from blemish.calibration import Calibration, find_parts, fitting_pattern, left_out, parts_from_names
 from blemish.calibration.conformal import check_rate
-from blemish.config import validate_section
 from blemish.datasets import find_good_images
 from blemish.datasets.files import some
-from blemish.detectors import Detector, Progress, Setting, detector_class
+from blemish.detectors import Detector, Progress, Setting, detector_class, recorded_detector
 from blemish.engines import open_engine
 from blemish.errors import ModelError, UsageError
 from blemish.good_patches import cut_good_patches
@@ -39,7 +37,6 @@ from blemish.models import (
     UpdateInfo,
     check_place,
     data_fingerprint,
-    keep_before,
     load_model,
     printable,
     replace_model,
@@ -100,6 +97,7 @@ def update(
     `ModelError` if the new version does not pass its checks; the model is as it was then.
     """
     old = load_model(path)
+    pictures = old.good_patches  # now, while they lie beside this model
     detector, calibration = _restored(old, device)
     rate = calibration.false_alarm_rate if false_alarm_rate is None else check_rate(false_alarm_rate)
     if output is not None and os.path.realpath(output) == os.path.realpath(old.folder):
@@ -126,16 +124,13 @@ def update(
 
     model = detector.graph().SerializeToString()
     patches = None
-    if old.good_patches is not None:  # a model without them stays so: they may have been left out on purpose
+    if pictures is not None:  # a model without them stays so: they may have been left out on purpose
         grid = old.info.output.map_height, old.info.output.map_width
-        patches = cut_good_patches(detector, new.inputs, grid, progress, old.good_patches)
+        patches = cut_good_patches(detector, new.inputs, grid, progress, pictures)
     info = _described(old.info, new, after, record, set(good.waiting))
-    lines = [*good.lines]
-    if output is not None:
-        lines += keep_before(output, model, info, output).lines
-    folder = replace_model(old, model, info, verify, output, good_patches=patches)
-    lines += [*remarks_of(new, old.info), after.statement(), *_what_it_means(record, after)]
-    return UpdateReport(folder, record, lines, new.failed, new.outliers)
+    before = replace_model(old, model, info, verify, output, good_patches=patches)
+    lines = [*good.lines, *before.lines, *remarks_of(new, old.info), after.statement(), *_what_it_means(record, after)]
+    return UpdateReport(old.folder if output is None else output, record, lines, new.failed, new.outliers)
 
 
 def _nothing_new(good: Sorted) -> str:
@@ -149,16 +144,14 @@ def _nothing_new(good: Sorted) -> str:
 
 def _restored(old: LoadedModel, device: str) -> tuple[Detector, Calibration]:
     """The detector inside the model, with the parameters that it was fitted with, and its calibration."""
-    cls, info = detector_class(old.info.detector.name), old.info.input
-    own: dict[str, Any] = dict(old.info.detector.parameters)
-    shared: dict[str, Any] = {key: own.pop(key) for key in ("preset", "seed") if key in own}
-    setting = Setting(info.width, info.height, device=device, **shared)
+    info = old.info
+    cls, setting = detector_class(info.detector.name), Setting(info.input.width, info.input.height, device=device)
     if cls.learns:
         cls.restored(old.model, setting)  # says why not, before parameters of an imported model are looked at
-    if not old.info.calibration.scores:
+    if not info.calibration.scores:
         raise UsageError("the model is not calibrated, so an update has no false-alarm rate to keep; train it again")
-    detector = cls.restored(old.model, setting, validate_section(cls.Parameters, own, "Model"))
-    return detector, Calibration.from_json(old.info.calibration.model_dump())
+    cls, setting, parameters = recorded_detector(info.detector.name, info.detector.parameters, setting)
+    return cls.restored(old.model, setting, parameters), info.calibration.loaded()
 
 
 def _check_writable(folder: Path) -> None:
@@ -254,7 +247,7 @@ def _record(
     limits = [before.threshold(), after.threshold()]
     known = [size for size in sizes if size is not None]
     return UpdateInfo(
-        version_before=old.info.checksum,
+        version_before=old.info.version,
         images=len(new),
         parts=added.part_count,
         fingerprint=data_fingerprint(new.hashes),

@@ -53,10 +53,21 @@ def described_service(service: Service) -> dict[str, Any]:
 
 
 def opened(version: dict[str, Any], parameters: Any) -> Predictor:
-    """The model of a described version, deciding at its rate."""
-    return open_model(
+    """The model of a described version, deciding at its rate; `UsageError` where its folder holds another by now."""
+    predictor = open_model(
         version["folder"], parameters["device"], false_alarm_rate=version["rate"], engine=parameters["engine"]
     )
+    refuse_other(version["id"], predictor.model.info.version)
+    return predictor
+
+
+def refuse_other(id: str, digest: str) -> None:
+    """`UsageError` where the version `digest` is not the one that the service has loaded."""
+    if not digest.startswith(id):
+        raise UsageError(
+            f"the model's folder was changed meanwhile: it holds version {digest[: len(id)]}, and {id} was meant. "
+            "Restart the service, or load the new version, and try again"
+        )
 
 
 def judged(

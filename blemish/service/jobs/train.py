@@ -108,23 +108,25 @@ def _fit(parameters: Mapping[str, Any], output: Path, tell: Tell) -> None:
 
 
 def _summary(parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
+    from blemish.models import load_model
     from blemish.models.run_folder import read_result
 
     inference = output / "best_model" / "inference"
-    record = read_result(output)
-    described = json.loads((inference / "model.json").read_text(encoding="utf-8"))
+    record, info = read_result(output), load_model(inference).info
+    rate = record["false_alarm_rate"]
     return {
         "name": parameters["name"],
         "images": record["images"],
         "parts": record["parts"],
         "left_out": len(record["failed"]),
         "threshold": record["threshold"],
-        "rate": record["false_alarm_rate"],
+        "rate": rate,
+        "supported_rate": None if rate is None else max(rate, info.calibration.loaded().best_rate),
         "learned": record["learned"],
         "statement": record["statement"],
         "sessions": record["sessions"],
-        "width": described["input"]["width"],
-        "height": described["input"]["height"],
+        "width": info.input.width,
+        "height": info.input.height,
         "bytes": sum(file.stat().st_size for file in inference.iterdir()),
         "seconds": sum(record["seconds"].values()),
         "oddest": [one["name"] for one in record["oddest"][:3]],

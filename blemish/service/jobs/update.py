@@ -11,7 +11,7 @@ from blemish.images import expand_bytes
 from blemish.images.kinds import USUAL_SUFFIX, image_format
 from blemish.service.errors import ServiceError
 from blemish.service.jobs.kinds import Tell
-from blemish.service.jobs.stored import judged, limit_of, opened, without_paths
+from blemish.service.jobs.stored import judged, limit_of, opened, refuse_other, without_paths
 from blemish.store import Blobs
 from blemish.updating import UpdateReport, update
 
@@ -30,9 +30,10 @@ def run(parameters: Any, tell: Tell) -> dict[str, Any]:
 
     old, work, blobs = parameters["version"], Path(parameters["work"]), Blobs(Path(parameters["blobs"]))
     with without_paths(old["folder"], work):
+        before = opened(old, parameters)
         report = _updated(parameters, work, blobs, tell)
-        new = {**old, "folder": str(report.folder)}
-        before, after = opened(old, parameters), opened(new, parameters)
+        new = {"id": "", "folder": str(report.folder), "rate": old["rate"]}
+        after = opened(new, parameters)
         reviewed = {one["image"]: one for one in [*parameters["images"], *parameters["reviewed"]]}
         images, left_out = judged([before, after], list(reviewed.values()), blobs, later)
     assert report.record is not None
@@ -107,6 +108,7 @@ def _updated(parameters: Any, work: Path, blobs: Blobs, tell: Tell) -> UpdateRep
     )
     if report.record is None:
         raise UsageError(" ".join(report.lines))
+    refuse_other(old["id"], report.record.version_before)
     return report
 
 
@@ -117,6 +119,9 @@ def _taken_in(service: Service, parameters: Any, result: Any) -> Any:
     # another model may have been given the name
     if name not in service.registry.names() or old not in service.registry.model(name).versions:
         raise ServiceError(404, "no_such_model", f"the model {name} was unloaded or renamed meanwhile; update again")
+    rate = service.registry.model(name).versions[old].limit.rate
+    if rate != parameters["version"]["rate"]:
+        raise ServiceError(409, "rate_changed", f"the false-alarm rate of {name} was changed meanwhile; update again")
     folder = service.shelf.adopt(Path(result["folder"]))
     version = put_to_use(service, name, folder, activate=False)
     shown = {key: value for key, value in result.items() if key != "folder"}

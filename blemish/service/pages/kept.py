@@ -55,7 +55,7 @@ async def kept_layers(service: Service, store: Store, inspection: Inspection) ->
 def version_of(service: Service, inspection: Inspection) -> Version | None:
     """The version that judged it, if it is loaded under any name."""
     versions = (version for model in service.registry.models() for version in model.versions.values())
-    return next((version for version in versions if version.checksum == inspection.version), None)
+    return next((version for version in versions if version.digest == inspection.version), None)
 
 
 def file_type(data: bytes) -> tuple[str, str]:

@@ -87,14 +87,14 @@ async def try_rate(request: Request, name: ModelName, step: Annotated[int, Query
 
 def _served(model: Model, store: Store) -> Served:
     version = model.versions[model.active]
-    last = store.scores(model.name, _SPARK, version.checksum)
+    last = store.scores(model.name, _SPARK, version.digest)
     scores, odd = last.scores[::-1].tolist(), last.is_anomalous[::-1].tolist()
     spark = charts.sparkline(scores, odd, version.limit.score)
     return Served(model, version, store.counts(Filter(model=model.name)), spark, sum(odd))
 
 
 def _of(name: str, version: Version) -> Filter:
-    return Filter(model=name, version=version.checksum)
+    return Filter(model=name, version=version.digest)
 
 
 def _step(version: Version) -> int | None:
@@ -110,7 +110,7 @@ def _rate_shown(store: Store, name: str, version: Version, rate: float | None) -
     calibration = version.predictor.calibration
     limit = version.limit if rate is None else limit_at(calibration, rate)
     last = store.find(_of(name, version), limit=LAST)
-    reviewed = store.find(Filter(model=name, version=version.checksum, review="any"), limit=_MOST_REVIEWED)
+    reviewed = store.find(Filter(model=name, version=version.digest, review="any"), limit=_MOST_REVIEWED)
     tried = what_if(limit, last, reviewed)
     seen = np.array([one.score for one in last], np.float64)
     scale = charts.axis(np.concatenate([calibration.scores, seen]), version.limit.score)

@@ -140,13 +140,13 @@ async def remove(request: Request, name: Name, file: Annotated[str | None, Query
 async def check(request: Request, data: Key) -> Response:
     """Look for what is wrong with the images; answers the card of the work."""
     source = await asyncio.to_thread(service_of(request).sources.find, data)
-    job = await _queued(request, "check", described(source))
+    job = await asyncio.to_thread(_queued, store_of(request).jobs, "check", described(source))
     return fragment(request, "job.html.j2", job=job)
 
 
 @router.post("/start", dependencies=_ADMIN)
 async def start(request: Request, wanted: Annotated[_Wanted, Form()]) -> Response:
-    """Queue a training; answers its card."""
+    """Queue a training; answers its card, or that of an equal one that has not ended yet."""
     service = service_of(request)
     source = await asyncio.to_thread(service.sources.find, wanted.data)
     if wanted.detector not in {offer.card.name for offer in _offers()}:
@@ -165,7 +165,8 @@ async def start(request: Request, wanted: Annotated[_Wanted, Form()]) -> Respons
         await asyncio.to_thread(configure, parameters)
     except BlemishError as error:
         raise ServiceError(400, "bad_setting", str(error)) from error
-    return fragment(request, "job.html.j2", job=await _queued(request, "train", parameters))
+    job, is_new = await service.change(_queued_once, store_of(request).jobs, parameters)  # one after the other
+    return fragment(request, "job.html.j2", job=job, is_again=not is_new)
 
 
 @router.post("/{id}/again", dependencies=_ADMIN)
@@ -181,7 +182,8 @@ async def train_again(request: Request, id: JobId, leave_out: Annotated[list[Fil
     # one that was removed meanwhile is left out already
     there = [name for name in names if (source.folder / name).is_file() or name.endswith("]")]
     parameters = {**job.parameters, **described(source), "leave_out": there, "output": _new_output(service)}
-    return fragment(request, "job.html.j2", job=await _queued(request, "train", parameters))
+    again, is_new = await service.change(_queued_once, store_of(request).jobs, parameters)
+    return fragment(request, "job.html.j2", job=again, is_again=not is_new)
 
 
 def _new_output(service: Service) -> str:
@@ -263,13 +265,20 @@ async def _keep(service: Service, name: str, file: str, data: bytes, count: _Cou
     count.known += taken is Taken.KNOWN
 
 
-async def _queued(request: Request, kind: str, parameters: dict[str, Any]) -> Job:
-    jobs = store_of(request).jobs
-    if len(await asyncio.to_thread(_open_jobs, jobs)) >= _MOST_OPEN:
+def _queued(jobs: Jobs, kind: str, parameters: dict[str, Any]) -> Job:
+    if len(_open_jobs(jobs)) >= _MOST_OPEN:
         raise ServiceError(409, "too_many_jobs", "too much work waits already; cancel some of it, or come back later")
-    job = await asyncio.to_thread(lambda: jobs.get(jobs.add(kind, parameters)))
+    job = jobs.get(jobs.add(kind, parameters))
     assert job is not None
     return job
+
+
+def _queued_once(jobs: Jobs, parameters: dict[str, Any]) -> tuple[Job, bool]:
+    """The training that these ask for, and whether it is new: an equal one that waits or runs is the same."""
+    for job in _open_jobs(jobs, "train"):
+        if {**job.parameters, "output": ""} == {**parameters, "output": ""}:
+            return job, False
+    return _queued(jobs, "train", parameters), True
 
 
 async def refuse_in_use(request: Request, key: str) -> None:

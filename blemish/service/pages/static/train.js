@@ -88,6 +88,12 @@ function listen() {
   document.addEventListener("drop", (event) => { event.preventDefault(); take([...event.dataTransfer.files]); });
 }
 
+// The card of a training that was started already comes once more; the one that is there gives way.
+function replaceCard({ detail: { elt } }) {
+  if (!elt.matches(".card.job")) return;
+  for (const card of document.querySelectorAll(`[id="${elt.id}"]`)) if (card !== elt) card.remove();
+}
+
 function press(event) {
   if (isTyping(event)) return;
   const name = event.key.toLowerCase();
@@ -100,3 +106,4 @@ function press(event) {
 
 listen();
 document.addEventListener("keydown", press);
+document.body.addEventListener("htmx:load", replaceCard);
