@@ -13,6 +13,7 @@ from blemish.errors import DatasetError
 from blemish.evaluation.figures import alternatives, figures, kinds, pro, rate, roc
 from blemish.evaluation.files import clear, write
 from blemish.evaluation.remarks import Findings, remarks, unsure
+from blemish.evaluation.room import check_room, has_pixel_figures
 from blemish.evaluation.samples import samples_to_judge, without_learned
 from blemish.evaluation.tally import Tally
 from blemish.models import InputInfo, data_fingerprint, short_hash
@@ -44,9 +45,12 @@ def evaluate(
     Writes `evaluate_result.json`, `per_image.csv` and `report.html` into `output`. Metrics see raw scores and masks of
     full size. The verdicts are those of the model's calibrated threshold; `false_alarm_rate` or `threshold` replace it.
     `good` names folders of good parts, whatever they are called.
-    Images that get no verdict and masks that cannot be read are named in the report and count nowhere.
+    Images that get no verdict and masks that cannot be read are named in the report and count nowhere. Scores of
+    pixels that do not fit into 1 GiB of memory are in a temporary file in `output`; `say` hears its size before the
+    work.
 
-    Raises `BlemishError` for a model, data set or device that is refused, and where no image at all can be judged.
+    Raises `BlemishError` for a model, data set or device that is refused, where no image at all can be judged, and
+    where the disk of `output` has too little room for that file.
     """
     predictor = open_model(model_dir, device, batch_size, false_alarm_rate, threshold, engine=engine, say=say)
     dataset, samples = samples_to_judge(data, good)
@@ -54,15 +58,16 @@ def evaluate(
     if dataset.layout == "folders":  # its good images are for training and test alike
         samples, learned = without_learned(samples, predictor.model.info.data.hashes or ())
     clear(output)
-    tally = _judge(predictor, samples, progress)
+    check_room(samples, output, say)
+    tally = _judge(predictor, samples, Tally(output if has_pixel_figures(samples) else None), progress)
     report = _report(predictor, dataset, tally, output, learned)
     write(report, data)
     return report
 
 
-def _judge(predictor: Predictor, samples: Sequence[Sample], progress: Progress | None) -> Tally:
-    """The results of all samples, in order."""
-    tally, by_path = Tally(), {str(sample.path): sample for sample in samples}
+def _judge(predictor: Predictor, samples: Sequence[Sample], tally: Tally, progress: Progress | None) -> Tally:
+    """Count the results of all samples, in order."""
+    by_path = {str(sample.path): sample for sample in samples}
     done: set[str | None] = set()
     for result in predictor.predict([str(sample.path) for sample in samples]):
         tally.add(by_path[str(result.input_path)], result)
