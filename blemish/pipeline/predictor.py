@@ -80,7 +80,6 @@ class Predictor:
         self.calibration = Calibration.from_json(info.calibration.model_dump())
         self.limit = limit or limit_at(self.calibration)
         self.limits = limits or Limits()
-        self.namer = ResultNamer()
         self.fitted = fitted or model  # before precision was lowered
 
     @property
@@ -161,10 +160,13 @@ class Predictor:
 
     def judge(self, batches: Iterator[list[Item]], limit: Limit) -> Iterator[Result]:
         """The results of prepared images, in order."""
+        namer = ResultNamer()
         for batch, found, ms in _in_turn(self.engines, batches):
             answers = iter(found)
             for item in batch:
-                yield self._failure(item) if item.inputs is None else self._judged(item, next(answers), ms, limit)
+                found_of = None if item.inputs is None else next(answers)
+                result = self._failure(item) if found_of is None else self._judged(item, found_of, ms, limit)
+                yield replace(result, namer=namer)
 
     def prepare(self, ref: ImageRef) -> Item:
         """One image read and brought to the model's inputs, or the error in its place; may be called in any thread."""
@@ -208,7 +210,6 @@ class Predictor:
             grid_map=grid_map,
             full_map=partial(self.frame.full_map, width=width, height=height, limit=limit.pixel),
             image=item.image,
-            namer=self.namer,
         )
 
     def _failure(self, item: Item) -> Result:
@@ -219,7 +220,6 @@ class Predictor:
             error=str(item.image),
             model_name=self.model_name,
             timings=item.timings,
-            namer=self.namer,
         )
 
 
