@@ -89,6 +89,8 @@ class PatchCore(Detector):
         if len(images) == 0:
             raise UsageError("PatchCore needs at least one image")
         self._images, self._kept, self._covered = images, None, -1.0
+        self.features = self.features.centred(next(iter(images)), self.setting.device)
+        self.__dict__.pop("_engine", None)  # of other features
         selection = self._selection
         patches = len(images) * self._patches
         rows = selection.count(patches)
@@ -105,8 +107,9 @@ class PatchCore(Detector):
 
     @classmethod
     def restored(cls, model: bytes, setting: Setting, parameters: Any = None) -> PatchCore:
-        backbone, rows = stored_bank(model)
+        backbone, rows, origin = stored_bank(model)
         detector = cls(setting, parameters, backbone)
+        detector.features = PatchFeatures(backbone, setting.height, setting.width, origin)
         detector._bank = MemoryBank.of_before(rows)
         return detector
 
