@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from blemish.checking import check_dataset
 from blemish.cli import main
 from blemish.config import load_config
 from blemish.errors import DatasetError, UsageError
-from blemish.evaluation import evaluate
+from blemish.evaluation import evaluate, room
 from blemish.models import CalibrationInfo, load_model, save_model, short_hash
 from blemish.report import METRICS
 
@@ -332,6 +333,37 @@ class TestFaultyFiles:
             ("two.tif[0]", False),
             ("two.tif[1]", True),
         ]
+
+
+class TestRoom:
+    """Pixels that do not fit into memory; here, none of them may."""
+
+    @pytest.fixture(autouse=True)
+    def _no_memory(self, monkeypatch):
+        monkeypatch.setattr(room, "MEMORY", 0)
+
+    def test_it_is_said_before_the_work(self, model, data, tmp_path):
+        said = []
+        progress = lambda stage, done, total: said.append(stage)  # noqa: E731
+        evaluate(model, data, tmp_path / "out", say=said.append, progress=progress)
+        about = [line for line in said if "pixel figures" in line]
+        pixels = sum(np.prod(cv2.imread(str(path)).shape[:2]) for path in (data / "test").rglob("*.png"))
+        assert about == [
+            f"The pixel figures of 10 images, {pixels / 1e6:,.0f} megapixels together, take {4 * pixels / 1e9:.1f} GB "
+            f"of the disk in {tmp_path / 'out'} until the evaluation ends."
+        ]
+        assert said.index(about[0]) < said.index("judging")
+
+    def test_a_disk_with_too_little_room_is_refused_before_the_work(self, model, data, tmp_path, monkeypatch):
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10_000))
+        said = []
+        with pytest.raises(UsageError, match=r"GB free: make room, or name a folder on another disk with --output"):
+            evaluate(model, data, tmp_path / "out", progress=lambda *_: said.append("judging"))
+        assert not said
+        # without masks there is nothing to keep
+        for mask in (data / "ground_truth").rglob("*.png"):
+            mask.unlink()
+        assert evaluate(model, data, tmp_path / "out").metrics["pixel_auroc"] is None
 
 
 class TestRefusals:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -10,8 +12,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from blemish.errors import UsageError
-from blemish.metrics import Confusion, PixelScores, counting
-from blemish.metrics.counting import count_above
+from blemish.metrics import Confusion, PixelScores, counting, curve, pimo
+from blemish.metrics.counting import ranks
 
 LIMITS = (0.05, 0.3, 1.0)
 
@@ -128,26 +130,56 @@ def test_a_rising_transform_and_the_order_of_images_change_nothing(pairs, random
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 4, 64, 2**20]), st.sampled_from([1, 10, 10**4, 3e38]))
-def test_counts_are_those_of_a_comparison(seed, levels, spread):
-    generator = np.random.default_rng(seed)
-    parts = np.split(generator.normal(size=3000), np.sort(generator.integers(0, 3000, 5)))
-    values = [np.clip(np.round(p * levels) / levels * spread, -3.4e38, 3.4e38).astype(np.float32) for p in parts]
-    every = np.concatenate(values)
-    thresholds = np.unique(np.append(generator.choice(every, 40), every[:7] * np.float32(0.99)))
-    above, at_least = count_above(thresholds, values)
-    assert above.tolist() == [int(np.sum(every > t)) for t in thresholds]
-    assert at_least.tolist() == [int(np.sum(every >= t)) for t in thresholds]
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=2))
+def test_ranks_order_as_the_scores_do(values):
+    scores = np.array([*values, 0.0, -0.0, *np.nextafter(np.float32(values[:2]), np.float32(0))], np.float32)
+    of = ranks(scores)
+    np.testing.assert_array_equal(scores[:, None] > scores, of[:, None] < of)
+    np.testing.assert_array_equal(scores[:, None] == scores, of[:, None] == of)
 
 
-def test_counts_in_several_blocks(monkeypatch):
-    monkeypatch.setattr(counting, "_BLOCK", 1000)
-    monkeypatch.setattr(counting, "_SAMPLE", 50)
-    generator = np.random.default_rng(1)
-    values = [generator.gamma(2, size=n).astype(np.float32) for n in (10, 5000, 0, 300, 1, 900, 900)]
-    every, thresholds = np.concatenate(values), np.linspace(-1, 15, 200, dtype=np.float32)
-    above, at_least = count_above(thresholds, values)
-    assert above.tolist() == at_least.tolist() == [int(np.sum(every > t)) for t in thresholds]
+def all_figures(scores):
+    pro = [scores.au_pro(limit) for limit in LIMITS]
+    return [scores.pixel_auroc(), scores.pixel_ap(), *pro, *np.ravel(scores.pro_curve(50)), *scores.au_pimo().per_image]
+
+
+@settings(max_examples=30, deadline=None)
+@given(category(), st.integers(1, 400))
+def test_scores_on_the_disk_and_many_passes_change_nothing(pairs, memory):
+    usual = collect(pairs)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(counting, "SLOTS", 2)
+        for module in (counting, curve, pimo):
+            patched.setattr(module, "BLOCK", 7)
+        bounded = PixelScores(memory)
+        for anomaly_map, mask in pairs:
+            bounded.add(anomaly_map, mask)
+        np.testing.assert_allclose(all_figures(bounded), all_figures(usual), rtol=1e-12, atol=1e-12)
+        assert bounded.confusion_at(1.5) == usual.confusion_at(1.5)
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    def peak(count):
+        """Of so many images of a quarter of a megapixel, a third of them with defects everywhere among the scores."""
+        generator, mask = np.random.default_rng(0), two_squares().repeat(12, 0).repeat(12, 1)
+        tracemalloc.start()
+        scores = PixelScores(1_000_000, tmp_path)
+        for number in range(count):
+            anomaly_map = generator.gamma(2, size=mask.shape).astype(np.float32)
+            scores.add(anomaly_map, mask if number % 3 == 0 else None)
+        assert 0.45 < scores.pixel_auroc() < 0.55
+        assert np.isfinite(all_figures(scores)).all()
+        scores.confusion_at(3)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(counting, "SLOTS", 512)
+        for module in (counting, curve, pimo):
+            patched.setattr(module, "BLOCK", 1 << 18)
+        few, many = peak(3), peak(16)  # the latter have 17 MB of scores
+    assert many < few + 3_000_000
 
 
 def big_category(levels, sizes, seed=0):

@@ -6,6 +6,7 @@ import gc
 import json
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,25 @@ class TestSaving:
             *("a/x_res.json", "a/x_res.png", "b/x_res.json", "b/x_res.png"),
             *("b/c/x_res.json", "b/c/x_res.jpg", "b/c/x_2_res.json", "b/c/x_2_res.png"),
         }
+
+    def test_saved_results_leave_nothing_in_memory(self, predictor: Predictor, tmp_path: Path) -> None:
+        path = write(tmp_path / "x.png", plate(1, 32))
+
+        def save(first: int, count: int) -> None:
+            for number in range(first, first + count):
+                moved = path.rename(tmp_path / f"{number}.png")
+                next(predictor.predict(moved)).save_to_json(tmp_path / "out")
+                moved.rename(path)
+
+        save(0, 50)
+        gc.collect()
+        tracemalloc.start()
+        save(50, 150)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert len(list((tmp_path / "out").iterdir())) == 200
+        assert grown < 30_000
 
     def test_folders_of_one_name(self, predictor: Predictor, tmp_path: Path) -> None:
         """Two folders with files of one name, in one call and in two calls of one predictor."""

@@ -135,10 +135,53 @@ def test_stems_are_stable_and_distinct(asked):
     assert all(namer.stem(Path("out"), PurePosixPath(key[0]), key) == stem for key, stem in stems.items())
 
 
-def test_many_inputs_of_one_name():
+@pytest.mark.parametrize("owner", [str, lambda _: None], ids=["paths", "arrays"])
+def test_many_inputs_of_one_name(owner):
     namer = ResultNamer()
-    stems = [namer.stem(Path("out"), PurePosixPath("a"), owner) for owner in range(20_000)]
+    stems = [namer.stem(Path("out"), PurePosixPath("a"), owner(number)) for number in range(20_000)]
     assert len(set(stems)) == 20_000 and stems[-1] == PurePosixPath("a_20000")
+
+
+def test_inputs_of_several_calls_never_share_a_file(tmp_path):
+    """Each call has a namer of its own; what the others have saved is read from the folder."""
+    for _ in range(2):  # the second time everybody finds his own again
+        for path in ("/x/a.png", "/y/a.png", "/z/a.png", "/x/a_2.png"):
+            one = result(Path(path).name, input_path=path)
+            one.save_to_img(tmp_path)
+            one.save_to_json(tmp_path)
+        found = {saved_input(p): p.name for p in tmp_path.glob("*.json")}
+        assert found == {
+            "/x/a.png": "a_res.json",
+            "/y/a.png": "a_2_res.json",
+            "/z/a.png": "a_3_res.json",
+            "/x/a_2.png": "a_2_2_res.json",
+        }
+        assert len(files(tmp_path)) == 8
+
+
+def test_pages_of_several_calls_never_share_a_file(tmp_path):
+    for _ in range(2):
+        for path, page in (("/x/a.tif", 0), ("/x/a.tif", 1), ("/y/a.tif", 1)):
+            result("a.tif", input_path=path, page_index=page).save_to_json(tmp_path)
+    assert files(tmp_path) == ["a_0_res.json", "a_1_2_res.json", "a_1_res.json"]
+
+
+@pytest.mark.parametrize("ways", [["save_to_json"], ["save_to_img"], ["save_all"], ["save_to_img", "save_to_json"]])
+def test_arrays_of_several_calls_never_share_a_file(tmp_path, ways):
+    for _ in range(11):
+        one = result("image.png", input_path=None)
+        for way in ways * 2:
+            getattr(one, way)(tmp_path)
+    stems = {Path(name).stem for name in files(tmp_path)}
+    assert stems == {"image_res", *(f"image_{number}_res" for number in range(2, 12))}
+    assert len(files(tmp_path)) == (11 if len(ways) == 1 and ways != ["save_all"] else 22)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"input_path": 3}', b"\xff", b"[" * 100_000])
+def test_a_file_that_is_no_record_is_not_replaced(tmp_path, content):
+    (tmp_path / "a_res.json").write_bytes(content)
+    assert result("a.png").save_to_json(tmp_path).name == "a_2_res.json"
+    assert (tmp_path / "a_res.json").read_bytes() == content
 
 
 @pytest.mark.parametrize(

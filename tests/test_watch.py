@@ -168,6 +168,77 @@ class TestOnce:
         assert names(run(hot, predictor), hot) == ["b.bmp"]
 
 
+class TestJournal:
+    @staticmethod
+    def kept(hot: Path) -> list[str]:
+        with Journal(hot.parent / "journal.sqlite") as journal:
+            return sorted(Path(path).relative_to(hot).as_posix() for path in journal.versions())
+
+    def test_files_that_are_gone_are_let_go(self, hot: Path, predictor: Predictor) -> None:
+        run(hot, predictor)
+        (hot / "b.bmp").unlink()
+        shutil.rmtree(hot / "sub")
+        assert run(hot, predictor) == []
+        assert self.kept(hot) == ["a.png", "b.png"]
+        old(write(hot / "sub" / "a.png", plate(2, SIZE)))
+        assert names(run(hot, predictor), hot) == ["sub/a.png"], "what comes in the place of one that is gone is new"
+
+    @pytest.mark.parametrize("away", [".", "sub"])
+    def test_a_share_that_comes_back_has_its_answers(self, hot: Path, predictor: Predictor, away: str) -> None:
+        """Its files are gone, and where it was mounted is an empty folder, or none."""
+        run(hot, predictor)
+        mounted, elsewhere = hot / away, hot.parent / "elsewhere"
+        mounted.rename(elsewhere)
+        if away == ".":
+            with pytest.raises(DatasetError):
+                run(hot, predictor)
+        mounted.mkdir()
+        assert run(hot, predictor) == []
+        assert self.kept(hot) == ["a.png", "b.bmp", "b.png", "sub/a.png"]
+        mounted.rmdir()
+        elsewhere.rename(mounted)
+        assert run(hot, predictor) == []
+
+    def test_a_folder_that_cannot_be_read_keeps_its_answers(self, hot: Path, predictor: Predictor) -> None:
+        if os.geteuid() == 0:
+            pytest.skip("root reads everything")
+        run(hot, predictor)
+        (hot / "sub").chmod(0)
+        assert run(hot, predictor) == []
+        (hot / "sub").chmod(0o700)
+        assert run(hot, predictor) == []
+
+    def test_what_was_not_said_is_not_let_go(self, tmp_path: Path) -> None:
+        version = Version("/a.png", 1, 2)
+        with Journal(tmp_path / "j.sqlite") as journal:
+            journal.record(Answer(version, "x", False))
+            journal.forget([version])
+            assert journal.unsaid() == [Answer(version, "x", False)]
+
+    def test_a_look_at_answered_files_does_not_ask_the_journal(self, hot: Path, predictor: Predictor) -> None:
+        run(hot, predictor)
+        with Journal(hot.parent / "journal.sqlite") as journal:
+            looking, asked = HotFolder(Watch(hot), predictor, journal, str), []
+            journal._base.set_trace_callback(asked.append)
+            assert looking._look() == [] and asked == []
+
+    def test_a_settled_file_that_is_overwritten_is_new_within_a_few_looks(
+        self, hot: Path, predictor: Predictor
+    ) -> None:
+        stopped = threading.Event()
+
+        def overwrite(said: Say) -> None:
+            if len(said) == 4:
+                threading.Timer(0.2, lambda: old(write(hot / "a.png", plate(9, SIZE, defect=True)), 7200)).start()
+            elif len(said) == 5:
+                stopped.set()
+
+        for path in hot.rglob("*.*"):
+            old(path, 7300)
+        said = run(hot, predictor, stopped, overwrite, once=False)
+        assert names(said, hot)[4] == "a.png" and "Anomaly" in said[4][0]
+
+
 class TestUnfinished:
     def test_a_half_written_file_is_waited_for(self, hot: Path, predictor: Predictor) -> None:
         """It grows while the watch looks; not one failure is said, and one answer for the whole file."""

@@ -30,7 +30,7 @@ def report_results(predictor: Predictor, results: Iterable[Result], save_path: P
     from blemish.pipeline.parts import PartTally
     from blemish.pipeline.saving import is_file_name
 
-    tally = PartTally(predictor.calibration, predictor.namer)
+    tally = PartTally(predictor.calibration)
     count = failed = of_parts = 0
     for result in results:
         count += 1

@@ -52,7 +52,8 @@ class Setting:
         width, height: the model's input size, multiples of 32.
         preset: `fast`, `balanced` or `accurate`; what it means beyond the input size is the detector's choice.
         backbone: an embedded backbone's name or the path of an ONNX file.
-        memory_budget: bytes that `fit` may take for data that grows with the number of images.
+        memory_budget: bytes of memory that `fit` may take for data that grows with the number of images; the rest is
+            computed again, read again or in a temporary file.
         seed: start of every random choice.
         device: where networks run, as in `Global.device`.
         plan: what a detector that learns by gradient is to do; None: its defaults, leaving nothing on the disk.

@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 BLOCK = 4096  # points per block: large enough to choose many centres from, small enough to stay in the cache
+FAR = 100  # times their spread, points are from zero where squared distances as products lose the third digit
 PRODUCTS = 2**19  # distances in memory at a time, so few that they stay in the cache
 
 
@@ -40,7 +41,12 @@ def greedy_coreset(
     if not 1 <= count <= len(points):
         raise ValueError(f"count must be from 1 to {len(points)}, not {count}")
     norms = np.einsum("nd,nd->n", points, points)  # (N,)
-    first = int(nearest_squared(points, norms, points.mean(axis=0)[None]).argmax())
+    middle = points.mean(axis=0)
+    distance = float(middle @ middle)
+    if distance > FAR**2 * (float(norms.mean()) - distance):  # the difference is the mean square of the deviations
+        points, middle = points - middle, np.zeros_like(middle)
+        norms = np.einsum("nd,nd->n", points, points)
+    first = int(nearest_squared(points, norms, middle[None]).argmax())
     bounds = nearest_squared(points, norms, points[first : first + 1])  # (N,)
     bounds[first] = -1
     after_first = None if advance is None else lambda done: advance(done + 1)

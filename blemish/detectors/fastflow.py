@@ -145,10 +145,10 @@ class Likelihood:
         self.count = len(images)
         self.ignorance = math.inf  # a flow is invertible: it cannot give the same answer to everything
         detector.teacher.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        room = detector.setting.memory_budget // 2
+        budget, features = detector.setting.memory_budget, partial(Features, folder=plan.folder)
         advance = None if progress is None else partial(progress, "features")
-        self._images = Features(detector.teacher, images, device, room, advance=advance)
-        self._watched = Features(detector.teacher, detector.watched, device, room)
+        self._images = features(detector.teacher, images, device, budget, advance=advance)
+        self._watched = features(detector.teacher, detector.watched, device, budget - 2 * self._images.held)
         torch.manual_seed(plan.seed)
         network = new_flows(_moments(self._images), self.parameters)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

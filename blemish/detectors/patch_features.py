@@ -20,6 +20,8 @@ SKETCH = 32  # dimensions of a sketched patch
 LEAST_SKETCHED = 64  # patches of an image, however many images there are
 SKETCH_SHARE = 16  # of the memory budget, one part may hold sketches
 HALF_MOST = 60_000.0  # what a number of 16 bits can hold
+ORIGIN = "patch_origin"  # hint of the constants
+FAR = 16  # times their spread, features are from zero where squared distances as products lose the fourth digit
 
 Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.float16]
@@ -32,24 +34,54 @@ class PatchFeatures:
         backbone: the frozen network.
         rows, columns: size of the grid, one feature vector per cell.
         dimensions: length of a feature vector.
+        origin: what is subtracted from the taps, float32 `(dimensions,)`, or None; outside of the image counts as this.
     """
 
-    def __init__(self, backbone: str | Backbone, height: int, width: int) -> None:
+    def __init__(self, backbone: str | Backbone, height: int, width: int, origin: Floats | None = None) -> None:
         self.backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
         self.height, self.width = height, width
         self.taps = [_last_tap(self.backbone, stride) for stride in STRIDES]
         self.rows, self.columns = height // STRIDES[0], width // STRIDES[0]
         self.dimensions = sum(tap.channels for tap in self.taps)
+        self.origin = origin
+
+    def centred(self, image: npt.NDArray[np.uint8], device: str) -> PatchFeatures:
+        """The same features with the mean of an image `(height, width, 3)` as origin, where they lie far from zero.
+
+        |x|^2 + |b|^2 - 2 x b is a small difference of large numbers there, and float32 has no digits left for it. That
+        happens with taps before a normalisation; those of the embedded backbone are known to be near.
+        """
+        plain = PatchFeatures(self.backbone, self.height, self.width)
+        if self.backbone.name == EMBEDDED:
+            return plain
+        graph = GraphBuilder()
+        engine = plain._engine(graph, plain.join(graph, *plain._append_maps(graph)), device)
+        values = engine.run(image[None])["features"][0].astype(np.float64)  # (rows * columns, d)
+        mean = values.mean(axis=0)
+        spread = np.sqrt(np.square(values - mean).sum(axis=1).mean())
+        if not np.linalg.norm(mean) > FAR * spread:  # also where a value is not finite, which `extract` refuses
+            return plain
+        return PatchFeatures(self.backbone, self.height, self.width, mean.astype(np.float32))
 
     def append_taps(self, graph: GraphBuilder) -> tuple[str, str]:
         """The layers from a new input `image` to the averaged taps, float32 `[N, channels, height, width]`.
 
         The fine tap has the grid's size, the coarse one half of it.
         """
+        fine, coarse = (_neighbourhood(graph, value) for value in self._append_maps(graph))
+        return fine, coarse
+
+    def _append_maps(self, graph: GraphBuilder) -> list[str]:
+        """The layers from a new input `image` to both taps, less the origin."""
         image = graph.input("image", np.uint8, ["N", self.height, self.width, 3])
         maps = self.backbone.build(graph, image, self.height, self.width, [tap.name for tap in self.taps])
-        fine, coarse = (_neighbourhood(graph, value) for value in maps)
-        return fine, coarse
+        if self.origin is None:
+            return maps
+        origins = np.split(self.origin[:, None, None], [self.taps[0].channels])  # (channels, 1, 1) each
+        return [
+            graph.node("Sub", value, graph.constant(origin, ORIGIN), hint="centred")
+            for value, origin in zip(maps, origins, strict=True)
+        ]
 
     def join(self, graph: GraphBuilder, fine: str, coarse: str) -> str:
         """Both taps on the fine grid, float32 `[N, dimensions, rows, columns]`."""
@@ -59,8 +91,10 @@ class PatchFeatures:
     def engine(self, device: str) -> Engine:
         """What computes features: the output `features`, float32 `(N, rows * columns, dimensions)`."""
         graph = GraphBuilder()
+        return self._engine(graph, self.join(graph, *self.append_taps(graph)), device)
+
+    def _engine(self, graph: GraphBuilder, joined: str, device: str) -> Engine:
         shape = [self.rows * self.columns, self.dimensions]
-        joined = self.join(graph, *self.append_taps(graph))
         features = graph.node("Reshape", channels_last(graph, joined), graph.constant(np.array([-1, *shape]), "shape"))
         graph.output(features, "features", np.float32, ["N", *shape])
         return open_engine(graph.model("patch_features").SerializeToString(), device)

@@ -98,6 +98,8 @@ class PatchCore(Detector):
             raise UsageError("PatchCore needs at least one image")
         self._images, self._kept, self._spare = images, None, None
         self._covered = -1.0
+        self.features = self.features.centred(next(iter(images)), self.setting.device)
+        self.__dict__.pop("_engine", None)  # of other features
         selection = self._selection
         patches = len(images) * self._patches
         rows = selection.count(patches)
@@ -119,8 +121,9 @@ class PatchCore(Detector):
 
     @classmethod
     def restored(cls, model: bytes, setting: Setting, parameters: Any = None) -> PatchCore:
-        backbone, rows = stored_bank(model)
+        backbone, rows, origin = stored_bank(model)
         detector = cls(setting, parameters, backbone)
+        detector.features = PatchFeatures(backbone, setting.height, setting.width, origin)
         detector._bank = MemoryBank.of_before(rows)
         return detector
 
@@ -158,6 +161,7 @@ class PatchCore(Detector):
         if self._kept is None or self._covered >= 0 or self._kept.nbytes > self.setting.memory_budget // 3:
             return None
         other = PatchCore(self.setting, self.parameters, self.backbone)
+        other.features = self.features
         other._images, other._kept = rest, self._kept[~left_out]
         other._bank = bank_of(other._kept, 0, self._selection, lambda _done: None)
         return other

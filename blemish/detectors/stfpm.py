@@ -162,10 +162,11 @@ class Imitation:
             self.network = synchronised(self.network, self.device)
             self._imitate = distributed_network(self.network, self.device)
         self.teacher.module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        room = detector.setting.memory_budget // 2
+        budget, features = detector.setting.memory_budget, partial(Features, folder=detector.plan.folder)
         advance = None if progress is None else partial(progress, "features")
-        self._images = Features(self.teacher, images, self.device, room, advance=advance, form=unit_features)
-        self._watched = Features(self.teacher, detector.watched, self.device, room, form=unit_features)
+        self._images = features(self.teacher, images, self.device, budget, advance=advance, form=unit_features)
+        left = budget - 2 * self._images.held
+        self._watched = features(self.teacher, detector.watched, self.device, left, form=unit_features)
         self.ignorance = _ignorance(self._images)
         self.different = len({hash(image.tobytes()) for image in images})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from blemish.backbones import Backbone, Tap
 from blemish.backbones.onnx_layers import ImageInput, append, cut
-from blemish.detectors.patch_features import STRIDES
+from blemish.detectors.patch_features import ORIGIN, STRIDES
 from blemish.errors import ModelError
 from blemish.graph import GraphBuilder
 
@@ -23,10 +24,11 @@ Floats = npt.NDArray[np.float32]
 STRIDE_OF = dict(zip(("bank_fine", "bank_coarse"), STRIDES, strict=True))  # of the tap behind each factor
 
 
-def stored_bank(model: bytes) -> tuple[Backbone, Floats]:
-    """The frozen backbone with its two taps, and the rows `(M, d)` of the bank in the order of their selection.
+def stored_bank(model: bytes) -> tuple[Backbone, Floats, Floats | None]:
+    """The frozen backbone with its two taps, the rows `(M, d)` of the bank in the order of their selection, the origin.
 
-    The backbone needs no file but the model. Raises `ModelError` where the network is not as `append_nearest` writes.
+    The origin is that of `PatchFeatures`, which the rows refer to. The backbone needs no file but the model. Raises
+    `ModelError` where the network is not as `append_nearest` writes.
     """
     import onnx
 
@@ -38,7 +40,11 @@ def stored_bank(model: bytes) -> tuple[Backbone, Floats]:
     if not np.isfinite(rows).all():
         raise _refusal("it has rows that are not finite")
     taps = [Tap(graph.tap(hint), stride, len(factors[hint])) for hint, stride in STRIDE_OF.items()]
-    return _backbone(graph.model, taps), rows
+    origins = [graph.origin(hint) for hint in STRIDE_OF]
+    given = [origin.ravel() for origin in origins if origin is not None]
+    if given and [len(origin) for origin in given] != [tap.channels for tap in taps]:
+        raise _refusal("the origin of its rows cannot be told")
+    return _backbone(graph.model, taps), rows, np.concatenate(given) if given else None
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,7 @@ class _Stored:
         """The constant factors of the products of one tap, of all blocks of rows `(channels, M)`."""
         from onnx import numpy_helper
 
-        tensors = {tensor.name: tensor for tensor in self.model.graph.initializer}
-        blocks = [numpy_helper.to_array(tensors[node.input[1]]) for node in self._products(hint)]
+        blocks = [numpy_helper.to_array(self._tensors[node.input[1]]) for node in self._products(hint)]
         if len({block.shape[:1] for block in blocks}) != 1 or any(
             block.ndim != 2 or block.dtype != np.float32 for block in blocks
         ):
@@ -58,15 +63,43 @@ class _Stored:
         return np.concatenate(blocks, axis=1)
 
     def tap(self, hint: str) -> str:
-        """The backbone's value behind the products of one tap: before neighbours are averaged."""
-        producers = {name: node for node in self.model.graph.node for name in node.output}
-        value = self._products(hint)[0].input[0]
-        for op in ("Transpose", "AveragePool"):
-            node = producers.get(value)
-            if node is None or node.op_type != op:
-                raise _refusal("its features cannot be told")
-            value = node.input[0]
-        return str(value)
+        """The backbone's value behind the products of one tap, before anything is subtracted or averaged."""
+        pool = self._pool(hint)
+        return str((self._subtraction(pool) or pool).input[0])
+
+    def origin(self, hint: str) -> Floats | None:
+        """What is subtracted from one tap `(channels, 1, 1)`; None where nothing is."""
+        from onnx import numpy_helper
+
+        node = self._subtraction(self._pool(hint))
+        if node is None:
+            return None
+        return np.asarray(numpy_helper.to_array(self._tensors[node.input[1]]), np.float32)
+
+    def _pool(self, hint: str) -> onnx.NodeProto:
+        return self._behind(self._behind(self._products(hint)[0], "Transpose"), "AveragePool")
+
+    def _subtraction(self, pool: onnx.NodeProto) -> onnx.NodeProto | None:
+        """The layer that subtracts the origin; a backbone's own last layer may be a difference too."""
+        found = self._producers.get(pool.input[0])
+        if found is None or found.op_type != "Sub" or not found.input[1].startswith(ORIGIN):
+            return None
+        return found if found.input[1] in self._tensors else None
+
+    @cached_property
+    def _tensors(self) -> dict[str, onnx.TensorProto]:
+        return {tensor.name: tensor for tensor in self.model.graph.initializer}
+
+    @cached_property
+    def _producers(self) -> dict[str, onnx.NodeProto]:
+        return {name: node for node in self.model.graph.node for name in node.output}
+
+    def _behind(self, node: onnx.NodeProto, kind: str) -> onnx.NodeProto:
+        """The node whose value another one takes first, which is of this kind."""
+        found = self._producers.get(node.input[0])
+        if found is None or found.op_type != kind:
+            raise _refusal("its features cannot be told")
+        return found
 
     def _products(self, hint: str) -> list[onnx.NodeProto]:
         """The matrix products with blocks of the bank, in their order."""

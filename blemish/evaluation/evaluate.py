@@ -15,6 +15,7 @@ from blemish.evaluation.figures import alternatives, figures, kinds, pro, rate, 
 from blemish.evaluation.files import clear, write
 from blemish.evaluation.parts import Parts
 from blemish.evaluation.remarks import Findings, remarks, unsure
+from blemish.evaluation.room import check_room, has_pixel_figures
 from blemish.evaluation.samples import samples_to_judge, without_learned
 from blemish.evaluation.tally import Tally
 from blemish.models import InputInfo, data_fingerprint, short_hash
@@ -50,9 +51,12 @@ def evaluate(
     `good` names folders of good parts, whatever they are called. `group_by` is a pattern that finds the part in an
     image's name, its path in the data set, and empty for none; without it, the model's own is taken where it fits.
     `leave_out` names images that do not count.
-    Images that get no verdict and masks that cannot be read are named in the report and count nowhere.
+    Images that get no verdict and masks that cannot be read are named in the report and count nowhere. Scores of
+    pixels that do not fit into 1 GiB of memory are in a temporary file in `output`; `say` hears its size before the
+    work.
 
-    Raises `BlemishError` for a model, data set or device that is refused, and where no image at all can be judged.
+    Raises `BlemishError` for a model, data set or device that is refused, where no image at all can be judged, and
+    where the disk of `output` has too little room for that file.
     """
     predictor = open_model(model_dir, device, batch_size, false_alarm_rate, threshold, engine=engine, say=say)
     dataset, samples = samples_to_judge(data, good, leave_out)
@@ -61,15 +65,17 @@ def evaluate(
         samples, learned = without_learned(samples, predictor.model.info.data.hashes or ())
     parts = Parts(predictor, samples, group_by)
     clear(output)
-    tally = _judge(predictor, samples, parts, progress)
+    check_room(samples, output, say)
+    tally = Tally(parts, output if has_pixel_figures(samples) else None)
+    _judge(predictor, samples, tally, progress)
     report = _report(predictor, dataset, tally, output, learned)
     write(report, data)
     return report
 
 
-def _judge(predictor: Predictor, samples: Sequence[Sample], parts: Parts, progress: Progress | None) -> Tally:
-    """The results of all samples, in order."""
-    tally, by_path = Tally(parts), {str(sample.path): sample for sample in samples}
+def _judge(predictor: Predictor, samples: Sequence[Sample], tally: Tally, progress: Progress | None) -> None:
+    """Count the results of all samples, in order."""
+    by_path = {str(sample.path): sample for sample in samples}
     done: set[str | None] = set()
     for result in predictor.predict([str(sample.path) for sample in samples], group_by=""):
         tally.add(by_path[str(result.input_path)], result)
@@ -78,7 +84,6 @@ def _judge(predictor: Predictor, samples: Sequence[Sample], parts: Parts, progre
             progress("judging", len(done), len(by_path))
     if all(image.error is not None for image in tally.images):
         raise DatasetError(f"none of the {len(samples)} images can be judged; the first: {tally.images[0].error}")
-    return tally
 
 
 def _report(

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ log = logging.getLogger("blemish")
 class Tally:
     """Takes results one by one; no picture and no map of full size stays, but what the pixel metrics need.
 
+    That is in memory, and beyond a bound in a temporary file in `folder`; without a folder, no pixel is counted.
+
     Attributes:
         parts: the same results by the parts that they show.
         images: one record an image, in the order of the data set.
@@ -37,10 +40,11 @@ class Tally:
         sizes: how many images have a size, by `WxH`.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, folder: Path | None = None) -> None:
         self.parts = parts
         self.images: list[Judged] = []
-        self.pixels = PixelScores()
+        self.pixels = PixelScores(folder=folder)
+        self._counts_pixels = folder is not None
         self.gallery = Gallery()
         self.masked = 0
         self.unmasked: list[str] = []
@@ -64,7 +68,7 @@ class Tally:
         judged = replace(_judged(sample, result, name, mask), part=part)
         self.images.append(judged)
         self.gallery.add(judged, result, mask)
-        if sample.is_good or mask is not None:
+        if self._counts_pixels and (sample.is_good or mask is not None):
             assert result.anomaly_map is not None
             self.pixels.add(result.anomaly_map, mask)
 

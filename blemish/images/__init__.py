@@ -3,7 +3,7 @@
 from blemish.images.area import Area, area_of, draw_polygons
 from blemish.images.capture_time import exif_times, modification_times
 from blemish.images.decode import decode_image, decode_samples
-from blemish.images.folders import all_files, left_out_kind, left_out_line, list_images, look_through
+from blemish.images.folders import all_files, file_names, left_out_kind, left_out_line, list_images, look_through
 from blemish.images.frame import Frame, Inputs, Scored
 from blemish.images.freed_memory import keep_freed_memory, return_freed_memory
 from blemish.images.geometry import InputGeometry
@@ -36,6 +36,7 @@ __all__ = [
     "exif_times",
     "expand",
     "expand_bytes",
+    "file_names",
     "is_image_name",
     "is_live",
     "keep_freed_memory",

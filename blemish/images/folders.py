@@ -60,9 +60,15 @@ def left_out_line(kinds: Counter[str]) -> str:
 
 def all_files(folder: Path) -> Iterator[Path]:
     """All files below a folder but hidden ones and results; folders as `list_images` says."""
+    yield from (Path(parent, name) for parent, names in file_names(folder) for name in names)
+
+
+def file_names(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Every folder that can be read, with the names of its files as `all_files` has them."""
     for parent, files in _folders(folder):
         results = {Path(name).stem for name in files if name.endswith("_res.json")}
-        yield from (Path(parent, name) for name in files if name[0] != "." and Path(name).stem not in results)
+        names = [name for name in files if name[0] != "."]
+        yield parent, [name for name in names if Path(name).stem not in results] if results else names
 
 
 def _folders(folder: Path) -> Iterator[tuple[str, list[str]]]:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from blemish.metrics.counting import Floats, last_of_equals, sample
+from blemish.metrics.counting import BITS, BLOCK, GROUPS, Ranks, Vector, ranks
+from blemish.scratch import Kept
 
 LOW, HIGH = 1e-5, 1e-4
 FEWEST_PIXELS = round(1 / LOW)
-
-_SAMPLE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class AuPimo:
     note: str | None
 
 
-def au_pimo(good: Sequence[Floats], defects: Sequence[Floats]) -> AuPimo:
+def au_pimo(good: Sequence[Kept], defects: Sequence[Kept], rate_groups: Vector) -> AuPimo:
     """Area under the per-image overlap curve (Bertoldo et al. 2024, "AUPIMO", arXiv 2401.01984), exact on the pixels.
 
     x is the false-positive rate of a good image, averaged over good images only; y is the recall of the defect pixels
@@ -42,53 +41,49 @@ def au_pimo(good: Sequence[Floats], defects: Sequence[Floats]) -> AuPimo:
     note says that it is unreliable.
 
     Args:
-        good: flat scores of every pixel of each good image, of any sizes.
-        defects: flat scores of the defect pixels of each anomalous image, none empty.
+        good: scores of every pixel of each good image, of any sizes.
+        defects: scores of the defect pixels of each anomalous image, none empty.
+        rate_groups: float64 `(GROUPS,)`, the shares of the good images' pixels in each group of ranks, summed up.
     """
     if not good or not defects:
         missing = "good" if not good else "anomalous"
         return AuPimo(None, np.empty(0), f"AU-PIMO is not defined: there is no {missing} image with a mask")
-    scores, rate = _false_positive_rate(good)
+    levels, rate = _false_positive_rate(good, rate_groups / len(good))
     start = np.concatenate([[0.0], rate[:-1]])
-    values = np.array([_area(start, rate, _recall(scores, np.sort(image))) for image in defects])
-    smallest = min(map(len, good))
+    values = np.array([_area(start, rate, _recall(levels, image)) for image in defects])
+    smallest = min(image.size for image in good)
     note = None
     if smallest < FEWEST_PIXELS:
         note = f"AU-PIMO is unreliable: a good image has {smallest:,} pixels, fewer than {FEWEST_PIXELS:,}"
     return AuPimo(float(values.mean()), values, note)
 
 
-def _false_positive_rate(good: Sequence[Floats]) -> tuple[Floats, npt.NDArray[np.float64]]:
-    """Distinct scores `(k,)`, falling, and the mean rate at or above each, to where it reaches `HIGH`."""
-    floor = _floor(good)
-    tails = [image[image >= floor] for image in good]
-    weights = np.concatenate([np.full(len(t), 1 / (len(i) * len(good))) for t, i in zip(tails, good, strict=True)])
-    scores = np.concatenate(tails)
-    order = np.argsort(scores)[::-1]
-    scores = scores[order]
-    last = last_of_equals(scores)
-    return scores[last], np.cumsum(weights[order])[last]
+def _false_positive_rate(good: Sequence[Kept], rate_groups: Vector) -> tuple[Ranks, Vector]:
+    """Distinct ranks `(k,)`, ascending, and the mean rate at or above each, to where it reaches `HIGH`."""
+    reached = np.flatnonzero(np.cumsum(rate_groups) >= HIGH * (1 + 1e-9))
+    last = int(reached[0]) if len(reached) else GROUPS - 1  # only pixels up to this group matter
+    found, weights = [], []
+    for image in good:
+        for block in image.blocks(BLOCK):
+            of = ranks(block)
+            tail, counts = np.unique(of[of >> BITS <= last], return_counts=True)
+            found.append(tail)
+            weights.append(counts / (image.size * len(good)))
+    levels, level = np.unique(np.concatenate(found), return_inverse=True)
+    return levels, np.cumsum(np.bincount(level, np.concatenate(weights)))
 
 
-def _floor(good: Sequence[Floats]) -> float:
-    """A score, near the highest, at or above which the mean rate is `HIGH` or more: only pixels from it up matter."""
-    ordered = sample(good, _SAMPLE)
-    share = 2 * HIGH
-    while share < 1:
-        floor = float(ordered[int((1 - share) * (len(ordered) - 1))])
-        if np.mean([np.count_nonzero(image >= floor) / len(image) for image in good]) >= HIGH:
-            return floor
-        share *= 4
-    return -np.inf
+def _recall(levels: Ranks, image: Kept) -> Vector:
+    """Share of an image's defect pixels above, and at or above, each rank: `(2, k)`."""
+    found = np.zeros((2, len(levels)), np.int64)
+    for block in image.blocks(BLOCK):
+        of = ranks(block)
+        of = np.sort(of[of <= levels[-1]])
+        found += [np.searchsorted(of, levels, side) for side in ("left", "right")]
+    return found / image.size
 
 
-def _recall(scores: Floats, defect: Floats) -> npt.NDArray[np.float64]:
-    """Share of the sorted defect pixels above, and at or above, each score: `(2, k)`."""
-    found = [len(defect) - np.searchsorted(defect, scores, side) for side in ("right", "left")]
-    return np.stack(found) / len(defect)
-
-
-def _area(start: npt.NDArray[np.float64], end: npt.NDArray[np.float64], recall: npt.NDArray[np.float64]) -> float:
+def _area(start: Vector, end: Vector, recall: Vector) -> float:
     """Mean over ln x in LOW .. HIGH of the curve that runs linearly in x from recall[0] to recall[1] on each piece."""
     inside = (end > LOW) & (start < HIGH)
     start, end, (before, after) = start[inside], end[inside], recall[:, inside]

@@ -7,6 +7,7 @@ So a process that is killed in between prints the very same line once more, and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -75,9 +76,11 @@ class Journal:
     ) -> None:
         self._base.close()
 
-    def knows(self, version: Version) -> bool:
-        """Whether this content of this file has been answered."""
-        return self.answer_of(version) is not None
+    def versions(self) -> dict[str, Version]:
+        """What has been answered, by path."""
+        rows = self._run("SELECT path, size, changed FROM answers")
+        found = (Version(_text(path), size, changed) for path, size, changed in rows)
+        return {version.path: version for version in found}
 
     def record(self, answer: Answer) -> None:
         """Keep an answer that is about to be said; it takes the place of that of an earlier version."""
@@ -88,9 +91,12 @@ class Journal:
         """The answer has left the process."""
         self._run("UPDATE answers SET said = 1 WHERE path = ?", _row(version)[:1])
 
-    def forget(self, version: Version) -> None:
-        """The file is gone from the folder, by us; one that comes in its place is a new one."""
-        self._run("DELETE FROM answers WHERE path = ?", _row(version)[:1])
+    def forget(self, versions: Iterable[Version]) -> None:
+        """Files are gone from the folder; what comes in their place is new. What may not have been said is kept."""
+        self._run("BEGIN")
+        for version in versions:
+            self._run("DELETE FROM answers WHERE path = ? AND said = 1", _row(version)[:1])
+        self._run("COMMIT")
 
     def unsaid(self) -> list[Answer]:
         """What an earlier process recorded and may not have said."""

@@ -111,7 +111,9 @@ class PartResult(Record):
         place = Path(save_path)
         path = named_file(place, ".json")
         if path is None:
-            stem = self.namer.stem(place, safe_stem(PurePosixPath(f"{self.part}_part.x"), None), ("part", self.part))
+            stem = self.namer.stem(
+                place, safe_stem(PurePosixPath(f"{self.part}_part.x"), None), (f"part {self.part}", None)
+            )
             path = place / stem.with_name(f"{stem.name}.json")
         elif path != place:
             path = path.with_name(f"{path.stem}_part.json")
@@ -139,8 +141,8 @@ class _Seen:
 class PartTally:
     """Takes results one by one, in any order, and says of each part what they show together."""
 
-    def __init__(self, calibration: Calibration, namer: ResultNamer | None = None) -> None:
-        self._calibration, self._namer = calibration, namer or ResultNamer()
+    def __init__(self, calibration: Calibration) -> None:
+        self._calibration, self._namer = calibration, ResultNamer()
         self._seen: dict[str, _Seen] = {}
 
     def add(self, result: Result, part: str | None = None) -> None:

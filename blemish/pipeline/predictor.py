@@ -82,7 +82,6 @@ class Predictor:
         self.limit = limit or limit_at(self.calibration)
         self.grouping = Grouping.of_model(self.calibration)
         self.limits = limits or Limits()
-        self.namer = ResultNamer()
         self.fitted = fitted or model  # before precision was lowered
 
     @property
@@ -129,10 +128,8 @@ class Predictor:
         The part is the result's own, or what the pattern `group_by` finds in the image's name, or for all of them
         `part`. Raises `UsageError` for a result of which nothing says the part.
         """
-        tally, grouping = (
-            PartTally(self.calibration, self.namer),
-            None if group_by is None else Grouping.given(group_by),
-        )
+        tally = PartTally(self.calibration)
+        grouping = None if group_by is None else Grouping.given(group_by)
         for result in results:
             tally.add(result, part if grouping is None else grouping.part_of(result))
         return tally.results()
@@ -186,13 +183,13 @@ class Predictor:
 
     def judge(self, batches: Iterator[list[Item]], limit: Limit, grouping: Grouping | None = None) -> Iterator[Result]:
         """The results of prepared images, in order; `grouping` instead of the model's own."""
-        part_of = (grouping or self.grouping).part_of
+        part_of, namer = (grouping or self.grouping).part_of, ResultNamer()
         for batch, found, ms in _in_turn(self.engines, batches):
             answers = iter(found)
             for item in batch:
                 judged = item.inputs is not None
                 result = self._judged(item, next(answers), ms, limit) if judged else self._failure(item)
-                yield result if (part := part_of(item.ref)) is None else replace(result, part=part)
+                yield replace(result, namer=namer, part=part_of(item.ref))
 
     def prepare(self, ref: ImageRef) -> Item:
         """One image read and brought to the model's inputs, or the error in its place; may be called in any thread."""
@@ -236,7 +233,6 @@ class Predictor:
             grid_map=grid_map,
             full_map=partial(self.frame.full_map, width=width, height=height, limit=limit.pixel),
             image=item.image,
-            namer=self.namer,
         )
 
     def _failure(self, item: Item) -> Result:
@@ -247,7 +243,6 @@ class Predictor:
             error=str(item.image),
             model_name=self.model_name,
             timings=item.timings,
-            namer=self.namer,
         )
 
 

@@ -34,7 +34,7 @@ class Result(Record):
     `size` is (width, height) of the original image, `timings` are in milliseconds.
     `grid_map` is the model's map (h, w) and `full_map` turns it into the map (H, W) of the original image.
     `image` is the decoded image (H, W, 3), uint8 RGB, or None where it was not kept.
-    `namer` is shared by the results of one run and keeps their files apart.
+    `namer` is shared by the results of one call and keeps their files apart.
     A result whose `error` is not None stands for an input that failed: it has no score, no verdict and no map. It has
     its `size` where the image was read, and the model gave no finite numbers for it.
     `part` is the part that the image shows, None where nothing says it.
@@ -198,14 +198,18 @@ class Result(Record):
         self.save_to_img(save_path)
 
     @cached_property
-    def _owner(self) -> object:
-        """Who this result is to the namer: its input, or itself where the input was no file."""
-        return object() if self.input_path is None else (self.input_path, self.page_index)
+    def _stems(self) -> dict[Path, PurePosixPath]:
+        """The stem of this result's files below each folder that it was saved in."""
+        return {}
 
     def _target(self, save_path: Path, suffix: _Text) -> Path:
         """The file to write for a path that the user gave."""
         file = named_file(save_path, suffix)
         if file is not None:
             return file
-        stem = self.namer.stem(save_path, safe_stem(self.name, self.page_index), self._owner)
+        folder = save_path.absolute()
+        if folder not in self._stems:
+            owner = None if self.input_path is None else (self.input_path, self.page_index)
+            self._stems[folder] = self.namer.stem(save_path, safe_stem(self.name, self.page_index), owner)
+        stem = self._stems[folder]
         return save_path / stem.with_name(f"{stem.name}_res{suffix}")

@@ -126,7 +126,7 @@ class Stream:
             self._pace.add(network)
         known = {field.name: getattr(result, field.name) for field in fields(Result)}
         if self._live:
-            known["namer"] = ResultNamer()  # frames have numbers; one namer would remember all that ever came
+            known["namer"] = ResultNamer()  # frames have numbers, and this call may last for months
         return StreamResult(**known, frame_index=frame.index, time_stamp=frame.time_stamp, age=frame.age)
 
     def __enter__(self) -> Stream:

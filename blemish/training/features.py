@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from blemish.scratch import Scratch
 from blemish.training.networks import normalised_planes
 
 if TYPE_CHECKING:
@@ -28,8 +31,9 @@ def in_float32(levels: Levels) -> Levels:
 class Features:
     """Images on a device, and a frozen network's feature maps of them.
 
-    The maps are computed once and kept in 16 bits if `room` bytes hold them, and again at every call otherwise. `form`
-    makes of them what is wanted. `advance(done, total)` hears how far the first computation is.
+    Half of `budget` bytes may hold the maps, in 16 bits, and a quarter the images. Maps that do not fit are computed
+    again at every call, and images that do not fit are in a file in `folder`. `form` makes of the maps what is wanted.
+    `advance(done, total)` hears how far the first computation is.
     """
 
     def __init__(
@@ -37,20 +41,25 @@ class Features:
         teacher: Teacher,
         images: Any,
         device: Any,
-        room: int,
+        budget: int,
         *,
+        folder: Path | None = None,
         advance: Callable[[int, int], None] | None = None,
         form: Callable[[Levels], Levels] = in_float32,
     ) -> None:
-        import torch
-
         self._teacher, self._device, self._form = teacher, device, form
-        self._pixels = torch.from_numpy(np.stack(list(images)) if len(images) else np.empty((0, 1, 1, 3), np.uint8))
+        scratch = Scratch(budget // 4, folder)
+        self._pixels = [scratch.keep(image) for image in images]
         self._kept: Levels | None = None
-        self._keep(room, advance)
+        self._keep(budget // 2, advance)
 
     def __len__(self) -> int:
         return len(self._pixels)
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that the maps take."""
+        return sum(level.nbytes for level in self._kept or ())
 
     def chunks(self) -> Iterator[npt.NDArray[np.int64]]:
         """The numbers of all images, a few at a time."""
@@ -61,7 +70,8 @@ class Features:
         """These images as the network takes them, `(n, 3, H, W)`."""
         import torch
 
-        planes = normalised_planes(self._pixels[rows].to(self._device), self._teacher.record)
+        pixels = torch.from_numpy(np.stack([self._pixels[row].read() for row in rows]))  # (n, H, W, 3)
+        planes = normalised_planes(pixels.to(self._device), self._teacher.record)
         return planes.contiguous(memory_format=torch.channels_last)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Levels:
@@ -77,15 +87,20 @@ class Features:
         return [level.clone(memory_format=torch.channels_last) for level in levels]
 
     def _keep(self, room: int, advance: Callable[[int, int], None] | None) -> None:
+        """Compute the maps of all images, if they fit into the room."""
         import torch
 
-        kept: list[Levels] = []
+        kept: Levels = []
         for rows in self.chunks():
             levels = self.take(rows)
-            if 2 * sum(level[0].numel() for level in levels) * len(self) > room:
-                return
-            kept.append([level.half().cpu() for level in levels])
+            if not kept:
+                shapes = [(len(self), *level.shape[1:]) for level in levels]
+                if 2 * sum(map(math.prod, shapes)) > room:
+                    return
+                form = {"dtype": torch.float16, "memory_format": torch.channels_last}
+                kept = [torch.empty(shape, **form) for shape in shapes]  # type: ignore[call-overload]
+            for whole, level in zip(kept, levels, strict=True):
+                whole[rows[0] : rows[-1] + 1] = level.half().cpu()
             if advance is not None:
                 advance(int(rows[-1]) + 1, len(self))
-        if kept:
-            self._kept = [torch.cat(level) for level in zip(*kept, strict=True)]
+        self._kept = kept or None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.format import write_array_header_1_0
 
 from blemish.datasets.files import write_whole
 from blemish.errors import BlemishError, UsageError
@@ -52,8 +53,8 @@ def train_on_several(detector: Any, images: Any) -> tuple[Outcome, dict[str, Ten
     if plan.time_budget is not None:
         raise UsageError("Train.time_budget works on one device; set Train.epochs_iters instead")
     with tempfile.TemporaryDirectory(prefix="blemish-") as folder:
-        np.save(Path(folder) / _IMAGES, np.stack(list(images)))
-        np.save(Path(folder) / _WATCHED, np.stack(list(detector.watched)) if len(detector.watched) else np.empty(0))
+        _write_images(Path(folder) / _IMAGES, images)
+        _write_images(Path(folder) / _WATCHED, detector.watched)
         launch = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -75,6 +76,19 @@ def train_on_several(detector: Any, images: Any) -> tuple[Outcome, dict[str, Ten
         return Outcome(State(**state), kept), load_file(Path(folder) / _WEIGHTS)
 
 
+def _write_images(path: Path, images: Any) -> None:
+    """Write images of one size as one array `(n, height, width, 3)`, one in memory at a time."""
+    shape: tuple[int, ...] = (len(images),)
+    with path.open("wb") as file:
+        for number, image in enumerate(images):
+            if number == 0:
+                shape += image.shape
+                write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            file.write(np.ascontiguousarray(image).data)
+        if len(images) == 0:
+            np.save(file, np.empty(0, np.uint8))
+
+
 def _work(job: Job) -> Any:
     """One process of a training; the first one writes checkpoints, the log and the weights."""
     import os
@@ -90,11 +104,11 @@ def _work(job: Job) -> Any:
     own = replace(plan, device=device, rank=rank, folder=plan.folder if rank == 0 else None)
     detector = job.make(replace(job.setting, plan=own, device=device), job.parameters)
     folder = Path(job.folder)
-    detector.watched = list(np.load(folder / _WATCHED))
+    detector.watched = np.load(folder / _WATCHED, mmap_mode="r")
     try:
         if rank == 0 and plan.folder is not None:
             _log_to(plan.folder / "train.log")
-        learner = detector.learner(list(np.load(folder / _IMAGES)), None)
+        learner = detector.learner(np.load(folder / _IMAGES, mmap_mode="r"), None)
         outcome = train(learner, own, lambda done, total, detail: None)  # noqa: ARG005
         if rank == 0:
             write_whole(folder / _WEIGHTS, tensor_bytes(learner.network.state_dict()), synced=True)
