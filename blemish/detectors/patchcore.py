@@ -152,13 +152,14 @@ class PatchCore(Detector):
         return self
 
     def left_out_together(self, group: npt.NDArray[np.bool_]) -> Iterator[Scored] | None:
-        if self._kept is None or self.parameters.noise_share:
+        if self._kept is None or self._spare is not None:
             return None
         distances = left_out_distances(self._kept, self.bank, group.astype(np.int64), covered=self._covered)[group]
         return ((float(anomaly_map.max()), anomaly_map) for anomaly_map in map(self._smoothed, distances))
 
     def without(self, left_out: npt.NDArray[np.bool_], rest: Images) -> PatchCore | None:
-        if self._kept is None or self._covered >= 0 or self._kept.nbytes > self.setting.memory_budget // 3:
+        is_exact = self._spare is None and self._covered < 0  # of a fit, with the features themselves
+        if self._kept is None or not is_exact or self._kept.nbytes > self.setting.memory_budget // 3:
             return None
         other = PatchCore(self.setting, self.parameters, self.backbone)
         other.features = self.features
