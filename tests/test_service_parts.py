@@ -103,6 +103,48 @@ class TestSeveralRequests:
             assert answer.status_code == 422 and answer.json()["error"]["code"] == "invalid_request"
 
 
+class TestImagesSentAgain:
+    def test_an_earlier_image_that_failed_is_missing_at_the_end(self, client: httpx.Client) -> None:
+        for query in ("part=D1", "part=D2&source=camera"):
+            assert client.post(f"/v1/models/views/predict?{query}", content=b"no").status_code == 400
+            part = judged(client, f"{query}&part_complete=true", 90)
+            assert (part["label"], part["images"], part["expected"], part["complete"]) == (None, 1, 2, False)
+            assert "is not an image" in part["error"]
+            part = judged(client, query, 91)
+            assert (part["label"], part["images"], part["complete"], part["error"]) == ("Normal", 2, True, None)
+        client.post("/v1/models/views/predict?part=D3", content=b"no")
+        part = judged(client, "part=D3&part_complete=true", 200)
+        assert (part["label"], part["complete"]) == ("Anomaly", False)
+
+    def test_the_end_is_not_undone_by_a_failed_image_that_is_sent_again(self, client: httpx.Client) -> None:
+        for query in ("part=D4", "part=D4b&part_images=9"):
+            for again in ("", "&part_complete=true"):
+                assert judged(client, f"{query}{again}&part_complete=true", 90, 91, None)["expected"] == 3
+                part = judged(client, query + again, 92)
+                assert (part["label"], part["images"], part["expected"]) == ("Normal", 3, 3)
+
+    def test_a_stated_number_decides_where_a_failed_image_came_again_before_the_end(self, client: httpx.Client) -> None:
+        query = "part=D5&part_images=2"
+        client.post(f"/v1/models/views/predict?{query}", content=b"no")
+        assert judged(client, query, 90)["label"] is None
+        part = judged(client, f"{query}&part_complete=true", 91)
+        assert (part["label"], part["expected"], part["error"]) == ("Normal", 2, None)
+
+    def test_the_same_image_at_another_place_counts_once(self, client: httpx.Client) -> None:
+        query = "part=D6&part_images=3&source=camera"
+        found = [judged(client, query, *levels) for levels in ((90, 91), (91,), (91, 90))]
+        assert [(part["images"], part["label"]) for part in found] == [(2, None)] * 3
+        assert judged(client, query, 91, 91)["images"] == 3  # two equal images in one request are two
+
+    def test_a_number_holds_until_another_is_stated(self, client: httpx.Client) -> None:
+        judged(client, "part=D7&part_images=4", 90)
+        found = [judged(client, "part=D7", level) for level in (91, 92)]
+        assert [(part["expected"], part["label"]) for part in found] == [(4, None)] * 2
+        part = judged(client, "part=D7&part_images=5", 93)
+        assert (part["expected"], part["label"]) == (5, None)
+        assert judged(client, "part=D7", 94)["label"] == "Normal"
+
+
 class TestTheStation:
     def test_history_has_the_part_and_its_verdict(self, client: httpx.Client) -> None:
         files = [("a", ("a.png", grey(90))), ("b", ("b.png", grey(200)))]

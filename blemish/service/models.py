@@ -143,8 +143,8 @@ async def predict(
         if len(pictures) > most:
             raise ServiceError(400, "too_many_images", f"the request holds more images than {most}")
         named = None if part is None else Named(part, source, part_images, part_complete)
-        pictures = service.parts.of(found, leased, pictures, named)
         with service.admitted(len(pictures)):
+            pictures = service.parts.of(found, leased, pictures, named)
             if wants_picture:
                 drawn = await service.judge(found, leased, pictures[0], _picture)
                 return Response(drawn.answer, media_type="image/png")

@@ -43,7 +43,10 @@ class Named:
 
 @dataclass(eq=False)
 class OpenPart:
-    """What has come of one part. `expected` images show it; `key` tells it from others of the same name."""
+    """What has come of one part. `expected` images show it; `key` tells it from others of the same name.
+
+    `digests` are the images that were judged or wait for it; `failures` has the errors of those that got no verdict.
+    """
 
     name: str
     expected: int
@@ -53,23 +56,47 @@ class OpenPart:
     touched: float = field(default_factory=time.monotonic)
     digests: set[str] = field(default_factory=set)
     judged: set[str] = field(default_factory=set)
-    failure: str | None = None
+    failures: dict[str, str | None] = field(default_factory=dict)
+    stated: int | None = None
+    is_closed: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def announce(self, digests: set[str], named: Named) -> None:
+        """Images that are about to be judged, and what their request says of the part. From any thread.
+
+        A number holds until another one is stated. Where the last images have come, those that failed are among the
+        part's images, and only further ones take their places.
+        """
+        with self.lock:
+            if self.is_complete:  # an image whose answer was lost
+                return
+            self.digests |= digests
+            if named.images not in (None, self.stated):
+                assert named.images is not None
+                self.expected = self.stated = named.images
+                self.is_closed = False
+            if named.is_last:
+                here = len(self.digests)
+                known = self.expected if self.is_closed else here + len(self.failures.keys() - self.digests)
+                self.expected = max(here, known if self.stated is None else min(known, self.stated))
+                self.is_closed = True
 
     def add(self, result: Result, digest: str) -> bool:
         """Take a result, once for each image; whether the image is new. From any thread."""
         with self.lock:
+            if digest in self.judged:
+                return False
             if result.score is None:
-                self.failure = self.failure or result.error
+                self.failures.setdefault(digest, result.error)
                 self.digests.discard(digest)  # it may be taken again
-            elif digest not in self.judged:
-                try:
-                    self.tally.add(result, self.name)
-                except UsageError as error:
-                    raise ServiceError(409, "threshold_changed", f"{error}: send them again") from None
-                self.judged.add(digest)
-                return True
-        return False
+                return False
+            try:
+                self.tally.add(result, self.name)
+            except UsageError as error:
+                raise ServiceError(409, "threshold_changed", f"{error}: send them again") from None
+            self.judged.add(digest)
+            self.failures.pop(digest, None)
+            return True
 
     @property
     def is_complete(self) -> bool:
@@ -85,7 +112,7 @@ class OpenPart:
             found = self.tally.results()
             known = (found[0] if found else PartResult(part=self.name, images=0)).to_dict()
             if not self.is_complete and not known["is_anomalous"]:
-                known |= {"is_anomalous": None, "label": None, "error": self.failure}
+                known |= {"is_anomalous": None, "label": None, "error": next(iter(self.failures.values()), None)}
             return known | {"expected": self.expected, "complete": self.is_complete}
 
 
@@ -112,12 +139,10 @@ class OpenParts:
                 picture if name is None else replace(picture, part=parts[name], digest=str(number))
                 for number, (picture, name) in enumerate(zip(pictures, names, strict=True))
             ]
-        digests = [_digest(picture, number, named.source) for number, picture in enumerate(pictures)]
+        digests = _digests(pictures, named.source)
         with self._lock:
-            part = self._part(model, version, named, named.images or most, set(digests))
-            part.digests |= set(digests)
-            if named.is_last and not part.is_complete:
-                part.expected = len(part.digests)
+            part = self._part(model, version, named, most, set(digests))
+            part.announce(set(digests), named)
         return [replace(picture, part=part, digest=digest) for picture, digest in zip(pictures, digests, strict=True)]
 
     def _part(self, model: str, version: Version, named: Named, expected: int, digests: set[str]) -> OpenPart:
@@ -127,8 +152,6 @@ class OpenParts:
         if part is None or is_old or (part.is_complete and not digests <= part.digests):
             part = _opened(version, named.part, expected)
         part.touched = now
-        if not part.is_complete:
-            part.expected = expected
         self._open[key] = part  # the last one touched is the last one
         while len(self._open) > _MOST_OPEN:
             self._open.popitem(last=False)
@@ -144,8 +167,17 @@ def _opened(version: Version, name: str, expected: int) -> OpenPart:
     return OpenPart(name, expected, PartTally(version.predictor.calibration), version.limit)
 
 
-def _digest(picture: Picture, number: int, source: str | None) -> str:
-    """What tells an image of a part from the others; without a source, every one is another."""
-    if source is None or picture.data is None:
-        return uuid4().hex
-    return f"{source}[{number}]{hashlib.sha256(picture.data).hexdigest()}[{picture.ref.page_index}]"
+def _digests(pictures: Sequence[Picture], source: str | None) -> list[str]:
+    """What tells the images of a part from each other; without a source, every one is another.
+
+    The n-th of several equal images in a request is the n-th in every request, wherever it stands.
+    """
+    seen, digests = Counter[str](), list[str]()
+    for picture in pictures:
+        if source is None or picture.data is None:
+            digests.append(uuid4().hex)
+            continue
+        content = f"{hashlib.sha256(picture.data).hexdigest()}[{picture.ref.page_index}]"
+        digests.append(f"{source}[{seen[content]}]{content}")
+        seen[content] += 1
+    return digests

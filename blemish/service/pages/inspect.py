@@ -82,8 +82,8 @@ async def inspect(
         pictures = await service.listed([(source or "image", data)], source)
         if len(pictures) > service.settings.max_images:
             raise ServiceError(400, "too_many_images", f"the file holds more images than {service.settings.max_images}")
-        pictures = service.parts.of(found, leased, pictures, None)
         with service.admitted(len(pictures)):
+            pictures = service.parts.of(found, leased, pictures, None)
             judged = await service.judge_all(found, leased, pictures, partial(_shown, leased.predictor))
     failures = [one.answer.failure for one in judged if one.answer.failure is not None]
     if failures and len(failures) == len(judged):
