@@ -18,7 +18,7 @@ import onnx
 import pytest
 from command import blemish
 from served import Server, grey, serving, tiny_folder, version_of
-from tiny_model import HEIGHT, WIDTH, tiny_info, tiny_network
+from tiny_model import HEIGHT, WIDTH, tiny_info, tiny_network, tiny_parts
 
 from blemish.errors import ModelError, UsageError
 from blemish.graph import GraphBuilder
@@ -243,6 +243,25 @@ def test_a_model_that_is_none_is_refused_without_a_path(lasting: tuple[httpx.Cli
     answer = client.post("/v1/models/bottle/versions", content=zipped(other))
     assert answer.status_code == 400 and "model.onnx is missing" in answer.text
     assert not list(kept.iterdir())
+
+
+def test_an_upload_whose_pattern_some_name_could_keep_busy(client: httpx.Client, tmp_path: Path) -> None:
+    slow, quick = (
+        save_model(tmp_path / name, tiny_network(9), tiny_info(calibration=tiny_parts(pattern), format_version=6))
+        for name, pattern in (("slow", r"(([a-z])+)+\d$"), ("quick", r"(P\d+)_"))
+    )
+    answer = client.post("/v1/models/nut/versions", content=zipped(slow))
+    assert answer.status_code == 400 and "has a repeat inside another" in answer.json()["error"]["message"]
+    assert client.get("/v1/models/nut").status_code == 404
+    assert client.post("/v1/models/nut/versions", content=zipped(quick)).status_code == 201
+
+
+def test_a_slow_pattern_of_the_command_line_works(tmp_path: Path) -> None:
+    info = tiny_info(calibration=tiny_parts(r"(([a-z])+)+\d$"), format_version=6)
+    folder = save_model(tmp_path / "m", tiny_network(), info)
+    with serving(f"m={folder}", "--output", tmp_path / "out") as server, server.client() as client:
+        answer = client.post("/v1/models/m/predict", files={"image": ("a1", grey(5))})
+        assert [one["part"] for one in answer.json()["parts"]] == ["a"]
 
 
 def test_a_record_that_is_damaged_is_begun_anew(folder: Path, tmp_path: Path) -> None:

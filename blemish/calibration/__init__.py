@@ -16,6 +16,7 @@ from blemish.calibration.remarks import (
     session_lines,
 )
 from blemish.calibration.sessions import Groups, Sessions, groups_by_time, units_left_out
+from blemish.calibration.slow_patterns import why_slow
 from blemish.calibration.views import ONE_PART, guessed
 
 __all__ = [
@@ -55,4 +56,5 @@ __all__ = [
     "scores_of",
     "session_lines",
     "units_left_out",
+    "why_slow",
 ]

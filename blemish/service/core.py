@@ -29,7 +29,7 @@ from blemish.service.drifting import DriftWatch
 from blemish.service.errors import ServiceError
 from blemish.service.judging import Judged, Judging, Threads
 from blemish.service.metrics import Metrics
-from blemish.service.parts import OpenPart, OpenParts
+from blemish.service.parts import Named, OpenPart, OpenParts
 from blemish.service.recording import Recorder
 from blemish.service.registry import Registry, Version
 from blemish.service.settings import Settings
@@ -129,6 +129,14 @@ class Service:
         cost = self._cost(data)
         refs = islice(expand_bytes(data, name, self.settings.limits), self.settings.max_images + 1)
         return [Picture(ref, cost, source or name, data) for ref in refs]
+
+    async def with_parts(
+        self, model: str, version: Version, pictures: list[Picture], named: Named | None
+    ) -> list[Picture]:
+        """The pictures with their parts (`OpenParts.of`); a model's pattern is matched off the event loop."""
+        if named is None and version.predictor.grouping.pattern is not None:
+            return await asyncio.to_thread(self.parts.of, model, version, pictures, named)
+        return self.parts.of(model, version, pictures, named)
 
     @contextmanager
     def admitted(self, images: int) -> Iterator[None]:

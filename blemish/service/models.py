@@ -144,7 +144,7 @@ async def predict(
             raise ServiceError(400, "too_many_images", f"the request holds more images than {most}")
         named = None if part is None else Named(part, source, part_images, part_complete)
         with service.admitted(len(pictures)):
-            pictures = service.parts.of(found, leased, pictures, named)
+            pictures = await service.with_parts(found, leased, pictures, named)
             if wants_picture:
                 drawn = await service.judge(found, leased, pictures[0], _picture)
                 return Response(drawn.answer, media_type="image/png")

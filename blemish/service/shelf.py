@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from blemish.calibration import why_slow
 from blemish.errors import BlemishError, ModelError
 from blemish.models import GoodPatches, load_model
 from blemish.models.files import sibling, sync_folder, write_synced
@@ -29,7 +30,7 @@ class Shelf:
 
     def keep(self, data: bytes) -> Path:
         """The folder of an uploaded model, verified as every model folder is; `ModelError` without a path in it."""
-        return self._take(read_model_zip(data))
+        return self._take(read_model_zip(data), is_upload=True)
 
     def adopt(self, folder: Path) -> Path:
         """The shelf's own copy of a model that was trained here; `ModelError` without a path in it."""
@@ -85,7 +86,7 @@ class Shelf:
             if name in registry.names():
                 _restore(registry.model(name), registry, known)
 
-    def _take(self, content: Mapping[str, bytes]) -> Path:
+    def _take(self, content: Mapping[str, bytes], *, is_upload: bool = False) -> Path:
         """The folder of these files, verified; an equal one that is there already stays."""
         self._folder.mkdir(parents=True, exist_ok=True)
         incoming = sibling(self._folder / "upload", ".tmp")
@@ -93,7 +94,7 @@ class Shelf:
             incoming.mkdir()
             for name, file in content.items():
                 write_synced(incoming / name, file)
-            place = self._folder / _verified(incoming)
+            place = self._folder / _verified(incoming, is_upload=is_upload)
             if not place.exists():
                 incoming.rename(place)
                 sync_folder(self._folder)
@@ -125,12 +126,19 @@ def _restore(model: Model, registry: Registry, known: dict[str, Any]) -> None:
                 log.warning("the rate that was set for %s is left out: %s", model.name, error)
 
 
-def _verified(folder: Path) -> str:
-    """The name for a model that was uploaded into a folder."""
+def _verified(folder: Path, *, is_upload: bool) -> str:
+    """The name for a model that was put into a folder; an upload's pattern must be quick on every name."""
     try:
         model = load_model(folder)
         if model.good_patches is not None:
             GoodPatches(model.good_patches)  # whatever it refuses is better refused now than when it is asked for
+        pattern = model.info.calibration.group_by
+        slow = why_slow(pattern) if is_upload and pattern is not None else None
+        if slow is not None:
+            raise ModelError(
+                f"the upload's pattern of parts, `{pattern}`, {slow}: some names would stop the service; train with a "
+                "plainer Calibrate.group_by, or give the model on the command line"
+            )
         return model.info.version[:12]
     except ModelError as error:
         raise ModelError(str(error).replace(f"model folder {folder}", "the upload")) from None

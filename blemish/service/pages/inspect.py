@@ -83,7 +83,7 @@ async def inspect(
         if len(pictures) > service.settings.max_images:
             raise ServiceError(400, "too_many_images", f"the file holds more images than {service.settings.max_images}")
         with service.admitted(len(pictures)):
-            pictures = service.parts.of(found, leased, pictures, None)
+            pictures = await service.with_parts(found, leased, pictures, None)
             judged = await service.judge_all(found, leased, pictures, partial(_shown, leased.predictor))
     failures = [one.answer.failure for one in judged if one.answer.failure is not None]
     if failures and len(failures) == len(judged):
