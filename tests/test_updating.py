@@ -153,6 +153,18 @@ class TestChosenByTheirScores:
         update(run, new_good, false_alarm_rate=0.2, device="cpu")
         assert calibration(run).threshold() == before.threshold(0.2) != before.threshold()
 
+    def test_at_another_rate_they_are_learned_up_to_its_threshold(self, run: Path, tmp_path: Path) -> None:
+        """A higher rate has a lower threshold, which the old one's row is not enough for."""
+        before, folder = calibration(run), self.alarms(run, tmp_path / "alarms")
+        limit = before.threshold(0.4)
+        assert limit < 0.98 * before.threshold()
+        update(run, folder, output=tmp_path / "old", device="cpu")
+        images = [read(path) for path in sorted(folder.iterdir())]
+        assert (scores(tmp_path / "old", images) > limit).any()  # what learning up to the old threshold leaves
+        record = update(run, folder, false_alarm_rate=0.4, device="cpu").record
+        assert record is not None and record.threshold == [before.threshold(), limit]
+        assert not (scores(run, images) > limit).any()
+
 
 def read(path: Path) -> npt.NDArray[np.uint8]:
     """An image file as RGB."""

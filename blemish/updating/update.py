@@ -90,16 +90,16 @@ def update(
         leave_out: names of images in `new_good` that do not count, as in `find_good_images`.
         group_by: pattern that finds the part in an image's name; without it, the model's own where it finds one in
             every name, else parts are found by near-duplicates. Only where they calibrate do parts matter.
-        false_alarm_rate: the rate in force from now on.
+        false_alarm_rate: the rate in force from now on. Images that do not calibrate are learned up to its threshold.
         good_folders: folders of good parts in `new_good`, whatever they are called.
 
-    Raises `UsageError` for a model that cannot be updated, `DatasetError` for a folder without usable images, and
-    `ModelError` if the new version does not pass its checks; the model is as it was then.
+    Raises `UsageError` for a model that cannot be updated or a rate where nothing is calibrated, `DatasetError` for a
+    folder without usable images, and `ModelError` if the new version does not pass its checks; the model is as it was.
     """
     old = load_model(path)
     pictures = old.good_patches  # now, while they lie beside this model
     detector, calibration = _restored(old, device)
-    rate = calibration.false_alarm_rate if false_alarm_rate is None else check_rate(false_alarm_rate)
+    after = calibration if false_alarm_rate is None else _at_rate(calibration, false_alarm_rate, calibrate=calibrate)
     if output is not None and os.path.realpath(output) == os.path.realpath(old.folder):
         output = None
     _check_writable(output or old.folder)
@@ -110,13 +110,14 @@ def update(
     new = read_incoming(old, good.fresh, device, progress)
     _check_restored(detector, old, new.inputs, device)
     size = detector.size
-    detector.extend(new.inputs, progress, None if calibrate else calibration.threshold() * (1 - MARGIN))
+    detector.extend(new.inputs, progress, None if calibrate else after.threshold() * (1 - MARGIN))
     added = _left_out(detector, new, group_by, calibration, progress)
-    after = replace(calibration, false_alarm_rate=rate)
     if calibrate:
         after = _joined(after, added)
     if good.waiting:  # only where new images calibrate
         after = _joined(after, _waiting(good, after, group_by))
+    if false_alarm_rate is not None:
+        after = after.with_rate(false_alarm_rate)  # refused where old and new images together show one part
     record = _record(old, new, new_good, [calibration, added, after], [size, detector.size], calibrate=calibrate)
 
     def verify(written: LoadedModel) -> None:
@@ -152,6 +153,11 @@ def _restored(old: LoadedModel, device: str) -> tuple[Detector, Calibration]:
         raise UsageError("the model is not calibrated, so an update has no false-alarm rate to keep; train it again")
     cls, setting, parameters = recorded_detector(info.detector.name, info.detector.parameters, setting)
     return cls.restored(old.model, setting, parameters), info.calibration.loaded()
+
+
+def _at_rate(calibration: Calibration, rate: float, *, calibrate: bool) -> Calibration:
+    """The calibration at another rate; one of a single part may get one only from images that calibrate."""
+    return replace(calibration, false_alarm_rate=check_rate(rate)) if calibrate else calibration.with_rate(rate)
 
 
 def _check_writable(folder: Path) -> None:
