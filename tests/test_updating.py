@@ -221,6 +221,28 @@ class TestWhatItPromises:
         assert update(folder, other.parent, device="cpu").record is not None
         assert calibration(folder).group_by == r"(\d\d)\d\.png"
 
+    def test_a_part_learned_first_and_seen_again_counts_once(self, tmp_path: Path) -> None:
+        data = write_all(tmp_path / "good", [plate(seed) for seed in range(12)])
+        folder = fitted(data, tmp_path / "out", r"Calibrate.group_by=(\d+)").output
+        period = write(tmp_path / "period" / "a100.png", plate(400)).parent
+        update(folder, period, device="cpu")
+        write(period / "b100.png", plate(401))
+        write(period / "a101.png", plate(402))
+        update(folder, period, calibrate=True, device="cpu")
+        after = calibration(folder)
+        assert len(after.scores) == 12 + 3 and after.part_count == 12 + 2
+
+    def test_parts_that_are_told_come_before_any_pattern(self, tmp_path: Path) -> None:
+        """Of images that nobody tells of, near-duplicates are one part; their names say nothing."""
+        data = write_all(tmp_path / "good", [plate(seed) for seed in range(12)])
+        folder = fitted(data, tmp_path / "out", r"Calibrate.group_by=(\d+)").output
+        images = [*NEW[:8], NEW[8], NEW[8]]
+        new, told = write_all(tmp_path / "new", images), {f"{i:03}.png": str(i // 2) for i in range(8)}
+        update(folder, new, calibrate=True, part_of=told, device="cpu")
+        after = calibration(folder)
+        assert after.parts[12:].tolist() == [12, 12, 13, 13, 14, 14, 15, 15, 16, 16]
+        assert after.group_by == r"(\d+)"
+
     def test_other_light_raises_no_more_alarms(self, run: Path, tmp_path: Path) -> None:
         unseen = [brighter(plate(seed)) for seed in range(700, 720)]
         before = (scores(run, unseen) > calibration(run).threshold()).mean()
