@@ -77,6 +77,18 @@ class TestGuess:
         same, defective = scores(grouped, [exposure(plate(0), 9), plate(0, defect=True)])
         assert same < calibration(grouped).threshold() < defective
 
+    def test_an_update_gives_it_no_rate_unless_it_calibrates_it(self, one: Path, tmp_path: Path) -> None:
+        """The rate is refused where it would promise nothing, before anything is written."""
+        several = write_all(tmp_path / "several", [plate(seed) for seed in range(1, 8)])
+        with pytest.raises(UsageError, match="not calibrated"):
+            update(one, several, output=tmp_path / "refused", false_alarm_rate=0.5, device="cpu")
+        single = write_all(tmp_path / "single", [plate(9)])
+        with pytest.raises(UsageError, match="not calibrated"):
+            update(one, single, calibrate=True, output=tmp_path / "refused", false_alarm_rate=0.5, device="cpu")
+        assert not (tmp_path / "refused").exists()
+        update(one, several, calibrate=True, output=tmp_path / "updated", false_alarm_rate=0.5, device="cpu")
+        assert calibration(tmp_path / "updated").stated_rate == 0.5
+
     def test_large_images_in_tiles(self, tmp_path: Path) -> None:
         data = write_all(tmp_path / "in", [plate(0, 256)])
         folder = fitted(data, tmp_path / "out", "Model.tiles=2x2").output
@@ -106,7 +118,7 @@ class TestGuess:
     def test_an_update_drops_it(self, one: Path, tmp_path: Path) -> None:
         """New parts calibrate; the guess is no score of a part that was left out."""
         new = write_all(tmp_path / "new", [plate(seed) for seed in range(1, 6)])
-        report = update(one, new, output=tmp_path / "model", device="cpu")
+        report = update(one, new, calibrate=True, output=tmp_path / "model", device="cpu")
         known = calibration(report.folder)
         assert known.is_calibrated and known.part_count == len(known.scores) == 5
         assert load_model(report.folder).info.data.parts == load_model(report.folder).info.data.images == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import re
 import threading
@@ -21,16 +22,17 @@ from command import blemish
 from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
+from runs import fitted
 from served import Server, grey, serving
 from station import PHONE, TABLET, WIDE, check_accessible, check_fits, visited
 from test_service_models import zipped
-from textures import brighter, plate
+from textures import brighter, plate, write_all
 from tiny_model import tiny_info, tiny_network
 from web_page import chromium
 
 from blemish.calibration import Calibration, Sessions
 from blemish.fitting import FitReport
-from blemish.models import CalibrationInfo, DetectorInfo, load_model, save_model
+from blemish.models import CalibrationInfo, DetectorInfo, load_model, save_model, short_hash
 from blemish.pipeline.predictor import Limit, limit_at
 from blemish.service.pages import periods
 from blemish.service.what_if import MOST_RATE, STEPS, can_choose, rate_at, step_of, what_if
@@ -385,6 +387,42 @@ class TestPeriod:
             made = load_model(tmp_path / "models" / result["after"]["id"]).info
             assert len(made.calibration.scores) == 24 + 10 and made.history is not None
             assert made.history[-1].folder == "inspected-good-images" and made.history[-1].calibrated
+
+    def test_parts_are_those_of_the_inspections(self, tmp_path: Path) -> None:
+        """The model's pattern would make every file that the service writes a part of its own."""
+        data = write_all(tmp_path / "good", [plate(seed) for seed in range(12)])
+        folder = fitted(data, tmp_path / "run", r"Calibrate.group_by=(\d+)", "Calibrate.false_alarm_rate=0.2").folder
+        with (
+            serving(f"plate={folder}", "--output", tmp_path / "out", "--keep", "all") as server,
+            server.client() as client,
+            open_store(None, tmp_path / "out") as store,
+        ):
+            for part in range(4):
+                for seed in (0, 1):
+                    address = f"/v1/models/plate/predict?part=P{part}&part_images=2"
+                    assert client.post(address, content=picture(plate(400 + 2 * part + seed))).status_code == 200
+            for one in store.find(Filter(is_anomalous=True)):
+                store.review([one.id], "false_alarm", "a test")
+            assert client.post("/models/plate/update-period", data={"span": "day"}).status_code == 200
+            result = ended_job(store)
+            made = calibration_of(tmp_path / "out" / "models" / result["after"]["id"])
+        assert len(made.scores) == 12 + 8 and made.part_count == 12 + 4
+
+    def test_only_images_that_were_learned_before_are_no_offer(self, tmp_path: Path) -> None:
+        key = short_hash(hashlib.sha256(grey(90)).hexdigest())
+        scores = CalibrationInfo(**Calibration(*[np.arange(40.0) + 100] * 2, np.arange(40)).to_json())
+        data = tiny_info().data.model_copy(update={"hashes": [key], "learned_only": {key: [[9.0, 9.0]]}})
+        model = save_model(
+            tmp_path / "bottle", tiny_network(), tiny_info(calibration=scores, data=data, format_version=6)
+        )
+        with serving(model, "--output", tmp_path / "out", "--keep", "all") as server, server.client() as client:
+            judged(client, 90)
+            shown = client.get("/models/bottle/period?span=all").text
+            assert "update-period" not in shown and "calibrate with the next good image" in shown
+            answer = client.post("/models/bottle/update-period", data={"span": "all"})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (409, "no_images")
+            judged(client, 91)
+            assert "update-period" in client.get("/models/bottle/period?span=all").text
 
 
 REVIEWS_OF_ODD: tuple[Review, ...] = ("false_alarm", "false_alarm", "confirmed")

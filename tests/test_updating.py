@@ -153,6 +153,18 @@ class TestChosenByTheirScores:
         update(run, new_good, false_alarm_rate=0.2, device="cpu")
         assert calibration(run).threshold() == before.threshold(0.2) != before.threshold()
 
+    def test_at_another_rate_they_are_learned_up_to_its_threshold(self, run: Path, tmp_path: Path) -> None:
+        """A higher rate has a lower threshold, which the old one's row is not enough for."""
+        before, folder = calibration(run), self.alarms(run, tmp_path / "alarms")
+        limit = before.threshold(0.4)
+        assert limit < 0.98 * before.threshold()
+        update(run, folder, output=tmp_path / "old", device="cpu")
+        images = [read(path) for path in sorted(folder.iterdir())]
+        assert (scores(tmp_path / "old", images) > limit).any()  # what learning up to the old threshold leaves
+        record = update(run, folder, false_alarm_rate=0.4, device="cpu").record
+        assert record is not None and record.threshold == [before.threshold(), limit]
+        assert not (scores(run, images) > limit).any()
+
 
 def read(path: Path) -> npt.NDArray[np.uint8]:
     """An image file as RGB."""
@@ -208,6 +220,28 @@ class TestWhatItPromises:
         other.rename(other.with_name("x.png"))
         assert update(folder, other.parent, device="cpu").record is not None
         assert calibration(folder).group_by == r"(\d\d)\d\.png"
+
+    def test_a_part_learned_first_and_seen_again_counts_once(self, tmp_path: Path) -> None:
+        data = write_all(tmp_path / "good", [plate(seed) for seed in range(12)])
+        folder = fitted(data, tmp_path / "out", r"Calibrate.group_by=(\d+)").output
+        period = write(tmp_path / "period" / "a100.png", plate(400)).parent
+        update(folder, period, device="cpu")
+        write(period / "b100.png", plate(401))
+        write(period / "a101.png", plate(402))
+        update(folder, period, calibrate=True, device="cpu")
+        after = calibration(folder)
+        assert len(after.scores) == 12 + 3 and after.part_count == 12 + 2
+
+    def test_parts_that_are_told_come_before_any_pattern(self, tmp_path: Path) -> None:
+        """Of images that nobody tells of, near-duplicates are one part; their names say nothing."""
+        data = write_all(tmp_path / "good", [plate(seed) for seed in range(12)])
+        folder = fitted(data, tmp_path / "out", r"Calibrate.group_by=(\d+)").output
+        images = [*NEW[:8], NEW[8], NEW[8]]
+        new, told = write_all(tmp_path / "new", images), {f"{i:03}.png": str(i // 2) for i in range(8)}
+        update(folder, new, calibrate=True, part_of=told, device="cpu")
+        after = calibration(folder)
+        assert after.parts[12:].tolist() == [12, 12, 13, 13, 14, 14, 15, 15, 16, 16]
+        assert after.group_by == r"(\d+)"
 
     def test_other_light_raises_no_more_alarms(self, run: Path, tmp_path: Path) -> None:
         unseen = [brighter(plate(seed)) for seed in range(700, 720)]

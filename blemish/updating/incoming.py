@@ -32,6 +32,7 @@ class Incoming:
         inputs: what the network takes of them.
         names: their names, relative to the folder.
         hashes: SHA-256 by the names of their files, which may have pages.
+        file_of: the name of the file that an image is in, by the image's name.
         sizes: width and height of each.
         seen: what the old model says of them, to which they are new.
         failed: one line for each image that could not be read.
@@ -42,7 +43,7 @@ class Incoming:
         self.inputs, self.names, self.hashes = images.inputs, images.names, images.hashes
         self.sizes, self.failed, self.seen = images.original_sizes, images.failed, seen
         self.outliers = [self.names[i] for i in np.argsort(-seen.scores, kind="stable") if seen.scores[i] > limit]
-        self._file_of = images.file_of
+        self.file_of = images.file_of
 
     def __len__(self) -> int:
         return len(self.names)
@@ -61,7 +62,7 @@ class Incoming:
         """Score and peak of each image of a file by the old model, by the file's short hash."""
         found: dict[str, list[list[float]]] = {}
         for name, score, peak in zip(self.names, self.seen.scores, self.seen.peaks, strict=True):
-            key = short_hash(self.hashes[self._file_of(name)])
+            key = short_hash(self.hashes[self.file_of(name)])
             found.setdefault(key, []).append([float(score), float(peak)])
         return found
 
@@ -81,6 +82,25 @@ class Sorted:
     waiting: dict[str, list[list[float]]] = field(default_factory=dict)
     waiting_names: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+
+    @property
+    def waiting_seen(self) -> list[list[float]]:
+        """Score and peak of each image that waits."""
+        return [pair for pairs in self.waiting.values() for pair in pairs]
+
+    @property
+    def waiting_files(self) -> list[str]:
+        """The name of the file that each image that waits is in."""
+        return [self.waiting_names[key] for key, pairs in self.waiting.items() for _ in pairs]
+
+    @property
+    def waiting_images(self) -> list[str]:
+        """The name of each image that waits, which may be a page."""
+        return [
+            self.waiting_names[key] if len(pairs) == 1 else f"{self.waiting_names[key]}[{page}]"
+            for key, pairs in self.waiting.items()
+            for page in range(len(pairs))
+        ]
 
 
 def sort_by_known(good: GoodImages, info: ModelInfo, *, calibrate: bool) -> Sorted:

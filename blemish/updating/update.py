@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -77,6 +77,7 @@ def update(
     calibrate: bool = False,
     leave_out: Sequence[str] = (),
     group_by: str | None = None,
+    part_of: Mapping[str, str] | None = None,
     false_alarm_rate: float | None = None,
     device: str = "auto",
     progress: Progress | None = None,
@@ -90,16 +91,18 @@ def update(
         leave_out: names of images in `new_good` that do not count, as in `find_good_images`.
         group_by: pattern that finds the part in an image's name; without it, the model's own where it finds one in
             every name, else parts are found by near-duplicates. Only where they calibrate do parts matter.
-        false_alarm_rate: the rate in force from now on.
+        part_of: instead of a pattern, the part that a file shows, by its name relative to `new_good`. Parts of other
+            images are found by near-duplicates. The model's own pattern is not used then.
+        false_alarm_rate: the rate in force from now on. Images that do not calibrate are learned up to its threshold.
         good_folders: folders of good parts in `new_good`, whatever they are called.
 
-    Raises `UsageError` for a model that cannot be updated, `DatasetError` for a folder without usable images, and
-    `ModelError` if the new version does not pass its checks; the model is as it was then.
+    Raises `UsageError` for a model that cannot be updated or a rate where nothing is calibrated, `DatasetError` for a
+    folder without usable images, and `ModelError` if the new version does not pass its checks; the model is as it was.
     """
     old = load_model(path)
     pictures = old.good_patches  # now, while they lie beside this model
     detector, calibration = _restored(old, device)
-    rate = calibration.false_alarm_rate if false_alarm_rate is None else check_rate(false_alarm_rate)
+    after = calibration if false_alarm_rate is None else _at_rate(calibration, false_alarm_rate, calibrate=calibrate)
     if output is not None and os.path.realpath(output) == os.path.realpath(old.folder):
         output = None
     _check_writable(output or old.folder)
@@ -110,13 +113,15 @@ def update(
     new = read_incoming(old, good.fresh, device, progress)
     _check_restored(detector, old, new.inputs, device)
     size = detector.size
-    detector.extend(new.inputs, progress, None if calibrate else calibration.threshold() * (1 - MARGIN))
-    added = _left_out(detector, new, group_by, calibration, progress)
-    after = replace(calibration, false_alarm_rate=rate)
+    detector.extend(new.inputs, progress, None if calibrate else after.threshold() * (1 - MARGIN))
+    if part_of is None:
+        group_by = group_by or fitting_pattern(calibration.group_by, [*new.names, *good.waiting_images])
+    parts = _parts(detector, new, good, group_by, part_of)
+    added = _left_out(detector, new, parts[: len(new)], replace(calibration, group_by=group_by), progress)
     if calibrate:
-        after = _joined(after, added)
-    if good.waiting:  # only where new images calibrate
-        after = _joined(after, _waiting(good, after, group_by))
+        after = _joined(after, _with_waiting(added, good, parts[len(new) :]))
+    if false_alarm_rate is not None:
+        after = after.with_rate(false_alarm_rate)  # refused where old and new images together show one part
     record = _record(old, new, new_good, [calibration, added, after], [size, detector.size], calibrate=calibrate)
 
     def verify(written: LoadedModel) -> None:
@@ -154,6 +159,11 @@ def _restored(old: LoadedModel, device: str) -> tuple[Detector, Calibration]:
     return cls.restored(old.model, setting, parameters), info.calibration.loaded()
 
 
+def _at_rate(calibration: Calibration, rate: float, *, calibrate: bool) -> Calibration:
+    """The calibration at another rate; one of a single part may get one only from images that calibrate."""
+    return replace(calibration, false_alarm_rate=check_rate(rate)) if calibrate else calibration.with_rate(rate)
+
+
 def _check_writable(folder: Path) -> None:
     """Refuse a place that cannot be written before the work."""
     check_place(folder)
@@ -173,44 +183,51 @@ def _check_restored(detector: Detector, old: LoadedModel, inputs: Inputs, device
         raise ModelError("the model cannot be read back exactly, so it is not updated; train it again")
 
 
+def _parts(
+    detector: Detector, new: Incoming, good: Sorted, group_by: str | None, part_of: Mapping[str, str] | None
+) -> Ints:
+    """The part that each new image shows and, after them, each that waits, `(n + m,)`: one part has one number.
+
+    Without a pattern, they are those that `part_of` tells of files; of the other new images, near-duplicates show one
+    part, and of those that wait the images of a file.
+    """
+    if group_by is not None:
+        return parts_from_names([*new.names, *good.waiting_images], group_by)
+    told = [(part_of or {}).get(file) for file in [*map(new.file_of, new.names), *good.waiting_files]]
+    sketches = None if None not in told[: len(new)] else detector.sketches
+    near = np.arange(len(new)) if sketches is None else find_parts(new.inputs.joined(sketches)).parts
+    groups = [("near", str(number)) for number in near] + [("file", name) for name in good.waiting_files]
+    shown = {group: ("told", part) for group, part in zip(groups, told, strict=True) if part is not None}
+    numbers: dict[tuple[str, str], int] = {}
+    parts = [
+        shown.get(group, group) if part is None else ("told", part) for group, part in zip(groups, told, strict=True)
+    ]
+    return np.array([numbers.setdefault(part, len(numbers)) for part in parts], np.int64)
+
+
 def _left_out(
-    detector: Detector, new: Incoming, group_by: str | None, calibration: Calibration, progress: Progress
+    detector: Detector, new: Incoming, parts: Ints, calibration: Calibration, progress: Progress
 ) -> Calibration:
     """The new images' own calibration: what each scores when the detector has not seen its part."""
-    group_by = group_by or fitting_pattern(calibration.group_by, new.names)
-    parts = _parts(detector, new, group_by)
     found = left_out(detector, new.inputs, parts, progress)
     if found is None:
         raise UsageError(f"{detector.card.name} gives no left-out scores, so an update cannot be calibrated")
     rate, kind = calibration.false_alarm_rate, calibration.kind
-    return Calibration(found.scores, found.peaks, parts, rate, kind, group_by=group_by)
+    return Calibration(found.scores, found.peaks, parts, rate, kind, group_by=calibration.group_by)
 
 
-def _parts(detector: Detector, new: Incoming, group_by: str | None) -> Ints:
-    """The part that each new image shows, `(n,)`."""
-    if group_by is not None:
-        return parts_from_names(new.names, group_by)
-    found = detector.sketches
-    return np.arange(len(new)) if found is None else find_parts(new.inputs.joined(found)).parts
+def _with_waiting(added: Calibration, good: Sorted, parts: Ints) -> Calibration:
+    """Besides, images that were learned before without calibrating, with the scores that they had when they were new.
 
-
-def _waiting(good: Sorted, calibration: Calibration, group_by: str | None) -> Calibration:
-    """Images that were learned before without calibrating, with the scores that they had when they were new.
-
-    They are in the bank now, so that it can say nothing of them any more. Those scores are a little too large. The
-    images of a file show one part, unless a pattern that finds something in every name says otherwise.
+    They are in the bank now, so that it can say nothing of them any more. Those scores are a little too large.
     """
-    seen = [(score, peak, part) for part, pairs in enumerate(good.waiting.values()) for score, peak in pairs]
-    scores, peaks, parts = (np.array(values) for values in zip(*seen, strict=True))
-    names = [
-        good.waiting_names[key] if len(pairs) == 1 else f"{good.waiting_names[key]}[{page}]"
-        for key, pairs in good.waiting.items()
-        for page in range(len(pairs))
-    ]
-    pattern = fitting_pattern(group_by or calibration.group_by, names)
-    if pattern is not None:
-        parts = parts_from_names(names, pattern)
-    return Calibration(scores, peaks, parts, calibration.false_alarm_rate, calibration.kind, group_by=pattern)
+    scores, peaks = np.array(good.waiting_seen, np.float64).reshape(-1, 2).T
+    return replace(
+        added,
+        scores=np.concatenate([added.scores, scores]),
+        peaks=np.concatenate([added.peaks, peaks]),
+        parts=np.concatenate([added.parts, parts]),
+    )
 
 
 def _joined(old: Calibration, added: Calibration) -> Calibration:
@@ -219,7 +236,8 @@ def _joined(old: Calibration, added: Calibration) -> Calibration:
     A guess of before goes.
     """
     if not old.is_calibrated and old.sessions is None:
-        return replace(added, false_alarm_rate=old.false_alarm_rate, kind="leave-one-part-out, updated")
+        kind, pattern = "leave-one-part-out, updated", added.group_by or old.group_by
+        return replace(added, false_alarm_rate=old.false_alarm_rate, kind=kind, group_by=pattern)
     numbers = [np.unique(each.parts, return_inverse=True)[1] for each in (old, added)]
     sessions = old.sessions and old.sessions.with_learned(len(added.scores))
     return Calibration(

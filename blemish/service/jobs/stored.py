@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,13 +21,26 @@ if TYPE_CHECKING:
 
 
 def described_images(inspections: Iterable[Inspection]) -> list[dict[str, Any]]:
-    """Those with a kept image, each image once, the first time."""
+    """Those with a kept image, each image once, the first time; with the `part` that it shows, None where unknown."""
+    inspections = list(inspections)
+    seen = Counter(one.part_key for one in inspections)
     found: dict[str, dict[str, Any]] = {}
     for one in inspections:
         if one.image_hash is not None:
             record = {"id": one.id, "image": one.image_hash, "has_thumbnail": one.thumbnail_hash is not None}
+            record["part"] = _part(one, seen[one.part_key])
             found.setdefault(one.image_hash, {**record, "review": one.review, "is_defect": is_defect(one)})
     return list(found.values())
+
+
+def _part(inspection: Inspection, seen: int) -> str | None:
+    """What the images of a part have in common, and no others.
+
+    A part of which images lack may have come in several requests, each with a key of its own: then its name counts.
+    """
+    if inspection.part_key is None:
+        return None
+    return f"key {inspection.part_key}" if seen >= (inspection.part_images or 1) else f"name {inspection.part}"
 
 
 def is_defect(inspection: Inspection) -> bool | None:

@@ -86,6 +86,12 @@ def write_images(images: list[dict[str, Any]], blobs: Blobs, folder: Path) -> in
     return written
 
 
+def _part_of(folder: Path, images: list[dict[str, Any]]) -> dict[str, str]:
+    """The part that a written file shows, where the store knows it; the names of the files say nothing of parts."""
+    parts = {f"inspection-{image['id']}": image.get("part") for image in images}
+    return {file.name: part for file in folder.iterdir() if (part := parts[file.stem]) is not None}
+
+
 def _updated(parameters: Any, work: Path, blobs: Blobs, tell: Tell) -> UpdateReport:
     shutil.rmtree(work, ignore_errors=True)  # what an interrupted run has left
     calibrate = bool(parameters.get("calibrate"))
@@ -101,13 +107,15 @@ def _updated(parameters: Any, work: Path, blobs: Blobs, tell: Tell) -> UpdateRep
         old["folder"],
         good,
         calibrate=calibrate,
+        part_of=_part_of(good, parameters["images"]),
         output=work / "model",
         false_alarm_rate=old["rate"],
         device=parameters["device"],
         progress=progress,
     )
     if report.record is None:
-        raise UsageError(" ".join(report.lines))
+        later = "; they calibrate with the next good images that are new" * calibrate
+        raise UsageError(f"nothing is new to the model: it has learned all images that can still be read{later}")
     refuse_other(old["id"], report.record.version_before)
     return report
 

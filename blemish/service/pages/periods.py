@@ -34,11 +34,13 @@ class Period:
     Attributes:
         span: which period was asked for.
         begins: when its first inspection was that counts; None where none does.
-        images: good images that are new to the version that answers, or that it has learned without calibration.
+        images: good images that are new to the version that answers, and with them those that it has learned without
+            calibration; none where none is new.
         known: how many others it knows.
         unreviewed: alarms that nobody has reviewed; none may be left.
         is_cut: whether earlier inspections of the period do not count, since images of good ones are not kept.
         history: the query of the page History for the alarms to review.
+        waits_alone: whether there are images learned without calibration and no new one that they could calibrate with.
     """
 
     span: Span
@@ -48,6 +50,7 @@ class Period:
     unreviewed: int
     is_cut: bool
     history: str
+    waits_alone: bool
 
 
 def period_of(store: Store, model: Model, span: Span) -> Period:
@@ -59,13 +62,18 @@ def period_of(store: Store, model: Model, span: Span) -> Period:
     begins = min((one.time for one in whole), default=None)
     good = _good(whole)
     data = model.versions[model.active].predictor.model.info.data
-    known = set(data.hashes or ()) - set(data.learned_only or ())
-    new = [one for one in good if short_hash(one["image"]) not in known]
+    known, waiting = set(data.hashes or ()), set(data.learned_only or ())
+    new = [one for one in good if short_hash(one["image"]) not in known - waiting]
+    waits_alone = bool(new) and all(short_hash(one["image"]) in known for one in new)
+    if waits_alone:  # without a new image there is no update for them to join
+        new = []
     unreviewed = sum(one.is_anomalous and one.review is None for one in whole)
     query = {"model": model.name, "verdict": "anomaly", "review": "none"}
     if begins is not None:
         query["since"] = iso(begins)
-    return Period(span, begins, new, len(good) - len(new), unreviewed, len(whole) < len(found), urlencode(query))
+    return Period(
+        span, begins, new, len(good) - len(new), unreviewed, len(whole) < len(found), urlencode(query), waits_alone
+    )
 
 
 def _whole(newest_first: list[Inspection]) -> list[Inspection]:
