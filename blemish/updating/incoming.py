@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from blemish.calibration import Calibration, LeftOut, apart_limit, judged_by
+from blemish.calibration import LeftOut, apart_limit, judged_by
 from blemish.datasets import GoodImages
 from blemish.datasets.files import file_hash, some
 from blemish.detectors import Progress
@@ -138,7 +138,7 @@ def read_incoming(old: LoadedModel, good: GoodImages, device: str, progress: Pro
 
     info = old.info.input
     images = TrainingImages(good, info.frame, info.bit_depth, MEMORY, advance)
-    limit = apart_limit(Calibration.from_json(old.info.calibration.model_dump()))
+    limit = apart_limit(old.info.calibration.loaded())
     return Incoming(images, judged_by(open_engine(old.model, device), images.inputs), limit)
 
 
