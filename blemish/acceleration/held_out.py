@@ -13,6 +13,7 @@ Three sources, by what is at hand:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +31,8 @@ from blemish.errors import UsageError
 from blemish.images import Inputs
 from blemish.models import LoadedModel, data_fingerprint, short_hash
 from blemish.training_images import TrainingImages
+
+log = logging.getLogger("blemish")
 
 LEAST_PARTS = 20  # of new good images; fewer cannot tell a false-alarm rate of 5 %
 LEAST_SEEN = 8  # images that the model has seen, to take the ranges of activations from
@@ -98,6 +101,12 @@ def _of_new_images(
             f"calibrate; {LEAST_PARTS} or more are needed, or all of its training images unchanged, "
             "which those of an updated model are not; name a folder of new ones with --good-images DIR"
         )
+    if model.info.calibration.sessions is not None:
+        log.warning(
+            "the model's threshold covers the sessions %s; at lower precision it covers the images of %s alone",
+            ", ".join(model.info.calibration.sessions.names),
+            images.root,
+        )
     chosen = inputs.chosen(ranges)
     engines = open_engine(model.model, "cpu"), lower(model.model, chosen)
     exact, low = (_scores(engine, inputs.chosen(judged)) for engine in engines)
@@ -124,11 +133,14 @@ def _of_training_images(
         )
     if cls.learns:
         return _of_images_held_out(model, images, calibration, lower)
-    if len(calibration.scores) != len(images):
-        other = "too, but of held-out sessions" if calibration.sessions else "alone"
+    sessions = calibration.sessions
+    if sessions is not None and sessions.learned < len(sessions.names):
         raise UsageError(
-            f"the model's calibration is not of its training images {other}; name a folder of new good images"
+            "the model's calibration is of held-out sessions too, not of its training images alone; name a folder of "
+            "new good images, of all sessions, with --good-images DIR"
         )
+    if len(calibration.scores) != len(images):
+        raise UsageError("the model's calibration is not of its training images; name a folder of new good images")
 
     inputs = images.inputs
     exact, low = _two_fold(partial(_anew, model, backbone), inputs, calibration.parts, lower)

@@ -91,8 +91,10 @@ def _good_images(model: LoadedModel, hpi: HpiConfig) -> tuple[GoodImages, RunCon
             "--good-images DIR, or good: DIR in hpi_config"
         )
     own = config.Global if hpi.good is None and config is not None else None
-    named = (own.good, own.leave_out) if own is not None else ()
-    return find_good_images(Path(place).expanduser(), *named), config
+    if own is None or config is None:
+        return find_good_images(Path(place).expanduser()), config
+    held_out = config.Calibrate.holdout
+    return find_good_images(Path(place).expanduser(), own.good, own.leave_out, without=held_out), config
 
 
 def _run_config(folder: Path) -> RunConfig | None:

@@ -38,6 +38,9 @@ def find_holdouts(folders: Sequence[str], good: Sequence[str] = ()) -> list[Hold
     for place in places:
         if [other.resolve() for other in places].count(place.resolve()) > 1:
             raise UsageError(f"--holdout, Calibrate.holdout: {place} is given twice")
+        outer = next((other for other in places if other.resolve() in place.resolve().parents), None)
+        if outer is not None:
+            raise UsageError(f"--holdout, Calibrate.holdout: {place} lies in {outer}, so its images would count twice")
     names = _names([place.resolve() for place in places])
     return [
         Holdout(name, find_good_images(place, folders_called(place, good) if place.is_dir() else ()))

@@ -88,7 +88,9 @@ def find_good_images(
     Images that a list names for training together with a mask of a defect are left out, and so are all images in the
     folders `without`. `good` and `leave_out` as in `load_dataset`.
     """
-    dataset = _less(_loaded(folder, None, good, leave_out, pages_too=True), without)
+    whole = _loaded(folder, None, good, leave_out, pages_too=True)
+    _refuse_held_out(folder, whole.left_out.get(BY_NAME, ()), without)
+    dataset = _less(whole, without)
     samples = [sample for sample in dataset.train if sample.is_good]
     if not samples:
         reason = (
@@ -116,6 +118,17 @@ def folders_called(folder: Path, names: Sequence[str]) -> list[str]:
     """Those of the names of `good` that name a folder in a folder."""
     roles = FolderRoles(folder_tree(folder), names)
     return [name for name in names if roles.has(name)]
+
+
+def _refuse_held_out(folder: Path, names: Sequence[str], held_out: Sequence[str | Path]) -> None:
+    """Refuse to leave images out by name that are not learned but calibrate, as those of a held-out session."""
+    for place in (Path(place).expanduser().resolve() for place in held_out):
+        inside = [name for name in names if place in (folder / name).resolve().parents]
+        if inside:
+            raise DatasetError(
+                f"{folder}: {inside[0]} is in the held-out folder {place}, whose images are not learned but calibrate; "
+                "to leave it out, move it out of that folder"
+            )
 
 
 def _less(dataset: Dataset, folders: Sequence[str | Path]) -> Dataset:
