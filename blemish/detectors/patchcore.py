@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 LEAST_ROWS = 512
+NEARLY = 0.9  # of the threshold: how far beside a patch its row is, where as few defects as can be are to be explained
 LEAST_CHUNK = 8  # images whose features are selected from together; fewer cannot say what is odd
 RATIO = 0.01  # of all patches, in the bank
 
@@ -175,16 +176,21 @@ class PatchCore(Detector):
     def _explaining(self, bank: MemoryBank, features: Floats, first: int, until: float, room: int) -> MemoryBank:
         """The bank with those patches of `(n, P, d)` more, at most `room`, that bring every image's score to `until`.
 
-        At the peak of an image's map that is still above it, the patch comes in that contributes most.
+        At the peak of an image's map that is still above it, the patch comes in that contributes most. Its row lies
+        `NEARLY` as far beside it as is needed, in the direction in which rows differ least: so what is like the patch
+        is just within the threshold, and what differs from it, as a defect does, keeps its distance.
         """
         down, across = self._blurs()
+        reach = NEARLY * until
+        aside = reach * _calmest_direction(bank.rows)
         for image, patches in enumerate(features, first):
             distances = bank.distances(patches).reshape(self.features.rows, self.features.columns)
             while room > 0 and (smoothed := down @ distances @ across.T).max() > until:
                 row, column = np.unravel_index(smoothed.argmax(), smoothed.shape)
-                cell = int((down[row][:, None] * distances * across[column]).argmax())
-                bank, room = bank.with_row(patches[cell], image, cell), room - 1
-                nearer = np.linalg.norm(patches - patches[cell], axis=1).reshape(distances.shape)
+                weights = down[row][:, None] * across[column]
+                cell = int((weights * (distances - reach)).argmax())
+                bank, room = bank.with_row(patches[cell] + aside, image, cell), room - 1
+                nearer = np.linalg.norm(patches - patches[cell] - aside, axis=1).reshape(distances.shape)
                 distances = np.minimum(distances, nearer)
         return bank
 
@@ -283,6 +289,13 @@ class PatchCore(Detector):
 
     def _blurs(self) -> tuple[Floats, Floats]:
         return blurs(self.setting.height, self.setting.width, self.features.rows, self.features.columns)
+
+
+def _calmest_direction(rows: Floats) -> Floats:
+    """The unit vector `(d,)` along which rows `(M, d)` vary least."""
+    centred = rows - rows.mean(axis=0)
+    direction: Floats = np.linalg.eigh(centred.T @ centred)[1][:, 0].astype(np.float32)
+    return direction
 
 
 def _report(progress: Progress | None, stage: str, done: int, total: int) -> None:
