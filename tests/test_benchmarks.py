@@ -359,9 +359,9 @@ class TestCommand:
         assert [text.split()[0] for text in listed.splitlines()] == list(benchmarks())
 
     def test_a_setting_that_there_is_not(self):
-        with pytest.raises(ValueError, match="no such setting: pictures; there are: images, budget"):
+        with pytest.raises(ValueError, match="no such setting: pictures; there are: images, beside, budget"):
             settled(benchmarks()["fit_memory"], {"pictures": "3"})
-        assert settled(benchmarks()["fit_memory"], {"images": "3"}) == {"images": 3, "budget": "2GB"}
+        assert settled(benchmarks()["fit_memory"], {"images": "3"}) == {"images": 3, "beside": 1000, "budget": "2GB"}
 
     @pytest.mark.parametrize("text", ["fit_memory", "fit_memory.images", "nothing.images=3"])
     def test_a_setting_that_is_none(self, text):
