@@ -51,7 +51,7 @@ def draw(folder: Path, seeds: range) -> Path:
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("acceleration")
-    return fitted(draw(root / "good", range(30)), root / "run").output
+    return fitted(draw(root / "good", range(40)), root / "run").output
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ class TestLowerPrecision:
         )
         np.testing.assert_array_equal(same.calibration(0.01).scores, np.array(model.info.calibration.scores))
         own = np.array([open_engine(model.model, "cpu").run(image[None])["score"][0] for image in images])
-        assert (same.exact.good > own).mean() > 0.9 and len(ranges) == 30
+        assert (same.exact.good > own).mean() > 0.9 and len(ranges) == 40
         assert figures(same, 0.05).faults == ()
 
     def test_training_images_in_another_order_are_not_taken_for_it(
