@@ -150,6 +150,15 @@ class TestChosenByTheirScores:
         assert report.record is None and "--undo" in report.lines[-1]
         assert content(run) == before
 
+    def test_images_that_still_alarm_are_named(self, tmp_path: Path) -> None:
+        """A bank that is full has no room for the rows that they take."""
+        good = write_all(tmp_path / "good", [plate(seed) for seed in range(12)])
+        run = fitted(good, tmp_path / "full", "Model.max_rows=512").output
+        defects = [plate(seed, defect=True) for seed in range(800, 803)]
+        report = update(run, write_all(tmp_path / "odd", defects), device="cpu")
+        (line,) = [line for line in report.lines if "still raise an alarm" in line]
+        assert line.startswith("3 of 3 images") and (scores(run, defects) > calibration(run).threshold()).all()
+
     def test_a_rate_for_an_unchanged_calibration(self, run: Path, new_good: Path) -> None:
         before = calibration(run)
         update(run, new_good, false_alarm_rate=0.2, device="cpu")

@@ -125,7 +125,7 @@ def _print_change(record: UpdateInfo) -> None:
         typer.echo(f"rows: {record.size[0]} -> {record.size[1]}")
     stays = "" if record.calibrated else " (the calibration stays)"
     typer.echo(f"threshold: {record.threshold[0]:.3f} -> {record.threshold[1]:.3f}{stays}")
-    typer.echo(f"false alarms among them: {record.false_alarms[0]} -> {record.false_alarms[1]}")
+    typer.echo(f"false alarms among them, were they not known: {record.false_alarms[0]} -> {record.false_alarms[1]}")
 
 
 def _change_rate(model: str, rate: float) -> None:

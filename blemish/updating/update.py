@@ -124,8 +124,10 @@ def update(
         after = after.with_rate(false_alarm_rate)  # refused where old and new images together show one part
     record = _record(old, new, new_good, [calibration, added, after], [size, detector.size], calibrate=calibrate)
 
+    still: list[str] = []
+
     def verify(written: LoadedModel) -> None:
-        _verify(written, new, device)
+        still.extend(_still_alarming(_verify(written, new, device), new, after.threshold()))
 
     model = detector.graph().SerializeToString()
     patches = None
@@ -134,7 +136,8 @@ def update(
         patches = cut_good_patches(detector, new.inputs, grid, progress, pictures)
     info = _described(old.info, new, after, record, set(good.waiting))
     before = replace_model(old, model, info, verify, output, good_patches=patches)
-    lines = [*good.lines, *before.lines, *remarks_of(new, old.info), after.statement(), *_what_it_means(record, after)]
+    lines = [*good.lines, *before.lines, *remarks_of(new, old.info), after.statement(), *still]
+    lines += _what_it_means(record, after)
     return UpdateReport(old.folder if output is None else output, record, lines, new.failed, new.outliers)
 
 
@@ -311,8 +314,8 @@ def _learned_only(
     return kept | ({} if record.calibrated else new.seen_by_hash()) or None
 
 
-def _verify(written: LoadedModel, new: Incoming, device: str) -> None:
-    """Refuse a version that gives the new images scores that are not finite, or higher than before."""
+def _verify(written: LoadedModel, new: Incoming, device: str) -> npt.NDArray[np.float64]:
+    """The new images' scores `(n,)`; refuses a version that gives some that are not finite, or higher than before."""
     scores = scores_of_model(written.model, new.inputs, device)
     if not np.isfinite(scores).all():
         raise ModelError("the updated model gives scores that are not finite; it is not taken, please report it")
@@ -320,6 +323,18 @@ def _verify(written: LoadedModel, new: Incoming, device: str) -> None:
     if higher.any():
         names = some([name for name, is_higher in zip(new.names, higher, strict=True) if is_higher])
         raise ModelError(f"the updated model scores {names} higher than before; it is not taken, please report it")
+    return scores
+
+
+def _still_alarming(scores: npt.NDArray[np.float64], new: Incoming, threshold: float) -> list[str]:
+    """That images raise an alarm although they were learned, since the bank has no room for all that they take."""
+    above = [name for name, score in zip(new.names, scores, strict=True) if score > threshold]
+    if not above:
+        return []
+    return [
+        f"{len(above)} of {len(new)} images still raise an alarm although they were learned: {some(above)}. They are "
+        "so far from all good images that the memory bank has no room for what they take. Look whether they are good."
+    ]
 
 
 def _what_it_means(record: UpdateInfo, calibration: Calibration) -> list[str]:
