@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -171,7 +172,7 @@ def _disjoint(near: NearestImages) -> list[_Group]:
         members = tuple(sorted(halves[0] + halves[1]))
         found = [chances.get(tuple(sorted(half)), 1.0) for half in halves]
         # What explains a pair explains a group around it too: that must leap once more, when the other half goes.
-        if min(found) > FALSE_SHARE or leaps.chance(halves) <= FALSE_SHARE:
+        if leaps.is_near(members) and (min(found) > FALSE_SHARE or leaps.chance(halves) <= FALSE_SHARE):
             chances[members] = leaps.chance([[image] for image in members])
     taken: set[int] = set()
     disjoint = []
@@ -242,6 +243,21 @@ class _Leaps:
         marked = np.zeros(len(self.near.images), np.bool_)
         marked[images] = True
         return marked
+
+    def is_near(self, members: tuple[int, ...]) -> bool:
+        """Whether images are nearer to each other than an image usually is to those that do not show its part.
+
+        A few images of another kind of product leap as well without each other, but differ as much as others do.
+        """
+        nothing = np.zeros(self.places, np.bool_)
+        return bool(np.mean([self.near.without(image, nothing) for image in members]) < self._distance_to_others)
+
+    @cached_property
+    def _distance_to_others(self) -> float:
+        """The median distance of an image once all are left out that may show its part."""
+        nearest = np.arange(self.places) < min(MOST_IMAGES - 1, self.places // 2)
+        some = range(0, len(self.near.images), -(-len(self.near.images) // SOME))
+        return float(np.median([self.near.without(image, nearest) for image in some]))
 
     def usual(self, size: int, more: int) -> float:
         """The median leap of an image once `more` images are left out, after its size - 1 nearest ones."""
