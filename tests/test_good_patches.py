@@ -235,7 +235,7 @@ class TestUpdates:
     def test_an_update_extends_it_and_undo_brings_it_back(self, run: Path, tmp_path: Path) -> None:
         before = load_model(run).good_patches
         darker = [(plate(seed) * 0.6).astype(np.uint8) for seed in range(400, 408)]
-        record = update(run, write_all(tmp_path / "new", darker), device="cpu").record
+        record = update(run, write_all(tmp_path / "new", darker), calibrate=True, device="cpu").record
         assert record is not None and record.size is not None and record.size[1] > record.size[0]
         after = patches_of(run)
         assert before is not None and len(after) == record.size[1]

@@ -6,9 +6,10 @@ The largest score of a part is held against a threshold that was set from the la
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, TypeAlias
 
@@ -17,7 +18,7 @@ from blemish.errors import UsageError
 from blemish.images import ImageRef
 from blemish.pipeline.record import Record, finite, one_line
 from blemish.pipeline.result import Result
-from blemish.pipeline.saving import ResultNamer, named_file, safe_stem, write_text
+from blemish.pipeline.saving import named_file, safe_stem, write_text
 
 _Text: TypeAlias = str  # inside the class, `str` is the property
 
@@ -52,7 +53,6 @@ class PartResult(Record):
     threshold: float | None = None
     false_alarm_rate: float | None = None
     error: str | None = None
-    namer: ResultNamer = field(default_factory=ResultNamer)
 
     @property
     def is_anomalous(self) -> bool | None:
@@ -111,14 +111,27 @@ class PartResult(Record):
         place = Path(save_path)
         path = named_file(place, ".json")
         if path is None:
-            stem = self.namer.stem(
-                place, safe_stem(PurePosixPath(f"{self.part}_part.x"), None), (f"part {self.part}", None)
-            )
-            path = place / stem.with_name(f"{stem.name}.json")
+            wished = safe_stem(PurePosixPath(f"{self.part}_part.x"), None)
+            path = self._own_file(place / wished)
         elif path != place:
             path = path.with_name(f"{path.stem}_part.json")
         write_text(path, self.json_text(indent, ensure_ascii) + "\n")
         return path
+
+    def _own_file(self, wished: Path) -> Path:
+        """The first file of this stem, or of it with a number, that is not of another part."""
+        number = 1
+        while True:
+            path = wished.with_name(f"{wished.name}{'' if number == 1 else f'_{number}'}.json")
+            try:
+                told = json.loads(path.read_text("utf-8"))
+            except FileNotFoundError:
+                return path
+            except (OSError, ValueError):
+                told = None
+            if isinstance(told, dict) and told.get("part") == self.part:
+                return path
+            number += 1
 
     def save_all(self, save_path: _Text | os.PathLike[_Text]) -> None:
         """Write the record, which is all there is of a part."""
@@ -142,7 +155,7 @@ class PartTally:
     """Takes results one by one, in any order, and says of each part what they show together."""
 
     def __init__(self, calibration: Calibration) -> None:
-        self._calibration, self._namer = calibration, ResultNamer()
+        self._calibration = calibration
         self._seen: dict[str, _Seen] = {}
 
     def add(self, result: Result, part: str | None = None) -> None:
@@ -173,7 +186,7 @@ class PartTally:
         return [self._result(part, seen) for part, seen in self._seen.items()]
 
     def _result(self, part: str, seen: _Seen) -> PartResult:
-        known: dict[str, Any] = {"part": part, "images": seen.images, "namer": self._namer}
+        known: dict[str, Any] = {"part": part, "images": seen.images}
         known["images_per_part"] = self._calibration.images_per_part
         failure = f"{seen.failed} of {_counted(seen.images)} failed: {seen.error}"
         largest = seen.largest
