@@ -20,6 +20,7 @@ from blemish.metrics import (
     image,
     roc_curve,
 )
+from blemish.metrics.binomial import binomial_tail
 
 GOOD, BAD = False, True
 
@@ -167,3 +168,10 @@ def test_binomial_interval_of_no_trials():
 def test_what_is_not_defined_is_refused(call, message):
     with pytest.raises(UsageError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("least", "trials", "chance"), [(0, 5, 0.3), (3, 5, 0.3), (5, 5, 0.3), (30, 41, 0.05), (900, 2000, 0.4)]
+)
+def test_the_binomial_tail_is_that_of_scipy(least, trials, chance):
+    assert binomial_tail(least, trials, chance) == pytest.approx(stats.binom.sf(least - 1, trials, chance), rel=1e-9)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from blemish.calibration.name_pattern import NamePattern
 from blemish.calibration.nearest_images import Halves, Ints, NearestImages, nearest_images
 from blemish.calibration.sessions import Groups
+from blemish.metrics.binomial import binomial_tail
 
 FALSE_SHARE = 0.05  # of the groups that are linked, at most so many by chance in the long run
 MOST_IMAGES = 16  # of a part; more frames of one look like a kind of product, in which parts differ as much
@@ -140,20 +141,7 @@ def _follow(near: NearestImages, parts: Ints) -> bool:
     lines = np.flatnonzero(other.any(axis=1))
     nearest = near.images[lines, other[lines].argmax(axis=1)]
     follows = int((np.abs(nearest - lines) == 1).sum())
-    return follows > UNSURE * total and _binomial_tail(follows, len(lines), 2 / total) < SURE
-
-
-def _binomial_tail(least: int, trials: int, chance: float) -> float:
-    """The chance of so many successes or more."""
-    logs = [
-        math.lgamma(trials + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(trials - k + 1)
-        + k * math.log(chance)
-        + (trials - k) * math.log1p(-chance)
-        for k in range(least, trials + 1)
-    ]
-    return math.fsum(map(math.exp, logs))
+    return follows > UNSURE * total and binomial_tail(follows, len(lines), 2 / total) < SURE
 
 
 @dataclass(frozen=True)
@@ -211,6 +199,7 @@ class _Leaps:
     def __init__(self, near: NearestImages) -> None:
         self.near = near
         self.places = near.images.shape[1]
+        self._some = range(0, len(near.images), -(-len(near.images) // SOME))
         self._usual: dict[tuple[int, int], float] = {}
 
     def chance(self, groups: Sequence[list[int]]) -> float:
@@ -256,18 +245,16 @@ class _Leaps:
     def _distance_to_others(self) -> float:
         """The median distance of an image once all are left out that may show its part."""
         nearest = np.arange(self.places) < min(MOST_IMAGES - 1, self.places // 2)
-        some = range(0, len(self.near.images), -(-len(self.near.images) // SOME))
-        return float(np.median([self.near.without(image, nearest) for image in some]))
+        return float(np.median([self.near.without(image, nearest) for image in self._some]))
 
     def usual(self, size: int, more: int) -> float:
         """The median leap of an image once `more` images are left out, after its size - 1 nearest ones."""
         key = (size, more)
         if key not in self._usual:
             places = np.arange(self.places)
-            some = range(0, len(self.near.images), -(-len(self.near.images) // SOME))
             leaps = [
                 _leap(self.near.without(image, places < size - 1), self.near.without(image, places < size - 1 + more))
-                for image in some
+                for image in self._some
                 if size - 1 + more < self.places
             ]
             self._usual[key] = float(np.median(leaps)) if leaps else 0.0

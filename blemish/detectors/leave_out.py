@@ -49,16 +49,13 @@ def left_out_distances(
     distances = np.empty((images, patches), np.float32)
     done = 0
     for part in np.unique(parts):
-        refill = refilled.refill(int(part))
         for image in np.flatnonzero(parts == part):
             span = slice(image * patches, (image + 1) * patches)
-            distances[image] = refilled.near.without(int(part), span)
-            if len(refill):
-                norms = refilled.norms[span]
-                distances[image] = np.minimum(distances[image], nearest_squared(features[image], norms, refill))
+            squared = refilled.near.without(int(part), span)
+            distances[image] = refilled.completed(squared, features[image], refilled.norms[span], int(part))
             done += 1
             advance(done)
-    return np.sqrt(distances)
+    return distances
 
 
 class RefilledBank:
@@ -118,6 +115,10 @@ class RefilledBank:
         """Distance `(P,)` of the patches `(P, d)` of an image that shows this part."""
         norms = np.einsum("pd,pd->p", patches, patches)
         squared = self._rows.two_nearest(patches, norms).without(part, slice(None))
+        return self.completed(squared, patches, norms, part)
+
+    def completed(self, squared: Floats, patches: Floats, norms: Floats, part: int) -> Floats:
+        """The same from squared distances `(P,)` to the rows of other parts, and squared lengths `(P,)`."""
         if part not in self._refills:
             self._refills[part] = self.refill(part)
         if len(self._refills[part]):

@@ -25,7 +25,7 @@ def beta_quantile(level: float, a: int, b: int) -> float:
     """The quantile of Beta(a, b) for whole a, b >= 1, by bisection on the binomial tail that equals it."""
     n = a + b - 1
     i = np.arange(a)  # (a,) the counts of P(Binomial(n, x) < a) = P(Beta(a, b) > x)
-    ways = np.concatenate([[0.0], np.cumsum(np.log((n - i[:-1]) / i[1:]))])  # (a,) log of n over i
+    ways = _log_ways(i, n)
     low, high = 0.0, 1.0
     for _ in range(64):
         middle = (low + high) / 2
@@ -35,11 +35,22 @@ def beta_quantile(level: float, a: int, b: int) -> float:
     return high
 
 
+def binomial_tail(least: int, trials: int, chance: float) -> float:
+    """The chance of at least so many successes in so many trials, each of a chance in (0, 1)."""
+    failures = np.arange(trials - least + 1)
+    return _tail(_log_ways(failures, trials), failures, trials, 1 - chance)
+
+
 def check_level(level: float) -> float:
     """The level of an interval, or `UsageError` if it is not between 0 and 1."""
     if not 0 < level < 1:
         raise UsageError(f"the level of an interval lies between 0 and 1, for example 0.95; {level} does not")
     return level
+
+
+def _log_ways(i: npt.NDArray[np.int_], n: int) -> npt.NDArray[np.float64]:
+    """The logarithm of n over i, for i = 0, 1, 2 ..."""
+    return np.concatenate([[0.0], np.cumsum(np.log((n - i[:-1]) / i[1:]))])
 
 
 def _tail(ways: npt.NDArray[np.float64], i: npt.NDArray[np.int_], n: int, x: float) -> float:
