@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ Sizes = list[tuple[int, int]]
 
 LONGEST_SIDE = 4096
 PIXELS = {"fast": 256 * 256, "balanced": 320 * 320, "accurate": 448 * 448}
+# Letterboxing may mirror this share of the input on the average of the images; where it is more, they are stretched.
+MIRRORED = 0.05
 # All tiles together may have this many more pixels than the images: multiples of 32 seldom meet exactly.
 _ENLARGED = 1.1
 
@@ -29,29 +32,45 @@ def frame_of(section: ModelSection, sizes: Sizes, fixed_size: tuple[int, int] | 
     """
     columns, rows = section.tile_grid()
     across, down = (1 + (count - 1) * (1 - section.overlap) for count in (columns, rows))
-    tile = _geometry(section, [(width / across, height / down) for width, height in sizes], fixed_size)
-    tiling = Tiling.of(tile.width, tile.height, columns, rows, section.overlap)
-    aspect = float(np.median([width / height for width, height in sizes]))
-    whole = InputGeometry(*tiling.size, aspect)
+    tile = _input_size(section, [(width / across, height / down) for width, height in sizes], fixed_size)
+    tiling = Tiling.of(*tile, columns, rows, section.overlap)
+    whole = InputGeometry(*tiling.size, _aspect(section, sizes))
     size = _median_size(sizes)
     if tiling.count > 1:
         _check_tiles(tiling, size)
     return Frame(whole, tiling, _area(section, whole, size))
 
 
-def _geometry(
+def _aspect(section: ModelSection, sizes: Sizes) -> float | None:
+    """The aspect that fills the input, None for any.
+
+    Mirrored content says nothing of the part and takes room from what does; so where images have many aspects, they
+    are stretched. A region of interest is drawn on images of one aspect, which is kept.
+    """
+    aspect = _median_aspect(sizes)
+    framing = section.framing
+    if framing == "auto":
+        aspects = np.array([width / height for width, height in sizes])
+        mirrored = float(np.mean(1 - np.minimum(aspects / aspect, aspect / aspects)))
+        has_area = section.roi is not None or section.ignore is not None
+        framing = "stretch" if mirrored > MIRRORED and not has_area else "letterbox"
+    return None if framing == "stretch" else aspect
+
+
+def _input_size(
     section: ModelSection, sizes: list[tuple[float, float]], fixed_size: tuple[int, int] | None
-) -> InputGeometry:
-    """The input size that was asked for, the backbone's only one, or the preset's."""
+) -> tuple[int, int]:
+    """Width and height of the input that was asked for, the backbone's only ones, or the preset's."""
     typical = InputGeometry.for_images(sizes, PIXELS[section.preset])
     width, height = section.width, section.height
     if fixed_size is not None:
-        return InputGeometry(*_only_size(fixed_size, width, height), typical.aspect)
+        return _only_size(fixed_size, width, height)
+    aspect = _median_aspect(sizes)
     if width is not None and height is None:
-        height = _side(width / typical.aspect)
+        height = _side(width / aspect)
     elif height is not None and width is None:
-        width = _side(height * typical.aspect)
-    return InputGeometry(width or typical.width, height or typical.height, typical.aspect)
+        width = _side(height * aspect)
+    return width or typical.width, height or typical.height
 
 
 def _only_size(size: tuple[int, int], width: int | None, height: int | None) -> tuple[int, int]:
@@ -67,6 +86,10 @@ def _only_size(size: tuple[int, int], width: int | None, height: int | None) -> 
 def _side(length: float) -> int:
     """The nearest side that a model may have."""
     return min(max(32, round(length / 32) * 32), LONGEST_SIDE)
+
+
+def _median_aspect(sizes: Sequence[tuple[float, float]]) -> float:
+    return float(np.median([width / height for width, height in sizes]))
 
 
 def _median_size(sizes: Sizes) -> tuple[int, int]:

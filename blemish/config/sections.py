@@ -211,6 +211,7 @@ class ModelSection(Section):
     memory_budget: Size = "2GB"
     tiles: Grid = None
     overlap: float = Field(default=0.1, ge=0, le=0.5)
+    framing: Literal["auto", "letterbox", "stretch"] = "auto"
     roi: AreaSource = None
     ignore: AreaSource = None
     good_patches: bool = True

@@ -4,6 +4,9 @@
 coarse tap's, which are interpolated from a grid of half the size. Interpolation is linear, so the product of
 interpolated features is the interpolated product: the coarse features, most of the length, are multiplied with the bank
 at a quarter of the places. The sum is the same; the work is half.
+
+Where features are mapped by T before they are compared, |Tx - b|^2 = |Tx|^2 + (|b|^2 - 2 x T'b): the map goes into the
+factors of the bank, and is applied to the features for the first term only.
 """
 
 from __future__ import annotations
@@ -29,18 +32,24 @@ def append_nearest(graph: GraphBuilder, features: PatchFeatures, bank: Floats) -
     doubled = _doubler(graph, features.rows // 2, features.columns // 2)
     size = max(1, DISTANCES // (features.rows * features.columns))
     blocks = np.array_split(bank, -(-len(bank) // size))
-    channels = features.taps[0].channels
-    nearest = [_nearest(graph, fine, coarse, block, channels=channels, doubled=doubled) for block in blocks]
+    nearest = [_nearest(graph, fine, coarse, block, features=features, doubled=doubled) for block in blocks]
     least = graph.node("Min", *nearest, hint="nearest") if len(nearest) > 1 else nearest[0]
     # Rounding can make the square of a tiny distance negative.
     return graph.node("Sqrt", graph.node("Relu", graph.node("Add", least, squares)), hint="distances")
 
 
 def _nearest(
-    graph: GraphBuilder, fine: str, coarse: str, bank: Floats, *, channels: int, doubled: Callable[[str], str]
+    graph: GraphBuilder,
+    fine: str,
+    coarse: str,
+    bank: Floats,
+    *,
+    features: PatchFeatures,
+    doubled: Callable[[str], str],
 ) -> str:
-    """The least |b|^2 - 2 x b over some rows of the bank, `[N, rows, columns]`; the fine tap has so many `channels`."""
-    factors = -2 * bank.T  # (d, M)
+    """The least |b|^2 - 2 x T'b over some rows of the bank, `[N, rows, columns]`."""
+    metric, channels = features.preparation.metric, features.taps[0].channels
+    factors = -2 * (bank if metric is None else bank @ metric).T  # (d, M)
     lengths = graph.constant(np.einsum("md,md->m", bank, bank), "bank_lengths")
     products = graph.node("MatMul", coarse, graph.constant(factors[channels:], "bank_coarse"), hint="coarse_products")
     products = doubled(graph.node("Add", products, lengths))

@@ -109,22 +109,22 @@ class PatchCore(Detector):
             _report(progress, "memory bank", done, rows)
 
         if self._chunk_size() >= len(images):
-            self._kept = next(self._chunks(len(images), progress))[0]
+            self._kept = next(self._measured_chunks(len(images), progress))[0]
             if selection.noise_share:
                 self._bank, self._spare = bank_and_spare(self._kept, 0, selection, advance)
             else:
                 self._bank = bank_of(self._kept, 0, selection, advance)
         else:
             self._bank, self._spare = merged_bank(
-                self._chunks(self._chunk_size(), progress), patches, selection, advance
+                self._measured_chunks(self._chunk_size(), progress), patches, selection, advance
             )
         return self
 
     @classmethod
     def restored(cls, model: bytes, setting: Setting, parameters: Any = None) -> PatchCore:
-        backbone, rows, origin = stored_bank(model)
+        backbone, rows, preparation = stored_bank(model)
         detector = cls(setting, parameters, backbone)
-        detector.features = PatchFeatures(backbone, setting.height, setting.width, origin)
+        detector.features = PatchFeatures(backbone, setting.height, setting.width, preparation)
         detector._bank = MemoryBank.of_before(rows)
         return detector
 
@@ -262,6 +262,15 @@ class PatchCore(Detector):
         most = max(LEAST_CHUNK, self.setting.memory_budget // 2 // bytes_each)
         chunks = -(-len(self._images) // most)
         return -(-len(self._images) // chunks)
+
+    def _measured_chunks(self, size: int, progress: Progress | None) -> Iterator[tuple[Floats, int]]:
+        """As `_chunks`, in the metric that the first of them gives."""
+        for features, first in self._chunks(size, progress):
+            if first == 0:
+                self.features = self.features.measured(features, self.setting.seed)
+            for patches in features:
+                patches[:] = self.features.mapped(patches)
+            yield features, first
 
     def _chunks(self, size: int, progress: Progress | None) -> Iterator[tuple[Floats, int]]:
         """The features of `size` images at a time `(n, P, d)`, in one buffer that the next chunk overwrites."""

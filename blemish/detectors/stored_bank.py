@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from blemish.backbones import Backbone, Tap
 from blemish.backbones.onnx_layers import ImageInput, append, cut
-from blemish.detectors.patch_features import ORIGIN, STRIDES
+from blemish.detectors.patch_features import BORDER, METRICS, ORIGIN, STRIDES, Preparation
 from blemish.errors import ModelError
 from blemish.graph import GraphBuilder
 
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 STRIDE_OF = dict(zip(("bank_fine", "bank_coarse"), STRIDES, strict=True))  # of the tap behind each factor
+WORST_CONDITION = 1e4  # of a metric that float32 can undo; what is written is below 100
 
 
-def stored_bank(model: bytes) -> tuple[Backbone, Floats, Floats | None]:
-    """The frozen backbone with its two taps, the rows `(M, d)` of the bank in the order of their selection, the origin.
+def stored_bank(model: bytes) -> tuple[Backbone, Floats, Preparation]:
+    """The frozen backbone with its two taps, the rows `(M, d)` of the bank in the order of their selection.
 
-    The origin is that of `PatchFeatures`, which the rows refer to. The backbone needs no file but the model. Raises
+    With them comes what is done to the taps, which the rows refer to. The backbone needs no file but the model. Raises
     `ModelError` where the network is not as `append_nearest` writes.
     """
     import onnx
@@ -44,7 +45,11 @@ def stored_bank(model: bytes) -> tuple[Backbone, Floats, Floats | None]:
     given = [origin.ravel() for origin in origins if origin is not None]
     if given and [len(origin) for origin in given] != [tap.channels for tap in taps]:
         raise _refusal("the origin of its rows cannot be told")
-    return _backbone(graph.model, taps), rows, np.concatenate(given) if given else None
+    metric = graph.metric(rows.shape[1])
+    if metric is not None:  # the factors hold the rows times the metric
+        rows = np.linalg.solve(metric.T.astype(np.float64), rows.T.astype(np.float64)).T.astype(np.float32)
+    origin = np.concatenate(given) if given else None
+    return _backbone(graph.model, taps), rows, Preparation(graph.kernel, origin, metric)
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,38 @@ class _Stored:
             return None
         return np.asarray(numpy_helper.to_array(self._tensors[node.input[1]]), np.float32)
 
+    def metric(self, dimensions: int) -> Floats | None:
+        """What features are mapped by `(d, d)`; None where they are not."""
+        from onnx import numpy_helper
+
+        parts = [numpy_helper.to_array(self._tensors[hint]) for hint in METRICS if hint in self._tensors]
+        if not parts:
+            return None
+        if len(parts) != len(METRICS) or any(part.shape[2:] != (1, 1) or len(part) != dimensions for part in parts):
+            raise _refusal("its metric cannot be told")
+        metric = np.concatenate(parts, axis=1)[:, :, 0, 0].astype(np.float32)
+        if metric.shape != (dimensions, dimensions) or not np.isfinite(metric).all():
+            raise _refusal("its metric cannot be told")
+        if np.linalg.cond(metric) > WORST_CONDITION:
+            raise _refusal("its metric cannot be undone")
+        return metric
+
+    @property
+    def kernel(self) -> Literal["binomial", "mean"]:
+        """How neighbours are averaged."""
+        return "mean" if self._weighing(next(iter(STRIDE_OF))) is None else "binomial"
+
     def _pool(self, hint: str) -> onnx.NodeProto:
-        return self._behind(self._behind(self._products(hint)[0], "Transpose"), "AveragePool")
+        """The average that a tap goes through first."""
+        weighing = self._weighing(hint)
+        if weighing is None:
+            return self._behind(self._behind(self._products(hint)[0], "Transpose"), "AveragePool")
+        return self._behind(self._behind(weighing, "AveragePool"), "AveragePool")
+
+    def _weighing(self, hint: str) -> onnx.NodeProto | None:
+        """The layer that weighs the border of one tap; None in models of before."""
+        found = self._producers.get(self._behind(self._products(hint)[0], "Transpose").input[0])
+        return found if found is not None and found.op_type == "Mul" and found.input[1].startswith(BORDER) else None
 
     def _subtraction(self, pool: onnx.NodeProto) -> onnx.NodeProto | None:
         """The layer that subtracts the origin; a backbone's own last layer may be a difference too."""

@@ -39,11 +39,12 @@ class Frame:
 
     def refusal(self, width: int, height: int) -> str | None:
         """Why an image of this size cannot be looked at, None if it can: an area fits one aspect only."""
-        if self.area is None or self.geometry.is_filled_by(width, height):
+        aspect = self.geometry.aspect
+        if self.area is None or aspect is None or self.geometry.is_filled_by(width, height):
             return None
         return (
             f"has {width}x{height} pixels; the model's region of interest is drawn on images whose width is "
-            f"{self.geometry.aspect:.4g} times their height"
+            f"{aspect:.4g} times their height"
         )
 
     def fit(self, image: Image) -> Image:

@@ -1,7 +1,8 @@
 """The one resize to a model's input, and the way back from its map to the image's own pixels.
 
 An image whose aspect differs from the training images' is letterboxed: its content lies in the top-left corner of the
-input and is mirrored to the right or below, so that no artificial edge appears. Coordinates follow the half-pixel
+input and is mirrored to the right or below, so that no artificial edge appears. Where the training images had many
+aspects, every image is stretched to the input instead. Coordinates follow the half-pixel
 convention: pixel i covers [i, i + 1), its centre is i + 0.5.
 """
 
@@ -23,11 +24,14 @@ _MOST = 1.25
 
 @dataclass(frozen=True)
 class InputGeometry:
-    """A model's input: `width` x `height` pixels, filled completely by an image of `aspect` (width / height)."""
+    """A model's input: `width` x `height` pixels, filled completely by an image of `aspect` (width / height).
+
+    Images of any aspect are stretched to it where `aspect` is None.
+    """
 
     width: int
     height: int
-    aspect: float
+    aspect: float | None
 
     @classmethod
     def for_images(cls, sizes: Sequence[tuple[float, float]], pixels: int) -> InputGeometry:
@@ -97,6 +101,8 @@ class InputGeometry:
 
     def _box(self, image_width: int, image_height: int) -> tuple[int, int]:
         """Width and height of the content inside the input."""
+        if self.aspect is None:
+            return self.width, self.height
         ratio = image_width / image_height / self.aspect
         return max(1, round(self.width * min(1.0, ratio))), max(1, round(self.height * min(1.0, 1 / ratio)))
 

@@ -87,13 +87,14 @@ class AreaInfo(Record):
 class InputInfo(Record):
     """The image the network takes: size in pixels, and what the training images were.
 
-    `aspect` is width / height of the training images; an image of another aspect is letterboxed. `bit_depth` says which
-    samples of 16-bit image files become black and white among the 8 bits that the network takes.
+    `aspect` is width / height of the training images; an image of another aspect is letterboxed. Without it, all images
+    are stretched to the input. `bit_depth` says which samples of 16-bit image files become black and white among the 8
+    bits that the network takes.
     """
 
     width: Pixels
     height: Pixels
-    aspect: Annotated[float, Field(gt=0)]
+    aspect: Annotated[float, Field(gt=0)] | None = None
     bit_depth: SampleRange = FULL
     colour: Literal["RGB"] = "RGB"
     resize: Literal["area"] = "area"
@@ -123,8 +124,13 @@ class InputInfo(Record):
         return Frame(InputGeometry(*tiling.size, self.aspect), tiling, area)
 
     @property
-    def least_version(self) -> Literal[1, 2, 5]:
-        """The format version that can hold it: tiles and area came with the second, windows with the fifth."""
+    def least_version(self) -> Literal[1, 2, 5, 7]:
+        """The format version that can hold it.
+
+        Tiles and area came with the second, windows with the fifth, stretching with the seventh.
+        """
+        if self.aspect is None:
+            return 7
         if self.bit_depth.bits is None:
             return 5
         return 1 if self.tiles is None and self.area is None else 2
@@ -298,7 +304,7 @@ class ModelInfo(Record):
     and `checksum`."""
 
     format: Literal["blemish-model"] = "blemish-model"
-    format_version: Literal[1, 2, 3, 4, 5, 6] = 1
+    format_version: Literal[1, 2, 3, 4, 5, 6, 7] = 1
     created: Text = Field(default_factory=_now)
     blemish_version: Text = __version__
     detector: DetectorInfo
@@ -336,6 +342,8 @@ class ModelInfo(Record):
             raise ValueError("has a pattern of parts or sessions, which format versions 1 to 5 do not know")
         if self.format_version < 6 and self.tells_what_calibrates:
             raise ValueError("tells which images calibrate, which format versions 1 to 5 do not know")
+        if self.format_version < 7 and self.input.aspect is None:
+            raise ValueError("has no aspect, which format versions 1 to 6 need")
         if self.format_version < 5 and self.input.bit_depth.bits is None:
             raise ValueError("has a window as its bit depth, which format versions 1 to 4 do not know")
         if self.format_version < self.input.least_version:

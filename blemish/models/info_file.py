@@ -13,7 +13,7 @@ from blemish.errors import ModelError
 from blemish.models.info import GOOD_PATCHES, NO_CHECKSUM, FileInfo, ModelInfo
 
 FORMAT = "blemish-model"
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 
 def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:

@@ -74,17 +74,19 @@ SampleRange read_range(const Json& bit_depth) {
 struct Frame {
     int width, height;
     SampleRange samples;
-    double aspect;
+    double aspect;  // 0 where images of any aspect are stretched to the input
 
     explicit Frame(const Json& input)
         : width(input.at("width")), height(input.at("height")), samples(read_range(input.at("bit_depth"))),
-          aspect(input.at("aspect")) {
+          aspect(input.value("aspect", 0.0)) {
         const bool is_size = std::min(width, height) >= 1 && std::max(width, height) <= 16384;
-        if (!is_size || samples.low >= samples.high || samples.high > 65535 || !(aspect > 0))
+        if (!is_size || samples.low >= samples.high || samples.high > 65535 || !(aspect >= 0))
             throw std::runtime_error("`input` of model.json has a value out of range");
     }
 
-    double ratio(const Image& image) const { return double(image.width) / image.height / aspect; }
+    double ratio(const Image& image) const {
+        return aspect > 0 ? double(image.width) / image.height / aspect : 1;
+    }
     int box_width(const Image& image) const {
         return std::max(1, int(std::nearbyint(width * std::min(1.0, ratio(image)))));
     }

@@ -8,6 +8,7 @@ export class Geometry {
 
   // Width and height of an image's content inside the input; the rest is mirrored.
   box(width, height) {
+    if (this.aspect == null) return [this.width, this.height]; // images of any aspect are stretched
     const ratio = width / height / this.aspect;
     return [
       Math.max(1, roundHalfEven(this.width * Math.min(1, ratio))),
