@@ -18,8 +18,8 @@ Sizes = list[tuple[int, int]]
 
 LONGEST_SIDE = 4096
 PIXELS = {"fast": 256 * 256, "balanced": 320 * 320, "accurate": 448 * 448}
-# Letterboxing may mirror this share of the input on the average of the images; where it is more, they are stretched.
-MIRRORED = 0.05
+# Images are stretched where letterboxing would mirror more than this part of the input for this share of them.
+MIRRORED, MANY = 0.05, 0.25
 # All tiles together may have this many more pixels than the images: multiples of 32 seldom meet exactly.
 _ENLARGED = 1.1
 
@@ -51,9 +51,9 @@ def _aspect(section: ModelSection, sizes: Sizes) -> float | None:
     framing = section.framing
     if framing == "auto":
         aspects = np.array([width / height for width, height in sizes])
-        mirrored = float(np.mean(1 - np.minimum(aspects / aspect, aspect / aspects)))
+        mirrored = 1 - np.minimum(aspects / aspect, aspect / aspects)
         has_area = section.roi is not None or section.ignore is not None
-        framing = "stretch" if mirrored > MIRRORED and not has_area else "letterbox"
+        framing = "stretch" if (mirrored > MIRRORED).mean() >= MANY and not has_area else "letterbox"
     return None if framing == "stretch" else aspect
 
 

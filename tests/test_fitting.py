@@ -192,14 +192,31 @@ class TestImages:
         assert len(report.failed) == 39 and "too few for any" in report.lines[1]
 
     def test_mixed_sizes(self, tmp_path: Path) -> None:
-        shapes = [(96, 128)] * 5 + [(192, 256), (96, 96), (50, 200), (1, 1), (31, 7)]
+        shapes = [(96, 128)] * 15 + [(192, 256), (96, 96), (50, 200), (1, 1), (31, 7)]
         for number, (height, width) in enumerate(shapes):
             write(tmp_path / "in" / f"{number}.png", plate(number, 256)[:height, :width])
         config = [f"Global.dataset_dir={tmp_path / 'in'}", f"Global.output={tmp_path / 'out'}", "Model.preset=fast"]
         info = model_of(fit(load_config(None, config))).info
-        assert info.input.aspect == pytest.approx(4 / 3) and info.data.images == 10
-        assert info.data.sizes["128x96"] == 5 and info.data.sizes["1x1"] == 1
+        assert info.input.aspect == pytest.approx(4 / 3) and info.data.images == 20
+        assert info.data.sizes["128x96"] == 15 and info.data.sizes["1x1"] == 1
         assert abs(np.log(info.input.width / info.input.height / (4 / 3))) < 0.15
+
+    def test_images_of_many_aspects_are_stretched(self, tmp_path: Path) -> None:
+        """Unless somebody decides otherwise; few odd ones among many of one aspect are letterboxed."""
+        for number in range(10):
+            write(tmp_path / "many" / f"{number}.png", plate(number, 256)[: 128 + 12 * number, : 256 - 12 * number])
+            height = 64 if number == 9 else 192
+            write(tmp_path / "odd" / f"{number}.png", plate(number, 256)[:height])
+        many = fitted(tmp_path / "many", tmp_path / "1")
+        info = model_of(many).info
+        assert info.input.aspect is None and info.format_version == 7
+        for result in open_model(many.folder, "cpu").predict(tmp_path / "many"):
+            assert result.anomaly_map.shape == result.size[::-1]
+        for config, aspect in (("letterbox", True), ("stretch", False)):
+            forced = fitted(tmp_path / "many", tmp_path / config, f"Model.framing={config}")
+            assert (model_of(forced).info.input.aspect is not None) == aspect
+        kept = model_of(fitted(tmp_path / "odd", tmp_path / "2")).info
+        assert kept.input.aspect == pytest.approx(4 / 3) and kept.format_version < 7
 
     def test_16_bit_files(self, plates: list[npt.NDArray[np.uint8]], tmp_path: Path) -> None:
         """A 12-bit camera's files are scaled by their own 12 bits, in training and ever after."""

@@ -18,7 +18,7 @@ GEOMETRIES = st.builds(
     InputGeometry,
     st.integers(2, 10).map(lambda n: 32 * n),
     st.integers(2, 10).map(lambda n: 32 * n),
-    st.floats(-2.5, 2.5).map(math.exp),
+    st.one_of(st.none(), st.floats(-2.5, 2.5).map(math.exp)),  # without an aspect, all images are stretched
 )
 RNG = np.random.default_rng(3)
 
@@ -28,6 +28,8 @@ def noise(width: int, height: int) -> np.ndarray:
 
 
 def content_box(geometry: InputGeometry, width: int, height: int) -> tuple[int, int]:
+    if geometry.aspect is None:
+        return geometry.width, geometry.height
     ratio = width / height / geometry.aspect
     return max(1, round(geometry.width * min(1, ratio))), max(1, round(geometry.height * min(1, 1 / ratio)))
 

@@ -34,10 +34,13 @@ def test_a_point_that_is_a_centre_is_never_at_a_negative_distance():
 
 
 @pytest.mark.parametrize(("height", "width", "rows"), [(64, 64, 5), (64, 96, 300), (96, 64, 9000)])
-def test_the_graph_measures_each_cell_against_the_whole_bank(height, width, rows):
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_the_graph_measures_each_cell_against_the_whole_bank(height, width, rows, is_mapped):
     random = np.random.default_rng(height + width)
     images = random.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     features = PatchFeatures("efficientnet_lite0", height, width)
+    if is_mapped:
+        features = features.measured(np.stack(list(features.extract(images, "cpu"))), 0)
     patches = np.stack(list(features.extract(images, "cpu")))  # (2, P, d)
     bank = (patches.reshape(-1, features.dimensions)[random.integers(0, patches[..., 0].size, rows)] * 0.9).astype(
         np.float32

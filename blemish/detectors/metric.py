@@ -12,26 +12,40 @@ Whitening by the features' own covariance is worse: it forgets what differs betw
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
+from zlib import crc32
+
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 
-IMAGES = 32  # that are looked at, at most, evenly chosen
+IMAGES = 32  # that are looked at, at most
+SEARCHED = 2_000  # the first images, among which they are chosen: all of many need not be read once more
 QUERIES, REFERENCES = 12_000, 1_024  # patches of all of them together
 RIDGE = 0.001
 POWER = -0.25
 
 
+def representative(images: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.int64]:
+    """Numbers of at most 32 images that the metric is from.
+
+    They and their order follow from the checksums of their pixels, so that neither the order of the images nor the
+    memory budget makes another metric.
+    """
+    checksums = [crc32(np.ascontiguousarray(image).data) for image in islice(images, SEARCHED)]
+    return np.argsort(checksums, kind="stable")[:IMAGES]
+
+
 def residual_metric(features: Floats, seed: int) -> Floats | None:
-    """The map T `(d, d)`, symmetric, from the patches `(n, P, d)` of good images, of which it looks at some.
+    """The map T `(d, d)`, symmetric, from the patches `(n, P, d)` of good images.
 
     None where there is one image alone, or where its nearest patches do not differ.
     """
     if len(features) < 2:
         return None
     random = np.random.default_rng(seed)
-    features = features[np.linspace(0, len(features) - 1, min(len(features), IMAGES)).round().astype(int)]
     queries = [_some(patches, QUERIES // len(features), random) for patches in features]
     references = [_some(patches, REFERENCES // len(features), random) for patches in features]
     owners = np.repeat(np.arange(len(references)), [len(some) for some in references])

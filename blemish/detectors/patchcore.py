@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from blemish.detectors.memory_bank import (
     extended_bank,
     merged_bank,
 )
+from blemish.detectors.metric import representative
 from blemish.detectors.nearest_row import append_nearest
 from blemish.detectors.patch_features import SKETCH_SHARE, Halves, PatchFeatures, Sketches
 from blemish.detectors.smoothing import append_blur, append_outputs, blurs
@@ -264,12 +266,17 @@ class PatchCore(Detector):
         return -(-len(self._images) // chunks)
 
     def _measured_chunks(self, size: int, progress: Progress | None) -> Iterator[tuple[Floats, int]]:
-        """As `_chunks`, in the metric that the first of them gives."""
+        """As `_chunks`, in the metric that some of the images give."""
+        plain, chosen, is_whole = self.features, representative(self._images).tolist(), size >= len(self._images)
+        if not is_whole:
+            taken = {i: image for i, image in enumerate(islice(self._images, max(chosen) + 1)) if i in set(chosen)}
+            some = np.stack(list(plain.extract((taken[i] for i in chosen), self.setting.device)))
+            self.features = plain.measured(some, self.setting.seed)
         for features, first in self._chunks(size, progress):
-            if first == 0:
-                self.features = self.features.measured(features, self.setting.seed)
-            for patches in features:
-                patches[:] = self.features.mapped(patches)
+            if is_whole:  # from what is extracted anyway
+                self.features = plain.measured(features[chosen], self.setting.seed)
+                for patches in features:
+                    patches[:] = self.features.mapped(patches)
             yield features, first
 
     def _chunks(self, size: int, progress: Progress | None) -> Iterator[tuple[Floats, int]]:

@@ -1,4 +1,4 @@
-// The letterbox to the model's input, and the way back from its map to the image's own pixels.
+// The letterbox or stretching to the model's input, and the way back from its map to the image's own pixels.
 import { resize, roundHalfEven } from "./resize.js";
 
 export class Geometry {
