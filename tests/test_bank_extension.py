@@ -93,7 +93,7 @@ class TestStored:
         detector = PatchCore(SETTING).fit(GOOD)
         model = detector.graph().SerializeToString()
         restored = PatchCore.restored(model, SETTING)
-        assert (restored.bank.rows == detector.bank.rows).all()
+        np.testing.assert_allclose(restored.bank.rows, detector.bank.rows, rtol=1e-5, atol=1e-4)
         images = np.stack(NEW)
         found, expected = (
             open_engine(network, "cpu").run(images)["anomaly_map"]
@@ -105,7 +105,8 @@ class TestStored:
         """Names in it do not grow with every update."""
         once = PatchCore.restored(PatchCore(SETTING).fit(GOOD).graph().SerializeToString(), SETTING).graph()
         twice = PatchCore.restored(once.SerializeToString(), SETTING).graph()
-        assert once == twice
+        assert [node.output for node in once.graph.node] == [node.output for node in twice.graph.node]
+        assert [tensor.name for tensor in once.graph.initializer] == [tensor.name for tensor in twice.graph.initializer]
 
     def test_a_bank_in_several_blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from blemish.detectors import nearest_row
@@ -114,7 +115,8 @@ class TestStored:
         detector = PatchCore(SETTING).fit(GOOD)
         model = detector.graph()
         assert sum(tensor.name.startswith("bank_fine") for tensor in model.graph.initializer) > 3
-        assert (stored_bank(model.SerializeToString())[1] == detector.bank.rows).all()
+        rows = stored_bank(model.SerializeToString())[1]
+        np.testing.assert_allclose(rows, detector.bank.rows, rtol=1e-5, atol=1e-4)
 
     @pytest.mark.parametrize(
         ("memory", "noise"), [(1, 0.0), (2_000_000_000, 0.0), (2_000_000_000, 0.05)], ids=["stream", "whole", "noise"]

@@ -7,6 +7,7 @@ import pytest
 
 from blemish.detectors import coreset
 from blemish.detectors.coreset import nearest_squared
+from blemish.detectors.metric import ResidualMetric
 from blemish.detectors.nearest_row import append_nearest
 from blemish.detectors.patch_features import PatchFeatures
 from blemish.engines import open_engine
@@ -40,7 +41,7 @@ def test_the_graph_measures_each_cell_against_the_whole_bank(height, width, rows
     images = random.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     features = PatchFeatures("efficientnet_lite0", height, width)
     if is_mapped:
-        features = features.measured(np.stack(list(features.extract(images, "cpu"))), 0)
+        features = features.measured(ResidualMetric(np.stack(list(features.extract(images, "cpu"))), 0).matrix)
     patches = np.stack(list(features.extract(images, "cpu")))  # (2, P, d)
     bank = (patches.reshape(-1, features.dimensions)[random.integers(0, patches[..., 0].size, rows)] * 0.9).astype(
         np.float32

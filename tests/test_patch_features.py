@@ -13,10 +13,10 @@ from textures import plate
 
 from blemish.detectors import Setting
 from blemish.detectors import metric as metrics
-from blemish.detectors.metric import representative, residual_metric
+from blemish.detectors.metric import ResidualMetric, representative
 from blemish.detectors.nearest_row import append_nearest
 from blemish.detectors.patch_features import PatchFeatures, Preparation
-from blemish.detectors.patchcore import PatchCore
+from blemish.detectors.patchcore import PatchCore, PatchCoreParameters
 from blemish.engines import open_engine
 from blemish.graph import GraphBuilder
 
@@ -66,18 +66,29 @@ class TestMetric:
         moments = np.array(differences).T @ np.array(differences)
         relative = moments / (np.trace(moments) / 6) + 0.001 * np.eye(6)
         expected = fractional_matrix_power(relative, -0.25)
-        np.testing.assert_allclose(residual_metric(features, 0), expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(ResidualMetric(features, 0).matrix, expected, rtol=1e-3, atol=1e-4)
 
     @pytest.mark.parametrize("factor", [1e-3, 1e4])
     def test_the_unit_of_features_does_not_matter(self, factor: float) -> None:
         features = self.features()
         np.testing.assert_allclose(
-            residual_metric(features * np.float32(factor), 0), residual_metric(features, 0), rtol=1e-3, atol=1e-3
+            ResidualMetric(features * np.float32(factor), 0).matrix,
+            ResidualMetric(features, 0).matrix,
+            rtol=1e-3,
+            atol=1e-3,
         )
+
+    @pytest.mark.parametrize("left_out", [[0], [4], [1, 3], [0, 1, 2]])
+    def test_without_images_it_is_what_the_others_give(self, left_out: list[int]) -> None:
+        features = self.features()
+        mask = np.isin(np.arange(len(features)), left_out)
+        found, expected = ResidualMetric(features, 0).without(mask), ResidualMetric(features[~mask], 0).matrix
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        assert ResidualMetric(features, 0).without(np.arange(len(features)) > 0) is None
 
     @pytest.mark.parametrize("features", [np.zeros((1, 9, 3), np.float32), np.zeros((4, 9, 3), np.float32)])
     def test_one_image_and_equal_ones_have_none(self, features: npt.NDArray[np.float32]) -> None:
-        assert residual_metric(features, 0) is None
+        assert ResidualMetric(features, 0).matrix is None
 
     def test_the_same_images_are_looked_at_in_any_order(self) -> None:
         images = np.random.default_rng(0).integers(0, 256, (100, 4, 4, 3), dtype=np.uint8)
@@ -86,10 +97,43 @@ class TestMetric:
         np.testing.assert_array_equal(images[::-1][representative(images[::-1])], images[chosen])
 
 
+def test_left_out_scores_do_not_know_the_image_that_is_left_out() -> None:
+    """Nor any of its part: not in the bank, and not in the metric either. Else few images promise far too much."""
+    whole = PatchCore(SETTING, PatchCoreParameters(coreset_ratio=1.0)).fit(GOOD)
+    parts = np.array([0, 0, 1, 2, 3, 4, 5, 5])
+    found = whole.left_out(parts)
+    assert found is not None
+    scores = [score for score, _ in found]
+    for part in range(6):
+        rest = [GOOD[i] for i in np.flatnonzero(parts != part)]
+        engine = open_engine(
+            PatchCore(SETTING, PatchCoreParameters(coreset_ratio=1.0)).fit(rest).graph().SerializeToString(), "cpu"
+        )
+        for i in np.flatnonzero(parts == part):
+            # the metric of the others has other random patches of them
+            assert scores[i] == pytest.approx(float(engine.run(GOOD[i][None])["score"][0]), rel=0.01)
+
+
+def test_a_detector_without_some_images_is_one_of_the_others() -> None:
+    parameters = PatchCoreParameters(coreset_ratio=1.0)
+    left_out = np.arange(len(GOOD)) % 3 == 0
+    rest = [image for image, out in zip(GOOD, left_out, strict=True) if not out]
+    without = PatchCore(SETTING, parameters).fit(GOOD).without(left_out, rest)
+    fitted = PatchCore(SETTING, parameters).fit(rest)
+    assert without is not None
+    images = np.stack(NEW)
+    found, expected = (
+        open_engine(detector.graph().SerializeToString(), "cpu").run(images)["score"] for detector in (without, fitted)
+    )
+    np.testing.assert_allclose(found, expected, rtol=0.01)
+    scores = [[score for score, _ in one.left_out(np.arange(len(rest))) or ()] for one in (without, fitted)]
+    np.testing.assert_allclose(*scores, rtol=0.02)
+
+
 def test_scores_are_of_the_metric_that_the_images_gave() -> None:
     detector = PatchCore(SETTING).fit(GOOD)
     plain = np.stack(list(PatchFeatures("efficientnet_lite0", SIZE, SIZE).extract(GOOD, "cpu")))
-    metric = residual_metric(plain[representative(GOOD)], SETTING.seed)
+    metric = ResidualMetric(plain[representative(GOOD)], SETTING.seed).matrix
     np.testing.assert_array_equal(detector.features.preparation.metric, metric)
     rows = plain[detector.bank.images, detector.bank.cells] @ metric
     np.testing.assert_allclose(detector.bank.rows, rows, rtol=1e-5, atol=1e-5)
@@ -135,7 +179,7 @@ def test_sketches_are_of_what_was_there_before_the_map() -> None:
 def test_the_graph_has_few_layers_more() -> None:
     """A metric is two convolutions of single cells; there is no product of the features with it on the fine grid."""
     plain = PatchFeatures("efficientnet_lite0", SIZE, SIZE)
-    mapped = plain.measured(np.stack(list(plain.extract(GOOD, "cpu"))), 0)
+    mapped = plain.measured(ResidualMetric(np.stack(list(plain.extract(GOOD, "cpu"))), 0).matrix)
     kinds = []
     for features in (plain, mapped):
         graph = GraphBuilder()

@@ -22,6 +22,7 @@ from blemish.detectors.memory_bank import BEFORE, MemoryBank
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Changed = Callable[[int], Floats | None]
 
 FARTHEST = 256  # patches that selection looks at beside those that have changed; four times as many where they run out
 
@@ -32,6 +33,8 @@ def left_out_distances(
     parts: Ints,
     advance: Callable[[int], None] = lambda _: None,
     covered: float = -1.0,
+    *,
+    changed: Changed = lambda _: None,
 ) -> Floats:
     """Distance `(n, P)` of every patch to the nearest row of a bank that was refilled without its part.
 
@@ -41,18 +44,17 @@ def left_out_distances(
         parts: the part that each image shows `(n,)`, at least two different ones; not negative.
         advance: called with the number of images done.
         covered: where the selection of the bank ended, as in `extended_bank`.
+        changed: of a part, the linear map `(d, d)` to the features that there would be without it; None for these.
     """
     images, patches, dimensions = features.shape
     numbers = np.repeat(np.arange(images), patches)
     candidates = MemoryBank(features.reshape(-1, dimensions), numbers, np.tile(np.arange(patches), images))
-    refilled = RefilledBank(bank, parts, candidates, covered)
+    refilled = RefilledBank(bank, parts, candidates, covered, changed=changed)
     distances = np.empty((images, patches), np.float32)
     done = 0
     for part in np.unique(parts):
         for image in np.flatnonzero(parts == part):
-            span = slice(image * patches, (image + 1) * patches)
-            squared = refilled.near.without(int(part), span)
-            distances[image] = refilled.completed(squared, features[image], refilled.norms[span], int(part))
+            distances[image] = refilled.known_distances(slice(image * patches, (image + 1) * patches), int(part))
             done += 1
             advance(done)
     return distances
@@ -66,14 +68,25 @@ class RefilledBank:
         norms: the squared length of each candidate `(N,)`.
     """
 
-    def __init__(self, bank: MemoryBank, parts: Ints, candidates: MemoryBank, covered: float = -1.0) -> None:
-        """`candidates` may take the place of rows: all patches of the images, or what is kept of them."""
-        self._rows = _Rows(bank, parts)
+    def __init__(
+        self,
+        bank: MemoryBank,
+        parts: Ints,
+        candidates: MemoryBank,
+        covered: float = -1.0,
+        *,
+        changed: Changed = lambda _: None,
+    ) -> None:
+        """`candidates` may take the place of rows: all patches of the images, or what is kept of them.
+
+        `changed` is as in `left_out_distances`.
+        """
+        self._rows, self._bank, self._changed = _Rows(bank, parts), bank, changed
         self._candidates, self._covered = candidates, covered
         self.norms = np.einsum("nd,nd->n", candidates.rows, candidates.rows)
         self.near = self._rows.two_nearest(candidates.rows, self.norms)
         self._part = candidates.parts_of(parts)  # (N,)
-        rows_of = bank.parts_of(parts)
+        self._rows_of = rows_of = bank.parts_of(parts)
         self._missing = dict(zip(*np.unique(rows_of, return_counts=True), strict=True))
         # Rows are no candidates, and neither is what was never one.
         bounds = self.near.first.copy()
@@ -113,18 +126,39 @@ class RefilledBank:
 
     def distances(self, patches: Floats, part: int) -> Floats:
         """Distance `(P,)` of the patches `(P, d)` of an image that shows this part."""
+        change = self._changed(part)
+        if change is not None:
+            return self._changed_distances(patches, part, change)
         norms = np.einsum("pd,pd->p", patches, patches)
         squared = self._rows.two_nearest(patches, norms).without(part, slice(None))
-        return self.completed(squared, patches, norms, part)
+        return self._completed(squared, patches, norms, part)
 
-    def completed(self, squared: Floats, patches: Floats, norms: Floats, part: int) -> Floats:
-        """The same from squared distances `(P,)` to the rows of other parts, and squared lengths `(P,)`."""
-        if part not in self._refills:
-            self._refills[part] = self.refill(part)
-        if len(self._refills[part]):
-            squared = np.minimum(squared, nearest_squared(patches, norms, self._refills[part]))
+    def known_distances(self, span: slice, part: int) -> Floats:
+        """The same of candidates that are all patches of such an image, whose nearest rows are known."""
+        change = self._changed(part)
+        if change is not None:
+            return self._changed_distances(self._candidates.rows[span], part, change)
+        return self._completed(self.near.without(part, span), self._candidates.rows[span], self.norms[span], part)
+
+    def _changed_distances(self, patches: Floats, part: int, change: Floats) -> Floats:
+        """The same where features would have been others without the part."""
+        rows = np.concatenate([self._bank.rows[self._rows_of != part], self._refill_of(part)]) @ change
+        patches = patches @ change
+        distances: Floats = np.sqrt(nearest_squared(patches, np.einsum("pd,pd->p", patches, patches), rows))
+        return distances
+
+    def _completed(self, squared: Floats, patches: Floats, norms: Floats, part: int) -> Floats:
+        """From squared distances `(P,)` to the rows of other parts, and squared lengths `(P,)`."""
+        refill = self._refill_of(part)
+        if len(refill):
+            squared = np.minimum(squared, nearest_squared(patches, norms, refill))
         distances: Floats = np.sqrt(squared)
         return distances
+
+    def _refill_of(self, part: int) -> Floats:
+        if part not in self._refills:
+            self._refills[part] = self.refill(part)
+        return self._refills[part]
 
 
 class _Nearest:

@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 IMAGES = 32  # that are looked at, at most
 SEARCHED = 2_000  # the first images, among which they are chosen: all of many need not be read once more
@@ -38,32 +40,56 @@ def representative(images: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.in
     return np.argsort(checksums, kind="stable")[:IMAGES]
 
 
-def residual_metric(features: Floats, seed: int) -> Floats | None:
-    """The map T `(d, d)`, symmetric, from the patches `(n, P, d)` of good images.
+class ResidualMetric:
+    """The map T from the patches of good images, and what it would be without some of them.
 
-    None where there is one image alone, or where its nearest patches do not differ.
+    An image that T has seen looks less odd under it than a new one does, the more so the fewer images there are: what
+    it differs in from the others counts less. So a left-out score needs the T that is left without the image.
+
+    Attributes:
+        matrix: T, float32 `(d, d)`, symmetric; None of one image alone, or where nearest patches do not differ.
     """
-    if len(features) < 2:
-        return None
-    random = np.random.default_rng(seed)
-    queries = [_some(patches, QUERIES // len(features), random) for patches in features]
-    references = [_some(patches, REFERENCES // len(features), random) for patches in features]
-    owners = np.repeat(np.arange(len(references)), [len(some) for some in references])
-    pool = np.concatenate(references)  # (M, d)
-    lengths = np.einsum("md,md->m", pool, pool)
-    moments = np.zeros((pool.shape[1],) * 2)
-    for image, patches in enumerate(queries):
-        squares = lengths - 2 * patches @ pool.T  # (q, M), less the squared lengths of the patches
-        squares[:, owners == image] = np.inf
-        differences = (patches - pool[squares.argmin(axis=1)]).astype(np.float64)
-        moments += differences.T @ differences
+
+    def __init__(self, features: Floats, seed: int) -> None:
+        """`features` are the patches `(n, P, d)` of n images."""
+        images, patches, _ = features.shape
+        random = np.random.default_rng(seed)
+        queries, references = (max(1, min(patches, count // images)) for count in (QUERIES, REFERENCES))
+        picks = [random.permutation(patches) for _ in range(images)]
+        self._queries = np.concatenate([some[pick[:queries]] for some, pick in zip(features, picks, strict=True)])
+        self._owners = np.repeat(np.arange(images), queries)  # (q,)
+        self._references = np.stack([some[pick[-references:]] for some, pick in zip(features, picks, strict=True)])
+        # of each query the nearest reference in each image, and its squared distance less a part that all share: (q, n)
+        squares = [np.einsum("md,md->m", some, some) - 2 * self._queries @ some.T for some in self._references]
+        self._nearest = np.stack([each.argmin(axis=1) for each in squares], axis=1)
+        self._squares = np.stack([each.min(axis=1) for each in squares], axis=1)
+        self._squares[np.arange(len(self._queries)), self._owners] = np.inf
+        self._best = self._squares.argmin(axis=1)  # (q,), the image
+        everything = np.arange(len(self._queries))
+        self._moments = self._moments_of(everything, self._best) if images > 1 else np.zeros((features.shape[2],) * 2)
+        self.matrix = _power(self._moments)
+
+    def without(self, left_out: npt.NDArray[np.bool_]) -> Floats | None:
+        """T of the images that are not left out `(n,)`."""
+        if (~left_out).sum() < 2:
+            return None
+        lost = np.flatnonzero(left_out[self._owners] | left_out[self._best])
+        moved = lost[~left_out[self._owners[lost]]]
+        elsewhere = np.where(left_out, np.inf, self._squares[moved]).argmin(axis=1)
+        return _power(self._moments - self._moments_of(lost, self._best[lost]) + self._moments_of(moved, elsewhere))
+
+    def _moments_of(self, queries: Ints, images: Ints) -> Doubles:
+        """Second moments `(d, d)` of some queries less their nearest reference in these images."""
+        nearest = self._references[images, self._nearest[queries, images]]
+        differences = (self._queries[queries] - nearest).astype(np.float64)
+        moments: Doubles = differences.T @ differences
+        return moments
+
+
+def _power(moments: Doubles) -> Floats | None:
     values, vectors = np.linalg.eigh(moments)
     if not values.mean() > 0:
         return None
     gains = (np.maximum(values / values.mean(), 0) + RIDGE) ** POWER
-    metric: Floats = ((vectors * gains) @ vectors.T).astype(np.float32)
-    return metric
-
-
-def _some(patches: Floats, count: int, random: np.random.Generator) -> Floats:
-    return patches[random.permutation(len(patches))[: max(1, count)]]
+    matrix: Floats = ((vectors * gains) @ vectors.T).astype(np.float32)
+    return matrix

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from blemish.backbones import Backbone, Tap, load_backbone
 from blemish.detectors.base import Setting
-from blemish.detectors.metric import residual_metric
 from blemish.detectors.smoothing import append_enlarged
 from blemish.engines import Engine, open_engine
 from blemish.errors import BackboneError
@@ -87,9 +86,9 @@ class PatchFeatures:
             return plain
         return self._prepared(Preparation(origin=mean.astype(np.float32)))
 
-    def measured(self, features: Floats, seed: int) -> PatchFeatures:
-        """The same with the metric that good images of these features `(n, P, d)` give."""
-        return self._prepared(replace(self.preparation, metric=residual_metric(features, seed)))
+    def measured(self, metric: Floats | None) -> PatchFeatures:
+        """The same in a metric `(d, d)`."""
+        return self._prepared(replace(self.preparation, metric=metric))
 
     def mapped(self, patches: Floats) -> Floats:
         """Features `(P, d)` from before the map as distances are taken of them."""

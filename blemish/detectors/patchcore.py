@@ -7,7 +7,8 @@ backbone gives the features, and a coreset of them is the model.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from pydantic import Field
 from blemish.backbones import Backbone
 from blemish.config import Section
 from blemish.detectors.base import Detector, Image, Images, ModelCard, Progress, Setting
-from blemish.detectors.leave_out import RefilledBank, left_out_distances
+from blemish.detectors.leave_out import Changed, RefilledBank, left_out_distances
 from blemish.detectors.memory_bank import (
     BEFORE,
     MemoryBank,
@@ -28,7 +29,7 @@ from blemish.detectors.memory_bank import (
     extended_bank,
     merged_bank,
 )
-from blemish.detectors.metric import representative
+from blemish.detectors.metric import ResidualMetric, representative
 from blemish.detectors.nearest_row import append_nearest
 from blemish.detectors.patch_features import SKETCH_SHARE, Halves, PatchFeatures, Sketches
 from blemish.detectors.smoothing import append_blur, append_outputs, blurs
@@ -57,6 +58,24 @@ class PatchCoreParameters(Section):
     noise_share: float = Field(0.0, ge=0, le=0.5, description="Share of the oddest training patches to drop.")
 
 
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What the metric of a detector is from: some of its images, less those that are `gone` `(k,)`."""
+
+    metric: ResidualMetric
+    images: npt.NDArray[np.int64]  # (k,), any number for those that are gone
+    gone: npt.NDArray[np.bool_]
+
+    @property
+    def matrix(self) -> Floats | None:
+        return self.metric.without(self.gone) if self.gone.any() else self.metric.matrix
+
+    def of_rest(self, left_out: npt.NDArray[np.bool_]) -> _Measured:
+        """The same of a detector without some of its images `(n,)`."""
+        numbers = np.cumsum(~left_out) - 1
+        return _Measured(self.metric, np.maximum(numbers[self.images], 0), self.gone | left_out[self.images])
+
+
 class PatchCore(Detector):
     """Distances to a memory bank of good patches."""
 
@@ -78,6 +97,7 @@ class PatchCore(Detector):
         self._spare: MemoryBank | None = None
         self._covered = -1.0  # where the selection of the bank ended, as in `extended_bank`
         self._sketches: Sketches | None = None
+        self._measured: _Measured | None = None
 
     @property
     def backbone(self) -> Backbone:
@@ -99,7 +119,7 @@ class PatchCore(Detector):
     def fit(self, images: Images, progress: Progress | None = None) -> PatchCore:
         if len(images) == 0:
             raise UsageError("PatchCore needs at least one image")
-        self._images, self._kept, self._spare = images, None, None
+        self._images, self._kept, self._spare, self._measured = images, None, None, None
         self._covered = -1.0
         self.features = self.features.centred(next(iter(images)), self.setting.device)
         self.__dict__.pop("_engine", None)  # of other features
@@ -137,7 +157,7 @@ class PatchCore(Detector):
         `until`, only those patches come in that hold an image's score above it: every row more brings defects nearer
         to the bank too.
         """
-        self._images, self._kept, self._spare = images, None, None
+        self._images, self._kept, self._spare, self._measured = images, None, None, None
         selection, total = self._selection, len(images)
         bank = before = MemoryBank.of_before(self.bank.rows)
         self._covered = before.spacing() if until is None else until**2
@@ -157,7 +177,9 @@ class PatchCore(Detector):
     def left_out_together(self, group: npt.NDArray[np.bool_]) -> Iterator[Scored] | None:
         if self._kept is None or self._spare is not None:
             return None
-        distances = left_out_distances(self._kept, self.bank, group.astype(np.int64), covered=self._covered)[group]
+        parts = group.astype(np.int64)
+        changed = self._changed(parts)
+        distances = left_out_distances(self._kept, self.bank, parts, covered=self._covered, changed=changed)[group]
         return ((float(anomaly_map.max()), anomaly_map) for anomaly_map in map(self._smoothed, distances))
 
     def without(self, left_out: npt.NDArray[np.bool_], rest: Images) -> PatchCore | None:
@@ -165,8 +187,14 @@ class PatchCore(Detector):
         if self._kept is None or not is_exact or self._kept.nbytes > self.setting.memory_budget // 3:
             return None
         other = PatchCore(self.setting, self.parameters, self.backbone)
-        other.features = self.features
+        change = self._changed(left_out.astype(np.int64))(1)
         other._images, other._kept = rest, self._kept[~left_out]
+        other.features = self.features
+        if self._measured is not None:
+            other._measured = self._measured.of_rest(left_out)
+            if change is not None:
+                other.features = self.features.measured(other._measured.matrix)
+                other._kept = other._kept @ change
         other._bank = bank_of(other._kept, 0, self._selection, lambda _done: None)
         return other
 
@@ -223,10 +251,12 @@ class PatchCore(Detector):
             _report(progress, "calibration", done, total)
 
         if self._kept is not None and self._spare is None:
-            yield from map(self._smoothed, left_out_distances(self._kept, self.bank, parts, advance, self._covered))
+            changed = self._changed(parts)
+            distances = left_out_distances(self._kept, self.bank, parts, advance, self._covered, changed=changed)
+            yield from map(self._smoothed, distances)
             return
         spare = self.bank.take(slice(0)) if self._spare is None else self._spare
-        refilled = RefilledBank(self.bank, parts, spare, self._covered)
+        refilled = RefilledBank(self.bank, parts, spare, self._covered, changed=self._changed(parts))
         for i, patches in enumerate(self._all_features()):  # (P, d)
             smoothed = self._smoothed(refilled.distances(patches, int(parts[i])))
             advance(i + 1)  # before it is given away: nobody may ask for more after the last
@@ -267,17 +297,40 @@ class PatchCore(Detector):
 
     def _measured_chunks(self, size: int, progress: Progress | None) -> Iterator[tuple[Floats, int]]:
         """As `_chunks`, in the metric that some of the images give."""
-        plain, chosen, is_whole = self.features, representative(self._images).tolist(), size >= len(self._images)
+        plain, chosen, is_whole = self.features, representative(self._images), size >= len(self._images)
         if not is_whole:
-            taken = {i: image for i, image in enumerate(islice(self._images, max(chosen) + 1)) if i in set(chosen)}
+            taken = {i: image for i, image in enumerate(islice(self._images, int(chosen.max()) + 1)) if i in chosen}
             some = np.stack(list(plain.extract((taken[i] for i in chosen), self.setting.device)))
-            self.features = plain.measured(some, self.setting.seed)
+            self._measure(chosen, some)
         for features, first in self._chunks(size, progress):
             if is_whole:  # from what is extracted anyway
-                self.features = plain.measured(features[chosen], self.setting.seed)
+                self._measure(chosen, features[chosen])
                 for patches in features:
                     patches[:] = self.features.mapped(patches)
             yield features, first
+
+    def _measure(self, chosen: npt.NDArray[np.int64], features: Floats) -> None:
+        """Take distances in the metric that the chosen images of these features `(n, P, d)`, not yet mapped, give."""
+        metric = ResidualMetric(features, self.setting.seed)
+        self._measured = _Measured(metric, chosen, np.zeros(len(chosen), np.bool_))
+        self.features = self.features.measured(metric.matrix)
+
+    def _changed(self, parts: npt.NDArray[np.int64]) -> Changed:
+        """How features would change with the metric if it did not know one of the parts `(n,)`."""
+        if self._measured is None or self.features.preparation.metric is None:
+            return lambda _: None
+        measured = self._measured
+        back = np.linalg.inv(self.features.preparation.metric.astype(np.float64))
+
+        @lru_cache(maxsize=1)  # the images of a part often come together
+        def change(part: int) -> Floats | None:
+            without = measured.gone | (parts[measured.images] == part)
+            if (without == measured.gone).all():
+                return None
+            matrix = measured.metric.without(without)
+            return np.asarray(back if matrix is None else back @ matrix, np.float32)
+
+        return change
 
     def _chunks(self, size: int, progress: Progress | None) -> Iterator[tuple[Floats, int]]:
         """The features of `size` images at a time `(n, P, d)`, in one buffer that the next chunk overwrites."""
