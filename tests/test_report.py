@@ -16,10 +16,11 @@ from command import ROOT
 
 from blemish.report import (
     METRICS,
-    Alternative,
     EvaluationReport,
+    FoundAtRates,
     Judged,
     Kind,
+    OperatingPoint,
     Picture,
     Rate,
     Remark,
@@ -38,6 +39,13 @@ def rate(count: int, total: int) -> Rate:
 
 def jpeg(value: int = 120) -> bytes:
     return cv2.imencode(".jpg", np.full((30, 40, 3), value, np.uint8))[1].tobytes()
+
+
+def point(held: float | None, found: int, alarms: int, asked: tuple[float, ...] = (), **changes) -> OperatingPoint:
+    """Of 63 cracks and 20 good images."""
+    asked = asked or (() if held is None else (held,))
+    shares = {"found": rate(found, 63), "false_alarms": rate(alarms, 20), "kinds": {"crack": rate(found, 63)}}
+    return OperatingPoint(asked=asked, rate=held, threshold=29.0, **{**shares, **changes})
 
 
 def report(good: int = 20, defective: int = 63, threshold: float = 30.0, **changes) -> EvaluationReport:
@@ -259,7 +267,7 @@ def full_report(**changes) -> EvaluationReport:
         roc=(np.array([0.0, 1.0]), np.array([0.0, 1.0])),
         pro=(np.array([0.0, 1.0]), np.array([0.0, 1.0])),
         remarks=(Remark("alarm", "Look out."), Remark("note", "Also this.")),
-        alternatives=(Alternative(0.01, 29.0, 0, 61, True), Alternative(0.05, 27.0, 2, 63, False)),
+        found=FoundAtRates(points=(point(0.01, 40, 0, in_force=True), point(0.05, 60, 2))),
         gallery=shelves,
         **changes,
     )
@@ -279,9 +287,9 @@ class TestPage:
         html = render_report(full_report())
         headings = re.findall(r"<h2>(.*?)(?: <small>.*)?</h2>", html)
         assert headings == [
+            "Found at the promised rate",
             "Every image by its score",
             "By type of defect",
-            "At another false-alarm rate",
             "Apart from any threshold",
             "Missed defects",
             "Narrowly found",

@@ -1,7 +1,7 @@
 """Thresholds and p-values from good images alone."""
 
 from blemish.calibration.apart import Apart, apart_by, apart_limit, find_apart
-from blemish.calibration.conformal import Calibration
+from blemish.calibration.conformal import Calibration, images_shown
 from blemish.calibration.folds import LeftOut, cross_fitted, judged_by, left_out, scored_by, scores_of
 from blemish.calibration.held_out import held_out_images
 from blemish.calibration.name_pattern import NamePattern, fitting_pattern
@@ -42,6 +42,7 @@ __all__ = [
     "groups_from_names",
     "guessed",
     "held_out_images",
+    "images_shown",
     "is_in_folder",
     "judged_by",
     "left_out",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from blemish.cli.found_at_rates import found_lines
 from blemish.cli.logs import say
 from blemish.cli.progress import show_progress
 from blemish.cli.results import SOME_FAILED
@@ -54,7 +55,7 @@ def measure(
     for remark in report.remarks:
         say(f"blemish: {'MIND: ' if remark.level == 'alarm' else ''}{remark.text}")
     say(" ".join(headline(report)))
-    typer.echo(_figures(report))
+    typer.echo("\n".join([*found_lines(report), "", _figures(report)]))
     typer.echo(str(output / "report.html"))
     failures = [*(str(image.error) for image in report.failed), *report.problems]
     for line in failures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from blemish.datasets import Dataset, Sample
 from blemish.errors import DatasetError
 from blemish.evaluation.figures import alternatives, figures, kinds, pro, rate, roc
 from blemish.evaluation.files import clear, write
+from blemish.evaluation.operating import found_at_rates
 from blemish.evaluation.parts import Parts
 from blemish.evaluation.remarks import Findings, remarks, unsure
 from blemish.evaluation.room import check_room, has_pixel_figures
@@ -68,7 +70,10 @@ def evaluate(
     check_room(samples, output, say)
     tally = Tally(parts, output if has_pixel_figures(samples) else None)
     _judge(predictor, samples, tally, progress)
-    report = _report(predictor, dataset, tally, output, learned)
+    report = replace(
+        _report(predictor, dataset, tally, output, learned),
+        found=found_at_rates(tally.images, parts.cases(), predictor.calibration, predictor.limit, model_dir),
+    )
     write(report, data)
     return report
 
@@ -106,7 +111,6 @@ def _report(
         seen=_seen(predictor, tally),
         learned=learned,
         doubts=found.doubts,
-        alternatives=alternatives(judged, predictor.calibration, limit.rate),
         is_given=_is_given(predictor),
         parts=parts,
         part_problem=tally.parts.problem,
@@ -125,7 +129,7 @@ def _report(
         data=_data_identity(dataset, tally),
         roc=roc(judged),
         pro=pro(tally, found.values),
-        alternatives=tuple(findings.alternatives),
+        alternatives=tuple(alternatives(judged, predictor.calibration, limit.rate)),
         gallery=tally.gallery.shelves(),
         seen_in_training=tuple(findings.seen),
         problems=tuple(tally.problems),

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from blemish.errors import UsageError
-from blemish.report import EvaluationReport, Judged, PartFigures, render_report
-from blemish.report.words import headline
+from blemish.report import EvaluationReport, FoundAtRates, Judged, PartFigures, Rate, render_report
+from blemish.report.words import change_line, headline
 
 RESULT, TABLE, PAGE = "evaluate_result.json", "per_image.csv", "report.html"
 COLUMNS = (
@@ -86,6 +86,7 @@ def result(report: EvaluationReport, data: Path) -> dict[str, Any]:
     return {
         "done_flag": True,
         "verdict": " ".join(headline(report)),
+        "found_at_rates": _found_at_rates(report.found),
         "metrics": dict(report.metrics),
         "not_computed": dict(report.not_computed),
         "counts": {
@@ -124,6 +125,44 @@ def result(report: EvaluationReport, data: Path) -> dict[str, Any]:
         "data": dict(report.data),
         "files": {"per_image": TABLE, "report": PAGE},
     }
+
+
+def _found_at_rates(found: FoundAtRates) -> dict[str, Any]:
+    """The headline: a point for each false-alarm rate, in the same form whatever is known."""
+    change = found.change
+    return {
+        "counted": f"{found.noun}s",
+        "points": [
+            {
+                "false_alarm_rate": point.rate,
+                "asked": list(point.asked),
+                "unsupported": list(point.unsupported),
+                "threshold": point.threshold,
+                "in_force": point.in_force,
+                "found": _share(point.found),
+                "false_alarms": _share(point.false_alarms),
+                "kinds": {kind: _share(share) for kind, share in point.kinds.items()},
+            }
+            for point in found.points
+        ],
+        "support": found.support,
+        "blind_to": list(found.blind),
+        "change": None
+        if change is None
+        else {
+            "false_alarm_rate": change.better.rate,
+            "instead_of": change.own.rate,
+            "statement": change_line(found),
+            "command": change.command,
+        },
+    }
+
+
+def _share(rate: Rate | None) -> dict[str, Any] | None:
+    """A count of a whole, its share and the exact two-sided 95 % interval of it."""
+    if rate is None:
+        return None
+    return {"count": rate.count, "total": rate.total, "share": rate.value, "ci95": list(rate.interval)}
 
 
 def _parts(parts: PartFigures) -> dict[str, Any]:

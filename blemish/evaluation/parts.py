@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from blemish.calibration import NamePattern
 from blemish.datasets import Sample
 from blemish.errors import UsageError
+from blemish.evaluation.operating import Case
 from blemish.evaluation.rates import rate_of
 from blemish.pipeline import Predictor, Result
 from blemish.pipeline.parts import PartTally
@@ -21,7 +22,7 @@ class Parts:
 
     def __init__(self, predictor: Predictor, samples: Sequence[Sample], group_by: str | None) -> None:
         self._tally = PartTally(predictor.calibration)
-        self._good: dict[str, set[bool]] = {}
+        self._shown: dict[str, set[str | None]] = {}  # the types of defect of its images, None for good ones
         self.problem: str | None = None
         text = predictor.grouping.pattern if group_by is None else group_by
         self._pattern = NamePattern(text, "--group-by") if text else None
@@ -43,8 +44,19 @@ class Parts:
         part = None if self._pattern is None else self._pattern.find(name)
         if part is not None:
             self._tally.add(result, part)
-            self._good.setdefault(part, set()).add(sample.is_good)
+            self._shown.setdefault(part, set()).add(None if sample.is_good else sample.kind)
         return part
+
+    def cases(self) -> list[Case]:
+        """The largest score of each part that has a verdict; none where parts are not known.
+
+        Where an image failed, the others decide: a stricter threshold than the one in force may miss that part.
+        """
+        return [
+            Case(part.score, tuple(sorted(kind for kind in self._shown[part.part] if kind is not None)))
+            for part in self._tally.results()
+            if part.is_anomalous is not None and part.score is not None
+        ]
 
     def figures(self) -> PartFigures | None:
         """What came of the parts; None where none are known."""
@@ -52,8 +64,8 @@ class Parts:
         if not found:
             return None
         judged = [part for part in found if part.is_anomalous is not None]
-        good = [part for part in judged if self._good[part.part] == {True}]
-        defective = [part for part in judged if self._good[part.part] != {True}]
+        good = [part for part in judged if self._shown[part.part] == {None}]
+        defective = [part for part in judged if self._shown[part.part] != {None}]
         alarms = [part.part for part in good if part.is_anomalous]
         missed = [part.part for part in defective if not part.is_anomalous]
         return PartFigures(
@@ -63,7 +75,7 @@ class Parts:
             alarmed=tuple(alarms),
             missed=tuple(missed),
             failed=tuple(part.part for part in found if part.is_anomalous is None),
-            mixed=tuple(part.part for part in found if len(self._good[part.part]) > 1),
+            mixed=tuple(part.part for part in found if {None} < self._shown[part.part]),
             larger=tuple(part.part for part in found if part.images > part.images_per_part[1]),
             images_per_part=found[0].images_per_part,
         )

@@ -10,13 +10,11 @@ from blemish.evaluation.tally import Tally
 from blemish.metrics.rates import rate_text
 from blemish.models import ModelInfo
 from blemish.pipeline.predictor import Limit
-from blemish.report import Alternative, Kind, PartFigures, Rate, Remark
+from blemish.report import Kind, PartFigures, Rate, Remark
 from blemish.report.words import bounds, certainty, counted, percent
 
 _FEW_GOOD, _FEW_DEFECTIVE = 100, 30
 _NAMED = 5
-# From this share on, misses are worth a word where another rate would have spared that share of the defects.
-_MANY_MISSED, _SPARED = 0.1, 0.1
 # What is odd about masks and makes figures wrong; the rest is a note.
 _MISLEADING = ("good_image_with_mask", "inverted_mask")
 
@@ -37,7 +35,6 @@ class Findings:
     seen: Sequence[str]
     learned: Sequence[str]
     doubts: Sequence[str]
-    alternatives: Sequence[Alternative]
     is_given: bool = False
     parts: PartFigures | None = None
     part_problem: str | None = None
@@ -97,7 +94,6 @@ def _notes(found: Findings) -> Iterable[str | None]:
     yield found.part_problem
     if found.parts is not None:
         yield from _of_parts(found.parts)
-    yield _milder(found)
     if found.limit.rate is not None and found.limit.rate < found.calibration.best_rate * (1 - 1e-9):
         yield found.calibration.statement(found.limit.rate)
     other = [size for size in tally.sizes if size not in found.info.data.sizes]
@@ -136,22 +132,6 @@ def _of_parts(parts: PartFigures) -> Iterable[str]:
 def _independent(found: Findings) -> tuple[Rate | None, str]:
     """False alarms of what is independent of each other: parts where they are known, else images."""
     return (found.false_alarms, "image") if found.parts is None else (found.parts.false_alarms, "part")
-
-
-def _milder(found: Findings) -> str | None:
-    """Which higher false-alarm rate would have found many more defects, if many are missed."""
-    misses, alarms = found.misses, found.false_alarms
-    if misses is None or misses.value < _MANY_MISSED or found.limit.rate is None:
-        return None
-    for other in found.alternatives:
-        if other.rate > found.limit.rate and other.found - (misses.total - misses.count) >= _SPARED * misses.total:
-            at_cost = f", with {other.false_alarms} false alarms on {alarms.total} good images" if alarms else ""
-            return (
-                f"{percent(misses.value)} of the defective images were missed. A threshold for {rate_text(other.rate)} "
-                f"false alarms would have found {other.found} of {misses.total}{at_cost}; it can be changed without "
-                "training."
-            )
-    return None
 
 
 def unsure(found: Findings) -> tuple[str, ...]:

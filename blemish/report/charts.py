@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from blemish.report.record import EvaluationReport, Kind
+from blemish.report.record import EvaluationReport, Kind, Rate
 from blemish.report.words import number
 
 SIDE = 1000
@@ -57,6 +57,15 @@ class Scale:
     def ticks(self) -> list[Tick]:
         """About five round values."""
         return [Tick(self.percent(value), number_of(value)) for value in round_values(self.low, self.high, 5)]
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """A share as a dot and its 95 % interval as a line from `low` to `high`, in percent of the axis."""
+
+    place: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,19 @@ def roc_chart(report: EvaluationReport) -> Curve | None:
 def pro_chart(report: EvaluationReport, limit: float = 0.3) -> Curve | None:
     """Covered share of the defects over the marked share of good pixels, up to the limit of the AU-PRO."""
     return None if report.pro is None else _curve(*report.pro, limit, None)
+
+
+def whisker(rate: Rate, scale: Scale) -> Whisker:
+    """A count on an axis of shares, with what the count leaves possible."""
+    return Whisker(scale.percent(rate.value), *map(scale.percent, rate.interval))
+
+
+def alarm_scale(report: EvaluationReport) -> Scale:
+    """The axis of false alarms: from none to a round share above every interval and every rate."""
+    points = report.found.points
+    shares = [point.false_alarms.interval[1] for point in points if point.false_alarms is not None]
+    most = max([*shares, *(point.rate or 0.0 for point in points)], default=1.0)
+    return Scale(0.0, next(end for end in (0.05, 0.1, 0.2, 0.3, 0.5, 1.0) if end >= min(most, 1.0)))
 
 
 def strip(kind: Kind, scale: Scale) -> list[Tick]:

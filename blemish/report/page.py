@@ -52,12 +52,12 @@ def render_report(report: EvaluationReport) -> str:
     environment.filters.update(
         number=words.number,
         percent=words.percent,
-        rate=rate_text,
         certainty=words.certainty,
+        bounds=words.bounds,
         data_uri=_data_uri,
-        text=printable,
+        text=words.printable,
     )
-    environment.globals.update(strip=charts.strip, counted=words.counted)
+    environment.globals.update(strip=charts.strip, whisker=charts.whisker, counted=words.counted)
     page = environment.from_string(_packaged("report.html.j2")).render(_content(report))
     page = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", page)
     return re.sub(r"\n\s*\n+", "\n", page).encode("utf-8", "replace").decode()
@@ -68,6 +68,11 @@ def _content(report: EvaluationReport) -> dict[str, Any]:
         "report": report,
         "style": _packaged("report.css"),
         "headline": words.headline(report),
+        "labels": words.point_labels(report.found, report.threshold),
+        "blind": words.blind_line(report.found),
+        "change": words.change_line(report.found),
+        "all_shares": charts.Scale(0.0, 1.0),
+        "alarm_shares": charts.alarm_scale(report),
         "tiles": _tiles(report),
         "histogram": charts.histogram(report),
         "roc": charts.roc_chart(report),
@@ -132,11 +137,6 @@ def _metric_interval(report: EvaluationReport, key: str) -> str | None:
 def _gist(reason: str) -> str:
     """The first clause of a reason."""
     return re.split(r"[;:.]", reason)[0]
-
-
-def printable(text: str) -> str:
-    """Text without control characters and without the undecodable bytes that a file name may hold."""
-    return "".join(c if c.isprintable() else "?" for c in text.encode("utf-8", "replace").decode())
 
 
 def _data_uri(jpeg: bytes) -> str:

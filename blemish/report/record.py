@@ -92,6 +92,59 @@ class Threshold:
     sessions: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """What is found with one threshold, and at the price of how many false alarms.
+
+    `rate` is the false-alarm rate that the threshold keeps by the good training images, None where nobody can state one
+    (given by hand, or not calibrated). `asked` are the rates that get this threshold: `rate` itself, and smaller ones
+    that so few good images do not support. `found` is None without defective images or parts, `false_alarms` without
+    good ones. `kinds` has what is found of each type of defect; a part that shows two types counts in both.
+    """
+
+    asked: tuple[float, ...]
+    rate: float | None
+    threshold: float
+    found: Rate | None
+    false_alarms: Rate | None
+    kinds: Mapping[str, Rate] = field(default_factory=dict)
+    in_force: bool = False
+
+    @property
+    def unsupported(self) -> tuple[float, ...]:
+        """The rates that were asked for and are not kept."""
+        return tuple(asked for asked in self.asked if self.rate is not None and asked < self.rate)
+
+
+@dataclass(frozen=True)
+class RateChange:
+    """A larger rate with which many more defects are found than at the model's `own`; `command` sets it for good."""
+
+    own: OperatingPoint
+    better: OperatingPoint
+    command: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundAtRates:
+    """What is found at each false-alarm rate, ascending; of parts where these are known, else of images (`noun`).
+
+    A threshold for which no rate can be stated comes first. `blind` are the types of defect of which next to nothing is
+    found at the point in force. `support` says why a rate that was asked for is not kept, `change` which one pays.
+    """
+
+    noun: Literal["image", "part"] = "image"
+    points: tuple[OperatingPoint, ...] = ()
+    blind: tuple[str, ...] = ()
+    support: str | None = None
+    change: RateChange | None = None
+
+    @property
+    def in_force(self) -> OperatingPoint | None:
+        """The point whose verdicts the evaluation gives; None where there are no points at all."""
+        return next((point for point in self.points if point.in_force), None)
+
+
 @dataclass(frozen=True)
 class Alternative:
     """What the threshold of another false-alarm rate, set from the same good training images, would have done here."""
@@ -158,6 +211,7 @@ class EvaluationReport:
     None without good or defective images. `seen_in_training` names the images that the model was trained on too,
     `problems` has a line for each mask that cannot be used. `roc` is (false-alarm rate, detection rate), `pro` is
     (share of good pixels marked, mean share of a defect covered). `parts` is None where parts are not known.
+    `found` is the headline: what is found at each false-alarm rate.
     `model` and `data` are what identifies them, by a label each.
     """
 
@@ -179,6 +233,7 @@ class EvaluationReport:
     seen_in_training: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     parts: PartFigures | None = None
+    found: FoundAtRates = field(default_factory=FoundAtRates)
     output: Path = Path()
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from blemish.metrics.rates import rate_text
-from blemish.report.record import EvaluationReport, Rate, Threshold
+from blemish.metrics.rates import rate_text, rate_texts
+from blemish.report.record import EvaluationReport, FoundAtRates, Rate, Threshold
 
 
 def percent(share: float) -> str:
@@ -70,6 +70,53 @@ def set_for(threshold: Threshold) -> str:
     return f"the threshold was set for {rate_text(threshold.rate)} false alarms from {images}{of_parts}"
 
 
+def point_labels(found: FoundAtRates, threshold: Threshold) -> list[str]:
+    """What each point is set for: `5 %`, `2.4 % at best`, or how the threshold came that no rate is stated for."""
+    texts = _told_apart(found)
+    unknown = "given threshold" if threshold.is_given else "guess" if threshold.images else "imported threshold"
+    return [
+        unknown if point.rate is None else f"{texts[point.rate]}{' at best' if point.unsupported else ''}"
+        for point in found.points
+    ]
+
+
+def blind_line(found: FoundAtRates) -> str | None:
+    """Which types of defect the model hardly finds with the threshold in force, and when that is said."""
+    point = found.in_force
+    if point is None or not found.blind:
+        return None
+    where = "with this threshold" if point.rate is None else f"at {_told_apart(found)[point.rate]}"
+    kinds = ", ".join(
+        f"{printable(kind)} ({point.kinds[kind].count} of {point.kinds[kind].total} found)" for kind in found.blind
+    )
+    return f"{where}, {kinds}: none of three or more is found, or the 95 % interval ends under 50 %."
+
+
+def change_line(found: FoundAtRates) -> str | None:
+    """What a larger false-alarm rate would change, where that pays."""
+    change = found.change
+    if change is None or change.own.found is None or change.better.found is None or change.better.rate is None:
+        return None
+    own, better, alarms = change.own.found, change.better.found, change.better.false_alarms
+    rate = change.better.rate
+    here = "" if alarms is None else f" (here {alarms.count} of {alarms.total})"
+    defects = counted(better.total, f"defective {found.noun}")
+    return (
+        f"At {_told_apart(found)[rate]}, {better.count} of {defects} {'is' if better.count == 1 else 'are'} found "
+        f"instead of {own.count}; about {100 * rate:g} of 100 good {found.noun}s alarm{here}."
+    )
+
+
+def share_text(rate: Rate) -> str:
+    """Count, share and what the count leaves possible: `54 of 119, 45 % (36 to 55 %)`."""
+    return f"{rate.count} of {rate.total}, {percent(rate.value)} ({bounds(rate)})"
+
+
+def printable(text: str) -> str:
+    """Text without control characters and without the undecodable bytes that a file name may hold."""
+    return "".join(c if c.isprintable() else "?" for c in text.encode("utf-8", "replace").decode())
+
+
 def counted(count: int, noun: str) -> str:
     """'1 image', '2 images', '12,000 images'."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
@@ -104,6 +151,12 @@ def _of_parts(report: EvaluationReport) -> str:
         found, total = parts.misses.total - parts.misses.count, parts.misses.total
         told += f"; {found} of {counted(total, 'defective part')} {_was(found)} found"
     return told
+
+
+def _told_apart(found: FoundAtRates) -> dict[float, str]:
+    """All rates of the points as texts of which no two are the same."""
+    rates = sorted({rate for point in found.points if point.rate for rate in (point.rate, *point.asked)})
+    return dict(zip(rates, rate_texts(*rates), strict=True)) if rates else {}
 
 
 def _images(report: EvaluationReport) -> str:
