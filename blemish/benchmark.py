@@ -20,12 +20,20 @@ from blemish.datasets import Dataset, find_categories, load_dataset
 from blemish.datasets.files import file_hash, write_whole
 from blemish.errors import BlemishError, DatasetError, did_you_mean
 from blemish.evaluation import evaluate
+from blemish.evaluation.operating import RATES
 from blemish.fitting import fit
+from blemish.metrics.rates import rate_text
 from blemish.models import data_fingerprint
-from blemish.report import METRICS, EvaluationReport
+from blemish.report import METRICS, EvaluationReport, Rate
 
+# Shares of the defects found at the promised rates. Where the good images of a product do not support a rate, the share
+# is that of the smallest rate that they do, and has a key of its own: it does not count in the mean.
+FOUND_AT = {f"found_at_{100 * rate:g}": rate for rate in RATES}
+ALARMS_AT = {f"false_alarms_at_{100 * rate:g}": rate for rate in RATES}
+LEAST, FOUND_AT_LEAST = "smallest_rate", "found_at_smallest_rate"
 # What the printed table shows, and how wide; the CSV file has everything.
 _SHOWN = {
+    **{key: f"found at {rate_text(rate)}" for key, rate in FOUND_AT.items()},
     "image_auroc": "image AUROC",
     "pixel_auroc": "pixel AUROC",
     "au_pro": "AU-PRO",
@@ -61,8 +69,7 @@ class Table:
         """The table as text: a line for each product, and the mean."""
         lines = [("model", "category", *_SHOWN.values(), "seconds")]
         for row in self.with_means():
-            values = (row.metrics.get(key) for key in _SHOWN)
-            shown = ("-" if value is None else f"{value:.4f}" for value in values)
+            shown = (_cell(row, key) for key in _SHOWN)
             lines.append((row.model, row.category, *shown, f"{row.train_seconds + row.evaluate_seconds:.0f}"))
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(_line(cells, widths) for cells in lines)
@@ -70,7 +77,7 @@ class Table:
     def csv(self) -> str:
         """The same with all metrics."""
         text = io.StringIO()
-        keys = [metric.key for metric in METRICS]
+        keys = [*FOUND_AT, *ALARMS_AT, LEAST, FOUND_AT_LEAST, *(metric.key for metric in METRICS)]
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["model", "category", *keys, "train_seconds", "evaluate_seconds"])
         for row in self.with_means():
@@ -189,8 +196,28 @@ def _kept_part(row: Row) -> dict[str, Any]:
 
 
 def _plain(report: EvaluationReport) -> dict[str, float | None]:
-    """The metrics without their intervals."""
-    return {key: value for key, value in report.metrics.items() if not isinstance(value, tuple)}
+    """What is found at each rate that is kept, and the metrics, all without their intervals."""
+    found: dict[str, float | None] = dict.fromkeys([*FOUND_AT, *ALARMS_AT, LEAST, FOUND_AT_LEAST])
+    for point in report.found.points:
+        kept = [rate for rate in point.asked if rate not in point.unsupported]
+        for keys, share in ((FOUND_AT, point.found), (ALARMS_AT, point.false_alarms)):
+            found |= {key: _value(share) for key, rate in keys.items() if rate in kept}
+        if point.unsupported:
+            found |= {LEAST: point.rate, FOUND_AT_LEAST: _value(point.found)}
+    return found | {key: value for key, value in report.metrics.items() if not isinstance(value, tuple)}
+
+
+def _value(share: Rate | None) -> float | None:
+    return None if share is None else share.value
+
+
+def _cell(row: Row, key: str) -> str:
+    """A figure; for a rate that is not supported, what is found at the smallest that is, and that rate."""
+    value, least = row.metrics.get(key), row.metrics.get(LEAST)
+    if value is None and least is not None and row.category != MEAN and FOUND_AT.get(key, 1.0) < least:
+        value = row.metrics.get(FOUND_AT_LEAST)
+        return "-" if value is None else f"{value:.4f} at {rate_text(least)}"
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _failures(report: EvaluationReport) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,21 +78,35 @@ def made(output: Path, category: str) -> int:
 
 class TestTable:
     rows = (
-        Row("A", "bolt", {"image_auroc": 1.0, "au_pro": 0.5}, 3, 1),
-        Row("A", "nut", {"image_auroc": 0.5, "au_pro": None}, 5, 1),
+        Row("A", "bolt", {"image_auroc": 1.0, "au_pro": 0.5, "found_at_5": 0.875}, 3, 1),
+        Row(
+            "A",
+            "nut",
+            {"image_auroc": 0.5, "au_pro": None, "smallest_rate": 1 / 17, "found_at_smallest_rate": 0.25},
+            5,
+            1,
+        ),
         Row("B", "bolt", {"image_auroc": 0.25, "au_pro": None}, 1, 1),
     )
 
     def test_each_model_has_a_mean_over_what_is_known(self):
         means = {row.model: row.metrics for row in Table(self.rows, ()).with_means() if row.category == "mean"}
-        assert means == {"A": {"image_auroc": 0.75, "au_pro": 0.5}, "B": {"image_auroc": 0.25, "au_pro": None}}
+        assert {key: means["A"][key] for key in ("image_auroc", "au_pro")} == {"image_auroc": 0.75, "au_pro": 0.5}
+        assert means["B"] == {"image_auroc": 0.25, "au_pro": None}
+        assert means["A"]["found_at_5"] == 0.875  # the other product does not support 5 %
 
     def test_the_text_is_a_table(self):
         lines = Table(self.rows, ()).text().splitlines()
         assert [line.split()[:2] for line in lines[1:]] == [
             ["A", "bolt"], ["A", "nut"], ["A", "mean"], ["B", "bolt"], ["B", "mean"],
         ]  # fmt: skip
-        assert len({len(line) for line in lines}) == 1 and lines[3].split()[2] == "0.7500"
+        assert len({len(line) for line in lines}) == 1
+        rows = [re.split(r"  +", line) for line in lines]
+        assert rows[0][2:7] == ["found at 1 %", "found at 2 %", "found at 5 %", "found at 10 %", "image AUROC"]
+        assert rows[1][2:7] == ["-", "-", "0.8750", "-", "1.0000"]
+        # the smallest rate that its good images support, and never as if 5 % held
+        assert rows[2][2:7] == [*["0.2500 at 5.9 %"] * 3, "-", "0.5000"]
+        assert rows[3][2:7] == ["-", "-", "0.8750", "-", "0.7500"]
 
 
 def test_the_command_prints_the_table_and_keeps_everything(products, tmp_path):
@@ -108,6 +123,10 @@ def test_the_command_prints_the_table_and_keeps_everything(products, tmp_path):
         own = json.loads((tmp_path / "out" / "PatchCore" / name / "evaluate_result.json").read_text())
         row = next(row for row in rows if row["category"] == name)
         assert float(row["image_auroc"]) == own["metrics"]["image_auroc"]
+        (least, *_) = own["found_at_rates"]["points"]  # 6 good images support 14 % at best
+        assert float(row["smallest_rate"]) == least["false_alarm_rate"] == pytest.approx(1 / 7)
+        assert float(row["found_at_smallest_rate"]) == least["found"]["share"]
+        assert {row[f"{key}_at_{rate}"] for key in ("found", "false_alarms") for rate in (1, 2, 5, 10)} == {""}
         assert (tmp_path / "out" / "PatchCore" / name / "report.html").is_file()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from command import ROOT, Done, blemish
 
 from blemish.detectors import list_models
 
+FOUND = "found at its rate"
 STEPS = ["train", "evaluate", "export", "onnxruntime x1", "onnxruntime x2", "openvino x1", "openvino x2", "agreement"]
 
 # Fits, but its scores depend on how many images are computed at once.
@@ -72,9 +74,15 @@ def test_every_detector_goes_through_every_step(lite: tuple[Done, Path]) -> None
     *lines, header, first, second, third = done.stdout.splitlines()
     assert len(lines) == len(models) * len(STEPS) == 3 * 8
     assert all(line.startswith("Run successfully with command - ") for line in lines)
-    assert cells(header) == ["detector", *STEPS]
+    assert cells(header) == ["detector", FOUND, *STEPS]
     assert [cells(row)[0] for row in (first, second, third)] == models
-    assert all(re.fullmatch(r"\d+\.\d s", cell) for row in (first, second, third) for cell in cells(row)[1:])
+    assert all(re.fullmatch(r"\d+\.\d s", cell) for row in (first, second, third) for cell in cells(row)[2:])
+    for row in (first, second, third):
+        evaluation = place / cells(row)[0] / "evaluation" / "evaluate_result.json"
+        (point,) = (p for p in json.loads(evaluation.read_text())["found_at_rates"]["points"] if p["in_force"])
+        found, total, rate = re.fullmatch(r"(\d+) of (\d+) at ([\d.]+) %", cells(row)[1]).groups()
+        assert point["found"]["count"] == int(found) and point["found"]["total"] == int(total) == 4
+        assert 100 * point["false_alarm_rate"] == pytest.approx(float(rate), rel=0.05) and point["unsupported"]
     assert (place / "results.log").read_text() == done.stdout
 
 
@@ -103,10 +111,10 @@ def installed(tmp_path: Path) -> str:
 def test_planted_faults_are_found(installed: str, tmp_path: Path) -> None:
     done = blemish("selftest", "--model", "batchy,Broken", "--output", tmp_path / "out", PYTHONPATH=installed)
     *lines, header, batchy, broken = done.stdout.splitlines()
-    assert done.code == 1 and cells(header) == ["detector", *STEPS]
+    assert done.code == 1 and cells(header) == ["detector", FOUND, *STEPS]
     assert cells(batchy)[0] == "Batchy" and cells(batchy)[-1] == "FAILED"
     assert "FAILED" not in cells(batchy)[:-1]
-    assert cells(broken) == ["Broken", "FAILED", *["-"] * 7]
+    assert cells(broken) == ["Broken", "-", "FAILED", *["-"] * 7]
     failed = [line for line in lines if line.startswith("Run failed with command - ")]
     assert re.search(r"more than 0.0001: onnxruntime x2 on .+\.png$", failed[0])
     assert failed[1].endswith(" - blemish: error: nothing can be learned of this") and len(failed) == 2
