@@ -534,6 +534,10 @@ class TestInTheBrowser:
             (thresholds,) = (cells for title, *cells in rows if title == "Threshold")
             assert thresholds[0] == thresholds[1]  # they were chosen by their scores
             assert ["Reviewed defects found", "4 of 4", "4 of 4"] in rows
+            by_rate = rows[:4]
+            assert [row[0] for row in by_rate] == [f"Reviewed defects found at {rate} %" for rate in (1, 2, 5, 10)]
+            assert all(cell.startswith("4 of 4, 100 % (over 47 %)") for _, *cells in by_rate for cell in cells)
+            assert "the least that it supports" in by_rate[0][1] and "supports" not in by_rate[3][1]
             assert active(station) == first  # until somebody activates the new one
             page.click("#activate")
             page.wait_for_selector("#return")

@@ -110,9 +110,17 @@ def judged(
 
 
 def limit_of(predictor: Predictor) -> dict[str, Any]:
-    """The threshold and rate of a predictor, and its good images."""
-    limit = predictor.limit
-    return {"threshold": limit.score, "rate": limit.rate, "images": predictor.model.info.data.images}
+    """The threshold and rate of a predictor, the smallest rate that its good images support, and how many they are.
+
+    `least_rate` is None where the predictor is not calibrated.
+    """
+    limit, calibration = predictor.limit, predictor.calibration
+    return {
+        "threshold": limit.score,
+        "rate": limit.rate,
+        "least_rate": calibration.best_rate if calibration.is_calibrated else None,
+        "images": predictor.model.info.data.images,
+    }
 
 
 @contextmanager

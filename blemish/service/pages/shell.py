@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse
 from blemish import __version__
 from blemish.errors import install_command
 from blemish.metrics.rates import rate_text
-from blemish.report.words import number, percent
+from blemish.report.words import number, percent, share_text
 from blemish.service.core import service_of
 from blemish.service.jobs.data import in_words
 from blemish.service.pages.plotting import over_steps
@@ -76,6 +76,7 @@ def _templates() -> Environment:
     environment.filters |= {
         "number": number,
         "percent": percent,
+        "share": share_text,
         "rate": rate_text,
         "moment": moment,
         "iso": iso,

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from blemish.evaluation.operating import RATES, held_rate
+from blemish.evaluation.rates import rate_of
+from blemish.metrics.rates import TOLERANCE
+from blemish.report import Rate
 from blemish.report.words import number
 from blemish.service.pages import charts
 from blemish.store import Job, Store
@@ -26,12 +30,29 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class AtRate:
+    """What a version finds of the reviewed defects at a false-alarm rate, and how many reviewed good images alarm.
+
+    `held` is the rate that it keeps: the one asked for, or the smallest that its good images support.
+    """
+
+    held: float
+    found: Rate | None
+    alarms: Rate | None
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """What a comparison found; `table` counts the images by first and second verdict, normal before anomalous."""
+    """What a comparison found; `table` counts the images by first and second verdict, normal before anomalous.
+
+    `at_rates` has what each version finds at each rate, None for one that is not calibrated. It is empty where nothing
+    is reviewed, and for a comparison of before there were such figures.
+    """
 
     total: int
     left_out: int
     table: tuple[tuple[int, int], tuple[int, int]]
+    at_rates: dict[float, list[AtRate | None]]
     good: Agreement
     defects: Agreement
     scatter: charts.Scatter
@@ -59,6 +80,7 @@ def comparison_of(result: Mapping[str, Any]) -> Comparison:
         total=len(images),
         left_out=result["left_out"],
         table=_table(images),
+        at_rates=_at_rates(images, result["versions"]),
         good=agreement([one for one in images if one["is_defect"] is False]),
         defects=agreement([one for one in images if one["is_defect"]]),
         scatter=charts.scatter(points, (first, second)),
@@ -75,6 +97,28 @@ def agreement(images: list[dict[str, Any]]) -> Agreement:
         return first, second
 
     return Agreement(len(images), of_each("anomalous"), of_each("learned"))
+
+
+def _at_rates(images: list[dict[str, Any]], versions: list[dict[str, Any]]) -> dict[float, list[AtRate | None]]:
+    reviewed = [one for one in images if one["is_defect"] is not None]
+    if not reviewed or any("least_rate" not in version for version in versions):
+        return {}
+    return {
+        rate: [_at_rate(reviewed, i, rate, version["least_rate"]) for i, version in enumerate(versions)]
+        for rate in RATES
+    }
+
+
+def _at_rate(reviewed: list[dict[str, Any]], i: int, rate: float, least: float | None) -> AtRate | None:
+    if least is None:
+        return None
+    held = held_rate(rate, least)
+
+    def share(is_defect: bool) -> Rate | None:
+        flagged = [one["p_values"][i] <= held + TOLERANCE for one in reviewed if one["is_defect"] == is_defect]
+        return rate_of(sum(flagged), len(flagged)) if flagged else None
+
+    return AtRate(held, share(True), share(False))
 
 
 def _table(images: list[dict[str, Any]]) -> tuple[tuple[int, int], tuple[int, int]]:
