@@ -26,8 +26,8 @@ RATES = (0.01, 0.02, 0.05, 0.1)
 # A type of defect is one that the model is blind to if none of so many is found, or if not even the upper end of the
 # 95 % interval reaches this share.
 BLIND_FEWEST, BLIND_SHARE = 3, 0.5
-# A larger rate pays if it finds so many of the defects more than every smaller one.
-PAYS = 0.1
+# A larger rate pays if it finds so many of the defects more than the model's own.
+PAYS = 0.05
 
 
 class Case(NamedTuple):
@@ -133,20 +133,16 @@ def _support(points: Sequence[OperatingPoint], calibration: Calibration) -> str 
 
 
 def _change(points: Sequence[OperatingPoint], calibration: Calibration, model: str | Path) -> RateChange | None:
-    """The largest rate that is reached in steps of which each pays."""
+    """The larger rate of the highest Youden index, the share of defects found less the rate, where it pays."""
     own = next((point for point in points if calibration.false_alarm_rate in point.asked), None)
-    if own is None or own.rate is None or own.found is None:
+    if own is None or own.found is None:
         return None
-    best = own
-    for point in points:
-        if point.rate is not None and point.rate > own.rate and _gain(best, point) >= PAYS:
-            best = point
-    if best is own:
+    best = max(points[points.index(own) :], key=_youden)  # the smallest of equal ones
+    if best.found is None or best.found.value - own.found.value < PAYS:
         return None
     return RateChange(own, best, f"blemish update {quote(str(model))} --false-alarm-rate {100 * best.asked[-1]:g}%")
 
 
-def _gain(first: OperatingPoint, second: OperatingPoint) -> float:
-    """Which share of the defects is found with the second only."""
-    assert first.found is not None and second.found is not None
-    return (second.found.count - first.found.count) / second.found.total
+def _youden(point: OperatingPoint) -> float:
+    assert point.found is not None and point.rate is not None
+    return point.found.value - point.rate
