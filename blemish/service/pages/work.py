@@ -103,10 +103,12 @@ def _at_rates(images: list[dict[str, Any]], versions: list[dict[str, Any]]) -> d
     reviewed = [one for one in images if one["is_defect"] is not None]
     if not reviewed or any("least_rate" not in version for version in versions):
         return {}
-    return {
-        rate: [_at_rate(reviewed, i, rate, version["least_rate"]) for i, version in enumerate(versions)]
-        for rate in RATES
-    }
+    rows: dict[float, list[AtRate | None]] = {}
+    for rate in RATES:
+        row = [_at_rate(reviewed, i, rate, version["least_rate"]) for i, version in enumerate(versions)]
+        if row not in rows.values():  # rates that no version supports are told once
+            rows[rate] = row
+    return rows if any(one is not None for row in rows.values() for one in row) else {}
 
 
 def _at_rate(reviewed: list[dict[str, Any]], i: int, rate: float, least: float | None) -> AtRate | None:
