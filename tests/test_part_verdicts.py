@@ -369,6 +369,10 @@ class TestEvaluate:
         }  # fmt: skip
         assert stated["metrics"]["part_false_alarm_rate"] == 1 / 3 and stated["metrics"]["part_miss_rate"] == 0.5
         assert "of 3 good parts, 1 was called anomalous" in stated["verdict"]
+        (point,) = (one for one in stated["found_at_rates"]["points"] if one["in_force"])
+        assert stated["found_at_rates"]["counted"] == "parts" and point["threshold"] == LIMIT
+        assert (point["found"]["count"], point["found"]["total"]) == (1, 2)  # P6 has no verdict and counts nowhere
+        assert (point["false_alarms"]["count"], point["false_alarms"]["total"]) == (1, 3)
         with (tmp_path / "out" / "per_image.csv").open() as file:
             assert {row["path"][-8:]: row["part"] for row in csv.DictReader(file)}["P6_b.png"] == "P6"
         page = (tmp_path / "out" / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
