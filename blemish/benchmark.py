@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from blemish import __version__
-from blemish.backbones import load_backbone
+from blemish.backbones import chosen_backbone, load_backbone
 from blemish.config import RunConfig
 from blemish.datasets import Dataset, find_categories, load_dataset
 from blemish.datasets.files import file_hash, write_whole
@@ -169,7 +169,7 @@ def _key(config: RunConfig, dataset: Dataset) -> str:
     settings = config.model_dump()
     for place in ("dataset_dir", "output"):
         del settings["Global"][place]
-    backbone = load_backbone(config.Model.backbone)  # a file of that name may have changed
+    backbone = load_backbone(chosen_backbone(config.Model))  # a file of that name may have changed
     network = [backbone.sha256, backbone.mean, backbone.std, [tap.name for tap in backbone.taps]]
     samples = (*dataset.train, *dataset.test)
     files = {sample.name: sample.path for sample in samples}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from blemish.backbones import Backbone
+from blemish.backbones import Backbone, chosen_backbone
 from blemish.calibration import (
     ONE_PART,
     Calibration,
@@ -41,9 +41,9 @@ from blemish.detectors.patch_features import EMBEDDED, sketches_of
 from blemish.engines import Engine, open_engine
 from blemish.errors import ModelError, UsageError
 from blemish.fit_report import FitReport, SeenImages, report_fit
-from blemish.framing import frame_of
+from blemish.framing import check_sides, frame_of
 from blemish.good_patches import cut_good_patches
-from blemish.images import Frame, Scored
+from blemish.images import Frame, Scored, Sides
 from blemish.learning import identity, image_parts, image_sessions, learn, session_units, training_record, weight_file
 from blemish.models import (
     BackboneInfo,
@@ -91,12 +91,12 @@ def fit(
     config = config.model_copy(update={"Model": config.Model.model_copy(update=parameters.model_dump())})
     weight_file(config)
     resume = _resumed(config, make_class)
-    fixed_size = make_class.fixed_size(config.Model.backbone)
+    sides = _sides(config, make_class)
     output = Path(config.Global.output)
     check_place(output / "best_model" / "inference")
     with open_output(output, keeps=keeps) as place:
         clock = _Clock(progress)
-        images, others = _read(config, good, holdouts, fixed_size, clock)
+        images, others = _read(config, good, holdouts, sides, clock)
         sessions = image_sessions(config, images)
         if config.Calibrate.group_by is not None:
             for each in (images, *others.values()):
@@ -118,7 +118,7 @@ def fit(
             calibration, parts, apart = learned.calibration, learned.parts, learned.apart
             record, weights = training_record(config, learned, output), learned.detector.save_weights
         else:
-            detector = make().fit(images.inputs, clock)
+            detector = _said(make()).fit(images.inputs, clock)
             calibration, parts = _calibrate(config, detector, make, images, clock, sessions=several)
             apart = apart_by(detector, images.inputs, calibration, config.Global.device, clock)
         model = detector.graph().SerializeToString()
@@ -141,6 +141,13 @@ def fit(
         return report_fit(config, seen, (calibration, apart), clock.seconds(), save, parts=learned_parts)
 
 
+def _sides(config: RunConfig, make_class: type[Detector]) -> Sides:
+    """The inputs that the backbone takes; `UsageError` where another one is asked for."""
+    sides = make_class.sides(chosen_backbone(config.Model))
+    check_sides(config.Model, sides)
+    return sides
+
+
 def _resumed(config: RunConfig, make_class: type[Detector]) -> Path | None:
     """The checkpoint to go on from, if any."""
     if config.Train.resume_path is None:
@@ -157,14 +164,14 @@ def _read(
     config: RunConfig,
     good: GoodImages,
     holdouts: list[Holdout],
-    fixed_size: tuple[int, int] | None,
+    sides: Sides,
     progress: Progress,
 ) -> tuple[TrainingImages, dict[str, TrainingImages]]:
     """The good images, and those of each held-out session, at the model's input size.
 
     A quarter of the memory budget may hold them.
     """
-    frame = frame_of(config.Model, typical_sizes(good, config.Model.bit_depth), fixed_size)
+    frame = frame_of(config.Model, typical_sizes(good, config.Model.bit_depth), sides)
     memory = config.Model.memory_bytes() // 4 // (1 + len(holdouts))
     total = sum(len(each.paths) for each in (good, *(one.good for one in holdouts)))
 
@@ -187,7 +194,7 @@ def _setting(config: RunConfig, frame: Frame) -> Setting:
         frame.tiling.width,
         frame.tiling.height,
         preset=config.Model.preset,
-        backbone=config.Model.backbone,
+        backbone=chosen_backbone(config.Model),
         memory_budget=config.Model.memory_bytes(),
         seed=config.Global.seed,
         device=config.Global.device,
@@ -250,6 +257,14 @@ def _printable(calibration: Calibration) -> Calibration:
     for name in sessions.names:
         names.append(name_apart(printable(name), names))
     return replace(calibration, sessions=replace(sessions, names=tuple(names)))
+
+
+def _said(detector: Detector) -> Detector:
+    """The detector, after a word on what had to be assumed of its backbone."""
+    backbone = detector.backbone
+    if backbone is not None and backbone.note:
+        log.warning("backbone %s: %s", printable(backbone.name), printable(backbone.note))
+    return detector
 
 
 def _check(engine: Engine, images: TrainingImages) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from blemish.config.sections import ModelSection
 from blemish.datasets import read_mask
 from blemish.errors import UsageError
-from blemish.images import Area, Frame, InputGeometry, Tiling, area_of, draw_polygons
+from blemish.images import Area, Frame, InputGeometry, Sides, Tiling, area_of, draw_polygons
 
 Mask = npt.NDArray[np.bool_]
 Sizes = list[tuple[int, int]]
@@ -24,15 +24,27 @@ MIRRORED, MANY = 0.05, 0.25
 _ENLARGED = 1.1
 
 
-def frame_of(section: ModelSection, sizes: Sizes, fixed_size: tuple[int, int] | None) -> Frame:
+def check_sides(section: ModelSection, sides: Sides) -> None:
+    """Raise `UsageError` where `Model.width` or `Model.height` is none that the backbone takes."""
+    for key in ("width", "height"):
+        given = getattr(section, key)
+        if given is not None and sides.only is None and given % sides.step:
+            raise UsageError(
+                f"Model.{key} is {given}, but should be a multiple of {sides.step}, as this backbone needs."
+            )
+    if sides.only is not None:
+        _only_size(sides.only, section.width, section.height)
+
+
+def frame_of(section: ModelSection, sizes: Sizes, sides: Sides) -> Frame:
     """The frame for images of these (width, height), as the run file's `Model` section has it.
 
-    `fixed_size` is the only input (height, width) that the backbone takes. Raises `UsageError` for tiles that would
-    enlarge the images, and for a region of interest that does not fit them or leaves nothing.
+    `sides` are those that the backbone takes. Raises `UsageError` for others, for tiles that would enlarge the images,
+    and for a region of interest that does not fit them or leaves nothing.
     """
     columns, rows = section.tile_grid()
     across, down = (1 + (count - 1) * (1 - section.overlap) for count in (columns, rows))
-    tile = _input_size(section, [(width / across, height / down) for width, height in sizes], fixed_size)
+    tile = _input_size(section, [(width / across, height / down) for width, height in sizes], sides)
     tiling = Tiling.of(*tile, columns, rows, section.overlap)
     whole = InputGeometry(*tiling.size, _aspect(section, sizes))
     size = _median_size(sizes)
@@ -57,19 +69,18 @@ def _aspect(section: ModelSection, sizes: Sizes) -> float | None:
     return None if framing == "stretch" else aspect
 
 
-def _input_size(
-    section: ModelSection, sizes: list[tuple[float, float]], fixed_size: tuple[int, int] | None
-) -> tuple[int, int]:
+def _input_size(section: ModelSection, sizes: list[tuple[float, float]], sides: Sides) -> tuple[int, int]:
     """Width and height of the input that was asked for, the backbone's only ones, or the preset's."""
-    typical = InputGeometry.for_images(sizes, PIXELS[section.preset])
+    check_sides(section, sides)
     width, height = section.width, section.height
-    if fixed_size is not None:
-        return _only_size(fixed_size, width, height)
+    if sides.only is not None:
+        return _only_size(sides.only, width, height)
+    typical = InputGeometry.for_images(sizes, PIXELS[section.preset], sides.step)
     aspect = _median_aspect(sizes)
     if width is not None and height is None:
-        height = _side(width / aspect)
+        height = _side(width / aspect, sides.step)
     elif height is not None and width is None:
-        width = _side(height * aspect)
+        width = _side(height * aspect, sides.step)
     return width or typical.width, height or typical.height
 
 
@@ -83,9 +94,9 @@ def _only_size(size: tuple[int, int], width: int | None, height: int | None) -> 
     return size[1], size[0]
 
 
-def _side(length: float) -> int:
+def _side(length: float, step: int) -> int:
     """The nearest side that a model may have."""
-    return min(max(32, round(length / 32) * 32), LONGEST_SIDE)
+    return min(max(1, round(length / step)), LONGEST_SIDE // step) * step
 
 
 def _median_aspect(sizes: Sequence[tuple[float, float]]) -> float:

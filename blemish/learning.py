@@ -211,11 +211,24 @@ def plan_of(config: RunConfig, images: TrainingImages) -> Plan:
 
 
 def weight_file(config: RunConfig) -> Path | None:
-    """The file of `Train.pretrain_weight_path`; `UsageError` if it is not there."""
-    path = config.Train.pretrain_weight_path
-    if path is not None and not Path(path).is_file():
-        raise UsageError(f"Train.pretrain_weight_path: there is no file {path}")
-    return None if path is None else Path(path)
+    """The file of `Train.pretrain_weight_path` or `Model.backbone_weights`, which are the same.
+
+    Raises `UsageError` if it is not there, or if they name two.
+    """
+    given = {
+        key: path
+        for key, path in (
+            ("Train.pretrain_weight_path", config.Train.pretrain_weight_path),
+            ("Model.backbone_weights", config.Model.backbone_weights),
+        )
+        if path is not None
+    }
+    for key, path in given.items():
+        if not Path(path).is_file():
+            raise UsageError(f"{key}: there is no file {path}")
+    if len(set(given.values())) > 1:
+        raise UsageError(f"{' and '.join(given)} name two files with the backbone's weights: leave one of them out")
+    return next(map(Path, given.values()), None)
 
 
 def training_record(config: RunConfig, learned: Learned, output: Path) -> dict[str, Any]:
@@ -292,5 +305,6 @@ def identity(config: RunConfig, hashes: Mapping[str, str]) -> dict[str, Any]:
             flat |= {f"{section}.{key}": value for key, value in keys.items()}
     weights = weight_file(config)
     flat["Train.pretrain_weight_path"] = weights and file_hash(weights)
+    del flat["Model.backbone_weights"]  # is the same
     data = data_fingerprint(hashes)
     return {key: value for key, value in flat.items() if key not in _FREE_KEYS} | {"the training images": data}

@@ -134,7 +134,8 @@ def test_the_record_of_a_bare_file(tmp_path: Path):
     assert backbone.licence == "unknown (user's file)"
     assert backbone.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (backbone.mean, backbone.std) == IMAGENET
-    assert "ImageNet" in backbone.note and "strides 8 and 16" in backbone.note
+    assert f"ImageNet's are used; state `mean` and `std` in {path}.json" in backbone.note
+    assert backbone.note.endswith("taps are not stated, so these are read: c_relu (stride 8), d_relu (stride 16)")
     assert backbone.size is None
 
 

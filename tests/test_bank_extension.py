@@ -114,7 +114,7 @@ class TestStored:
         monkeypatch.setattr(nearest_row, "DISTANCES", 144 * 100)
         detector = PatchCore(SETTING).fit(GOOD)
         model = detector.graph()
-        assert sum(tensor.name.startswith("bank_fine") for tensor in model.graph.initializer) > 3
+        assert sum(tensor.name.startswith("bank_stride8") for tensor in model.graph.initializer) > 3
         rows = stored_bank(model.SerializeToString())[1]
         np.testing.assert_allclose(rows, detector.bank.rows, rtol=1e-5, atol=1e-4)
 
@@ -157,14 +157,14 @@ class TestStored:
         if fault == "no bank":
             model = onnx.load_from_string(tiny_network())
         elif fault == "one tap":
-            node = next(node for node in model.graph.node if "bank_coarse" in node.input)
+            node = next(node for node in model.graph.node if "bank_stride16" in node.input)
             node.op_type = "Gemm"
         elif fault == "other rows":
-            tensors["bank_fine"].CopyFrom(numpy_helper.from_array(np.zeros((40, 3), np.float32), "bank_fine"))
+            tensors["bank_stride8"].CopyFrom(numpy_helper.from_array(np.zeros((40, 3), np.float32), "bank_stride8"))
         elif fault == "not finite":
-            rows = numpy_helper.to_array(tensors["bank_fine"]).copy()
+            rows = numpy_helper.to_array(tensors["bank_stride8"]).copy()
             rows[0, 0] = np.nan
-            tensors["bank_fine"].CopyFrom(numpy_helper.from_array(rows, "bank_fine"))
+            tensors["bank_stride8"].CopyFrom(numpy_helper.from_array(rows, "bank_stride8"))
         else:
             for node in model.graph.node:
                 node.op_type = "MaxPool" if node.op_type == "AveragePool" else node.op_type

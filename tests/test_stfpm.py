@@ -161,7 +161,7 @@ def test_a_hostile_or_foreign_weight_file_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_backbone_is_refused_with_the_closest() -> None:
     with pytest.raises(BackboneError, match=r"no backbone `resnet19`\. Did you mean `resnet18`"):
-        STFPM.fixed_size("resnet19")
+        STFPM.sides("resnet19")
 
 
 def test_the_packaged_run_file_is_whole() -> None:

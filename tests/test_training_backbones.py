@@ -121,10 +121,10 @@ def test_position_embeddings_that_are_no_square_are_refused(tmp_path: Path) -> N
 
 def test_what_does_not_fit_a_detector_is_refused_before_any_work() -> None:
     with pytest.raises(BackboneError, match=r"no feature maps at strides 4, 8, 16, only at 16: choose a convolutional"):
-        STFPM.fixed_size("deit_tiny_patch16_224")
+        STFPM.sides("deit_tiny_patch16_224")
     assert FastFlow.strides_of("deit_tiny_patch16_224") == (16,) and FastFlow.strides_of("resnet18") == (4, 8, 16)
     with pytest.raises(BackboneError, match=r"no feature maps at strides 4, 8, 16, only at 16, 32, 64:"):
-        FastFlow.fixed_size("levit_128")
+        FastFlow.sides("levit_128")
 
 
 def test_patches_that_do_not_fill_the_image_are_refused() -> None:
@@ -156,7 +156,10 @@ def test_weights_of_paddle_are_those_of_torch(tmp_path: Path, protocol: int) -> 
         np.testing.assert_array_equal(state[name], tensors[name])
     np.testing.assert_array_equal(state["layer3.1.bn1.running_mean"], tensors["layer3.1.bn1._mean"])
     np.testing.assert_array_equal(state["layer1.0.bn1.running_var"], tensors["layer1.0.bn1._variance"])
-    assert teacher.record.source == "file resnet18.pdparams" and teacher.record.licence == "unknown (file)"
+    assert (
+        teacher.record.source == "file resnet18.pdparams"
+        and teacher.record.licence == "unknown (file; timm's own weights: apache-2.0)"
+    )
     assert teacher.record.mean == (0.485, 0.456, 0.406)
 
 
@@ -203,7 +206,7 @@ def test_from_a_local_file_to_a_model_folder_that_states_it(tmp_path: Path) -> N
     command = ("train", data, "--model", "FastFlow", "--output", output, "--device", "cpu")
     done = blemish(*command, *(part for option in options for part in ("-o", option)))
     assert done.code == 0, done.stderr
-    assert "licence unknown (file)" in (output / "train.log").read_text()
+    assert "licence unknown (file; timm's own weights: apache-2.0)" in (output / "train.log").read_text()
     info = json.loads((output / "best_model" / "inference" / "model.json").read_text())
     assert info["backbone"]["name"] == TINY_RESNET and info["backbone"]["source"] == "file plant.safetensors"
 

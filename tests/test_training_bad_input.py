@@ -94,7 +94,7 @@ def test_a_hub_that_cannot_be_reached_is_told_with_the_way_without(tmp_path: Pat
         and "fetching the weights of test_resnet from timm/test_resnet.r160_in1k, licence apache-2.0" in done.stderr
     )
     assert "cannot be fetched from timm/test_resnet.r160_in1k" in line
-    assert "Train.pretrain_weight_path=FILE" in line and "Model.backbone=efficientnet_lite0" in line
+    assert "Model.backbone_weights=FILE" in line and "Model.backbone=efficientnet_lite0" in line
 
 
 def test_a_loss_that_is_no_number_leaves_no_model(tmp_path: Path, data: Path) -> None:

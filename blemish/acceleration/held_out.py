@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.acceleration.planted import planted
+from blemish.backbones import Choice
 from blemish.calibration import Calibration, find_parts, fitting_pattern, judged_by, parts_from_names
 from blemish.detectors import Detector, Setting, detector_class, recorded_detector
 from blemish.detectors.patch_features import EMBEDDED, sketches_of
@@ -69,7 +70,9 @@ class HeldOut:
         return replace(self.stated, scores=moved[0], peaks=moved[1], false_alarm_rate=rate)
 
 
-def judge_held_out(model: LoadedModel, images: TrainingImages, backbone: str, lower: Lower) -> tuple[HeldOut, Inputs]:
+def judge_held_out(
+    model: LoadedModel, images: TrainingImages, backbone: Choice, lower: Lower
+) -> tuple[HeldOut, Inputs]:
     """Judge the good images as described above; also gives the images for the ranges of the final network.
 
     Raises `UsageError` where too few of the images are new to the model, and none of the ways is open.
@@ -123,7 +126,7 @@ def _parts(model: LoadedModel, inputs: Inputs, names: Sequence[str], group_by: s
 
 
 def _of_training_images(
-    model: LoadedModel, images: TrainingImages, backbone: str, lower: Lower
+    model: LoadedModel, images: TrainingImages, backbone: Choice, lower: Lower
 ) -> tuple[HeldOut, Inputs]:
     calibration = model.info.calibration.loaded()
     cls = detector_class(model.info.detector.name)
@@ -147,7 +150,7 @@ def _of_training_images(
     return HeldOut(exact, low, calibration), inputs
 
 
-def _anew(model: LoadedModel, backbone: str) -> Detector:
+def _anew(model: LoadedModel, backbone: Choice) -> Detector:
     """The model's detector with the parameters that it was fitted with, not yet fitted."""
     info = model.info
     setting = Setting(info.input.width, info.input.height, backbone=backbone, device="cpu")

@@ -10,6 +10,7 @@ from blemish.acceleration.bounds import figures
 from blemish.acceleration.held_out import Lower, judge_held_out
 from blemish.acceleration.machine import fingerprint
 from blemish.acceleration.quantise import quantised
+from blemish.backbones import Choice, chosen_backbone
 from blemish.cache import cache_home
 from blemish.config import HpiConfig, RunConfig, load_config
 from blemish.datasets import GoodImages, find_good_images
@@ -106,10 +107,10 @@ def _run_config(folder: Path) -> RunConfig | None:
         return None
 
 
-def _backbone(model: LoadedModel, config: RunConfig | None) -> str:
+def _backbone(model: LoadedModel, config: RunConfig | None) -> Choice:
     if config is not None:
-        return config.Model.backbone
-    return model.info.backbone.name if model.info.backbone else ""
+        return chosen_backbone(config.Model)
+    return Choice(model.info.backbone.name if model.info.backbone else "")
 
 
 def _identity(hpi: HpiConfig) -> list[object]:

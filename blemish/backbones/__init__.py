@@ -6,36 +6,74 @@ from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blemish.backbones.efficientnet_lite import efficientnet_lite0
-from blemish.backbones.record import Backbone, Tap
+from blemish.backbones.record import TIMM, Backbone, Choice, Tap
 from blemish.errors import BackboneError, did_you_mean
 
-__all__ = ["Backbone", "Tap", "available_backbones", "load_backbone"]
+if TYPE_CHECKING:
+    from blemish.config.sections import ModelSection
+
+__all__ = ["Backbone", "Choice", "Tap", "available_backbones", "chosen_backbone", "load_backbone"]
 
 _EMBEDDED = {"efficientnet_lite0": efficientnet_lite0}
 
 
 def available_backbones() -> list[str]:
-    """The names that `load_backbone` knows without a file."""
+    """The names that `load_backbone` knows without a file and without timm."""
     return sorted(_EMBEDDED)
 
 
-def load_backbone(name: str | PathLike[str] = "efficientnet_lite0", taps: Sequence[str] = ()) -> Backbone:
-    """An embedded backbone by its name, or the network in an ONNX file by its path.
+def chosen_backbone(section: ModelSection) -> Choice:
+    """The backbone that a run file's `Model` section asks for."""
+    weights = section.backbone_weights
+    return Choice(
+        section.backbone, None if weights is None else Path(weights), tuple(section.taps), section.accept_licence
+    )
 
-    `taps` limits the record to these taps; in an ONNX file they may be any tensors or nodes (see `onnx_backbone`).
-    Raises `BackboneError` for an unknown name, for missing or changed weights and for a file that is refused.
+
+def load_backbone(asked: str | PathLike[str] | Choice = "efficientnet_lite0", taps: Sequence[str] = ()) -> Backbone:
+    """An embedded backbone by its name, the network in an ONNX file by its path, or a model of timm by its name.
+
+    `taps`, or those of the choice, limit the record to these taps; in an ONNX file they may be any tensors or nodes
+    (see `onnx_backbone`), of timm's models they are modules (see `timm_backbone`). Raises `BackboneError` for an
+    unknown name, for missing or changed weights, for a licence that is not accepted and for a file that is refused.
     """
-    if str(name) in _EMBEDDED:
-        backbone = _EMBEDDED[str(name)]()
-        return replace(backbone, taps=tuple(map(backbone.tap, taps))) if taps else backbone
-    path = Path(name)
+    choice = Choice.of(asked)
+    choice = replace(choice, taps=tuple(taps) or choice.taps)
+    if choice.name in _EMBEDDED:
+        _refuse_weights(choice, "which has its own")
+        backbone = _EMBEDDED[choice.name]()
+        named = tuple(map(backbone.tap, choice.taps))
+        return replace(backbone, taps=named, read=()) if named else backbone
+    path = Path(choice.name)
     if path.suffix.lower() == ".onnx" or path.is_file():
         from blemish.backbones.onnx_file import onnx_backbone
 
-        return onnx_backbone(path, taps)
-    known = available_backbones()
+        _refuse_weights(choice, "which holds its own")
+        return onnx_backbone(path, choice.taps)
+    return _of_timm(choice)
+
+
+def _of_timm(choice: Choice) -> Backbone:
+    from blemish.backbones.timm_networks import known_names, missing_packages
+
+    named = choice.name.startswith(TIMM)
+    if named or choice.network in known_names():
+        from blemish.backbones.timm_model import timm_backbone
+
+        return timm_backbone(choice)
+    known = [*available_backbones(), *known_names()]
+    extra = "" if not missing_packages() else f", once {' and '.join(missing_packages())} is installed"
     raise BackboneError(
-        f"no backbone `{name}`.{did_you_mean(str(name), known)} Known: {', '.join(known)}, or the path of an ONNX file"
+        f"no backbone `{choice.name}`.{did_you_mean(choice.name, known)} Known: {', '.join(available_backbones())}, "
+        f"the path of an ONNX file, or a model of timm by its name{extra}"
     )
+
+
+def _refuse_weights(choice: Choice, why: str) -> None:
+    if choice.weights is not None:
+        raise BackboneError(
+            f"Model.backbone_weights is for a model of timm, not for {choice.name}, {why}: leave it out"
+        )

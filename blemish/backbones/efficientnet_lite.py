@@ -56,6 +56,7 @@ def efficientnet_lite0() -> Backbone:
         mean=_MEAN,
         std=_STD,
         taps=_TAPS,
+        read=("stride8", "stride16"),
         layers=partial(append_lite0, read_lite0()),
     )
 

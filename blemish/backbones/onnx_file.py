@@ -6,25 +6,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blemish.backbones.onnx_layers import FeatureMap, ImageInput, append, converted, cut, feature_maps, image_input
+from blemish.backbones.onnx_layers import (
+    FeatureMap,
+    ImageInput,
+    append,
+    check_grids,
+    cut,
+    feature_maps,
+    image_input,
+)
+from blemish.backbones.onnx_opset import converted
 from blemish.backbones.onnx_reader import read_model
 from blemish.backbones.record import Backbone, Layers, Tap, normalised, to_channels_first
 from blemish.backbones.sidecar import Sidecar, read_sidecar
+from blemish.backbones.taps import side_step, usual_strides
 from blemish.errors import BackboneError, did_you_mean
 from blemish.graph import GraphBuilder
 
 if TYPE_CHECKING:
     import onnx
 
-_PROBE = (256, 320)  # height and width at which strides are found where the network takes any size
-_DEFAULT_STRIDES = (8, 16)
+# Height and width at which strides are found where the network takes any size: so large that no stride is mistaken for
+# another by what is cut off at the border, and divisible by most. Nothing is computed at this size.
+_PROBE = (10_080, 20_160)
 
 
 def onnx_backbone(path: Path, taps: Sequence[str] = ()) -> Backbone:
     """The network in `path` with the named taps (tensors, or nodes for their first output).
 
-    Without names, those of the sidecar; without these, the last feature maps at strides 8 and 16. Raises
-    `BackboneError` if the file is refused or has no such taps.
+    Without names, those of the sidecar; without these, the last feature maps at the strides nearest to 8 and 16 (see
+    `usual_strides`). Raises `BackboneError` if the file is refused or has no such taps.
     """
     model, sha256 = read_model(path)
     sidecar = read_sidecar(path, {entry.key: entry.value for entry in model.metadata_props})
@@ -34,6 +45,8 @@ def onnx_backbone(path: Path, taps: Sequence[str] = ()) -> Backbone:
         named = list(taps) or list(sidecar.taps)
         found = [_named_map(model, maps, name) for name in named] if named else _default_maps(maps)
         part = converted(cut(model, image, [tap.name for tap in found]))
+        if image.height and image.width:
+            check_grids(part, image, found, (image.height, image.width))
     except BackboneError as error:
         raise BackboneError(f"{path}: {error}") from None
     return Backbone(
@@ -46,7 +59,8 @@ def onnx_backbone(path: Path, taps: Sequence[str] = ()) -> Backbone:
         taps=tuple(Tap(tap.name, tap.stride, tap.channels) for tap in found),
         layers=_layers(part, image, sidecar, found),
         size=_fixed_size(image),
-        note="; ".join(_assumptions(sidecar, chosen=not named)),
+        note="; ".join(_assumptions(path, sidecar, [] if named else found)),
+        step=side_step(tap.stride for tap in found),
     )
 
 
@@ -63,17 +77,22 @@ def _named_map(model: onnx.ModelProto, maps: dict[str, FeatureMap], name: str) -
 
 
 def _default_maps(maps: dict[str, FeatureMap]) -> list[FeatureMap]:
+    if not maps:
+        raise BackboneError(
+            "the network has no feature map to read: a tap is float32 [N, C, h, w] for any N, where h and w follow the "
+            "image's; export it with one, such as the map before the global pooling"
+        )
     last = {tap.stride: tap for tap in maps.values()}
-    found = [last[stride] for stride in _DEFAULT_STRIDES if stride in last]
+    found = [last[stride] for stride in usual_strides(last)]
     if not found:
-        raise BackboneError(f"no feature map at stride 8 or 16: name the taps. {_offer(maps)}")
+        raise BackboneError(f"no feature map at a stride of 4 to 32: name the taps. {_offer(maps)}")
     return found
 
 
 def _offer(maps: dict[str, FeatureMap]) -> str:
     """The last feature map of every stride, as a hint."""
-    last = {tap.stride: tap.name for tap in maps.values()}
-    return "Feature maps: " + (", ".join(f"{last[s]} (stride {s})" for s in sorted(last)) or "none")
+    last = {tap.stride: tap for tap in maps.values()}
+    return "Feature maps: " + (", ".join(_shown(last[stride]) for stride in sorted(last)) or "none")
 
 
 def _fixed_size(image: ImageInput) -> tuple[int, int] | None:
@@ -82,24 +101,32 @@ def _fixed_size(image: ImageInput) -> tuple[int, int] | None:
     return image.height, image.width
 
 
-def _assumptions(sidecar: Sidecar, *, chosen: bool) -> list[str]:
-    notes = [] if sidecar.states_scaling else ["mean and std were not stated: ImageNet's are used"]
-    return notes + (["taps were not stated: the last at strides 8 and 16 are used"] if chosen else [])
+def _assumptions(path: Path, sidecar: Sidecar, chosen: Sequence[FeatureMap]) -> list[str]:
+    notes = []
+    if not sidecar.states_scaling:
+        notes.append(
+            f"mean and std are not stated, so ImageNet's are used; state `mean` and `std` in {path}.json (wrong ones "
+            "cost much accuracy)"
+        )
+    if chosen:
+        notes.append("taps are not stated, so these are read: " + ", ".join(map(_shown, chosen)))
+    return notes
+
+
+def _shown(tap: FeatureMap) -> str:
+    return f"{tap.name} (stride {tap.stride})"
 
 
 def _layers(part: onnx.ModelProto, image: ImageInput, sidecar: Sidecar, found: Sequence[FeatureMap]) -> Layers:
     expected = {tap.name: tap for tap in found}
 
     def append_layers(graph: GraphBuilder, pixels: str, height: int, width: int, taps: Sequence[str]) -> list[str]:
-        maps = feature_maps(part, image, height, width)
-        for name in taps:
-            if maps.get(name) != expected[name]:
-                raise BackboneError(f"tap `{name}` of the network does not work on images of {height}x{width}")
+        check_grids(part, image, [expected[name] for name in taps], (height, width))
         x = normalised(graph, to_channels_first(graph, pixels), sidecar.mean, sidecar.std)
         if image.channels_last:
             x = graph.node("Transpose", x, perm=[0, 2, 3, 1], hint="channels_last")
         values = append(graph, cut(part, image, taps), image, x)
-        return [_channels_first(graph, values[name], maps[name]) for name in taps]
+        return [_channels_first(graph, values[name], expected[name]) for name in taps]
 
     return append_layers
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from blemish.errors import BackboneError
-from blemish.graph import OPSET, GraphBuilder
+from blemish.graph import GraphBuilder
 
 if TYPE_CHECKING:
     import onnx
@@ -50,6 +50,30 @@ def image_input(model: onnx.ModelProto) -> ImageInput:
 
 def feature_maps(model: onnx.ModelProto, image: ImageInput, height: int, width: int) -> dict[str, FeatureMap]:
     """All feature maps for images of that size, in the order of the nodes, found by ONNX shape inference."""
+    maps = (_feature_map(name, dims, height, width) for name, dims in _float_shapes(model, image, height, width))
+    return {found.name: found for found in maps if found}
+
+
+def check_grids(model: onnx.ModelProto, image: ImageInput, taps: Sequence[FeatureMap], size: tuple[int, int]) -> None:
+    """Raise `BackboneError` where a tap has no whole grid on images of a size (height, width)."""
+    height, width = size
+    shapes = dict(_float_shapes(model, image, height, width))
+    for tap in taps:
+        whole = [height // tap.stride, width // tap.stride]
+        dims = shapes.get(tap.name, [])
+        found = dims[1:3] if tap.channels_last else dims[2:4]
+        if found != whole or height % tap.stride or width % tap.stride:
+            shown = "no fixed grid" if not found or None in found else f"a grid of {found[1]}x{found[0]}"
+            raise BackboneError(
+                f"tap `{tap.name}` of the network has {shown} on images of {width}x{height}; its stride of "
+                f"{tap.stride} would give {width / tap.stride:g}x{height / tap.stride:g}: name another tap"
+            )
+
+
+def _float_shapes(
+    model: onnx.ModelProto, image: ImageInput, height: int, width: int
+) -> list[tuple[str, list[int | None]]]:
+    """Name and dimensions of every float32 value for images of that size, in the order of the nodes."""
     import onnx
 
     probe = onnx.ModelProto()
@@ -66,14 +90,12 @@ def feature_maps(model: onnx.ModelProto, image: ImageInput, height: int, width: 
         raise BackboneError(f"the network does not work on images of {height}x{width} ({str(error)[:200]})") from None
     known = {value.name: value for value in (*inferred.value_info, *inferred.output)}
     produced = (known[name] for node in inferred.node for name in node.output if name in known)
-    maps = (_feature_map(value, height, width) for value in produced)
-    return {found.name: found for found in maps if found}
+    return [(value.name, _shape(value)) for value in produced if value.type.tensor_type.elem_type == 1]
 
 
-def _feature_map(value: onnx.ValueInfoProto, height: int, width: int) -> FeatureMap | None:
+def _feature_map(name: str, dims: list[int | None], height: int, width: int) -> FeatureMap | None:
     """The value as a feature map; None if it is none, or if it ties the network to one batch size."""
-    dims = _shape(value)
-    if value.type.tensor_type.elem_type != 1 or len(dims) != 4 or dims[0] is not None or None in dims[1:]:
+    if len(dims) != 4 or dims[0] is not None or None in dims[1:]:
         return None
     candidates = []
     for channels_last, (h, w, channels) in enumerate(((dims[2], dims[3], dims[1]), (dims[1], dims[2], dims[3]))):
@@ -83,7 +105,7 @@ def _feature_map(value: onnx.ValueInfoProto, height: int, width: int) -> Feature
     if not candidates:
         return None
     _, channels_last, stride, channels = min(candidates)
-    return FeatureMap(value.name, stride, channels, bool(channels_last))
+    return FeatureMap(name, stride, channels, bool(channels_last))
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | None]:
@@ -109,34 +131,6 @@ def cut(model: onnx.ModelProto, image: ImageInput, outputs: Sequence[str]) -> on
     part = helper.make_model(graph, opset_imports=[v for v in model.opset_import if v.domain in ("", "ai.onnx")])
     part.ir_version = max(model.ir_version, 4)  # from 4 on, weights need not be inputs too
     return part
-
-
-def converted(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model in the operator set of `GraphBuilder`; raises `BackboneError` where an operator cannot be converted."""
-    from onnx import defs, version_converter
-
-    version = next(opset.version for opset in model.opset_import)
-
-    def changed(op: str) -> bool:
-        return bool(defs.get_schema(op, version).since_version != defs.get_schema(op, OPSET).since_version)
-
-    try:
-        if not any(changed(op) for op in {node.op_type for node in model.graph.node}):
-            return model
-        return _without_no_op(version_converter.convert_version(model, OPSET))
-    except Exception as error:  # the converter and the schema table have no common base for their refusals
-        raise BackboneError(
-            f"the network is in operator set {version} and cannot be converted to {OPSET}: export it with "
-            f"opset_version={OPSET} ({str(error).strip()[:200]})"
-        ) from None
-
-
-def _without_no_op(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The converter leaves an attribute of newer reductions behind; false, it says what older ones do anyway."""
-    for node in model.graph.node:
-        for attribute in [each for each in node.attribute if each.name == "noop_with_empty_axes" and not each.i]:
-            node.attribute.remove(attribute)
-    return model
 
 
 def append(

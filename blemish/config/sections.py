@@ -104,7 +104,7 @@ Names = Annotated[list[str], BeforeValidator(_names)]
 Grid = Annotated[str | None, AfterValidator(_checked_grid)]
 AreaSource = Annotated[str | list[list[list[float]]] | None, BeforeValidator(_checked_area)]
 Percent = Annotated[float, Field(gt=0, lt=100)]
-Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
+Side = Annotated[int, Field(ge=32, le=4096)]  # a multiple of what the backbone needs, as is seen once that is known
 Size = Annotated[str, BeforeValidator(_checked_size)]
 Pattern = Annotated[str | None, AfterValidator(_checked_pattern)]
 
@@ -205,6 +205,9 @@ class ModelSection(Section):
 
     preset: Literal["fast", "balanced", "accurate"] = "balanced"
     backbone: Text = "efficientnet_lite0"
+    backbone_weights: Text | None = None
+    taps: Names = Field(default_factory=list)
+    accept_licence: Text | None = None
     width: Side | None = None
     height: Side | None = None
     bit_depth: SampleRange = FULL

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.errors import UsageError
-from blemish.images import Scored
+from blemish.images import Scored, Sides
 
 if TYPE_CHECKING:
     import onnx
 
-    from blemish.backbones import Backbone
+    from blemish.backbones import Backbone, Choice
     from blemish.training import Plan
 
 Image = npt.NDArray[np.uint8]
@@ -49,9 +49,9 @@ class Setting:
     """What a run gives to every detector.
 
     Attributes:
-        width, height: the model's input size, multiples of 32.
+        width, height: the model's input size, multiples of what the backbone needs, mostly 32.
         preset: `fast`, `balanced` or `accurate`; what it means beyond the input size is the detector's choice.
-        backbone: an embedded backbone's name or the path of an ONNX file.
+        backbone: an embedded backbone's name, the path of an ONNX file, a model of timm, or all that is chosen of it.
         memory_budget: bytes of memory that `fit` may take for data that grows with the number of images; the rest is
             computed again, read again or in a temporary file.
         seed: start of every random choice.
@@ -62,7 +62,7 @@ class Setting:
     width: int
     height: int
     preset: str = "balanced"
-    backbone: str = "efficientnet_lite0"
+    backbone: str | Choice = "efficientnet_lite0"
     memory_budget: int = 2_000_000_000
     seed: int = 0
     device: str = "auto"
@@ -87,11 +87,12 @@ class Detector(ABC):
         self.parameters = self.Parameters() if parameters is None else parameters
 
     @classmethod
-    def fixed_size(cls, backbone: str) -> tuple[int, int] | None:
-        """The only input (height, width) that the backbone takes, or None; refuses an unknown backbone."""
+    def sides(cls, backbone: str | Choice) -> Sides:
+        """The input sizes that the backbone takes; refuses an unknown backbone, and one whose weights are missing."""
         from blemish.backbones import load_backbone
 
-        return load_backbone(backbone).size
+        found = load_backbone(backbone)
+        return Sides(found.size, found.step)
 
     @abstractmethod
     def fit(self, images: Images, progress: Progress | None = None) -> Detector:

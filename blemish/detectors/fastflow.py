@@ -71,7 +71,7 @@ class FastFlow(Trained):
     @classmethod
     def strides_of(cls, backbone: str) -> tuple[int, ...]:
         """Several strides of a convolutional network, the only one of a vision transformer."""
-        from blemish.training.networks import patch_stride
+        from blemish.backbones.timm_networks import patch_stride
 
         stride = patch_stride(backbone)
         return cls.strides if stride is None else (stride,)

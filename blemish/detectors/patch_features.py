@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from blemish.backbones import Backbone, Tap, load_backbone
+from blemish.backbones import Backbone, Choice, Tap, load_backbone
 from blemish.detectors.base import Setting
 from blemish.detectors.smoothing import append_enlarged
 from blemish.engines import Engine, open_engine
 from blemish.errors import BackboneError
 from blemish.graph import GraphBuilder
 
-STRIDES = (8, 16)
 EMBEDDED = "efficientnet_lite0"
 SKETCH = 32  # dimensions of a sketched patch
 LEAST_SKETCHED = 64  # patches of an image, however many images there are
@@ -26,7 +27,7 @@ BORDER_WEIGHT = 2 / 3
 # Hints of the constants.
 ORIGIN = "patch_origin"
 BORDER = "border_weight"
-METRICS = ("metric_fine", "metric_coarse")
+METRIC = "metric_stride"  # of one level, with its stride behind it
 FAR = 16  # times their spread, features are from zero where squared distances as products lose the fourth digit
 
 Floats = npt.NDArray[np.float32]
@@ -49,23 +50,26 @@ class Preparation:
 
 
 class PatchFeatures:
-    """Two taps of a frozen backbone, averaged over 3 x 3 neighbours, joined on the finer grid and mapped.
+    """Taps of a frozen backbone, averaged over 3 x 3 neighbours, joined on the finest grid and mapped.
 
     Attributes:
         backbone: the frozen network.
+        levels: the taps of each stride, finest first; `strides` and `channels` are of these.
         rows, columns: size of the grid, one feature vector per cell.
         dimensions: length of a feature vector.
         preparation: what is done to the taps.
     """
 
     def __init__(
-        self, backbone: str | Backbone, height: int, width: int, preparation: Preparation = Preparation()
+        self, backbone: str | Choice | Backbone, height: int, width: int, preparation: Preparation = Preparation()
     ) -> None:
-        self.backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
+        self.backbone = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
         self.height, self.width = height, width
-        self.taps = [_last_tap(self.backbone, stride) for stride in STRIDES]
-        self.rows, self.columns = height // STRIDES[0], width // STRIDES[0]
-        self.dimensions = sum(tap.channels for tap in self.taps)
+        self.levels = [list(level) for _, level in groupby(self.backbone.taps_to_read, key=lambda tap: tap.stride)]
+        self.strides = [level[0].stride for level in self.levels]
+        self.channels = [sum(tap.channels for tap in level) for level in self.levels]
+        self.rows, self.columns = height // self.strides[0], width // self.strides[0]
+        self.dimensions = sum(self.channels)
         self.preparation = preparation
 
     def centred(self, image: npt.NDArray[np.uint8], device: str) -> PatchFeatures:
@@ -78,7 +82,7 @@ class PatchFeatures:
         if self.backbone.name == EMBEDDED:
             return plain
         graph = GraphBuilder()
-        engine = plain._engine(graph, plain._concatenated(graph, *plain._append_maps(graph)), device)
+        engine = plain._engine(graph, plain._concatenated(graph, plain._append_maps(graph)), device)
         values = engine.run(image[None])["features"][0].astype(np.float64)  # (rows * columns, d)
         mean = values.mean(axis=0)
         spread = np.sqrt(np.square(values - mean).sum(axis=1).mean())
@@ -98,53 +102,63 @@ class PatchFeatures:
     def _prepared(self, preparation: Preparation) -> PatchFeatures:
         return PatchFeatures(self.backbone, self.height, self.width, preparation)
 
-    def append_taps(self, graph: GraphBuilder) -> tuple[str, str]:
-        """The layers from a new input `image` to the averaged taps, float32 `[N, channels, height, width]`.
+    def append_taps(self, graph: GraphBuilder) -> list[str]:
+        """The layers from a new input `image` to the averaged taps, float32 `[N, channels, height, width]` a level.
 
-        The fine tap has the grid's size, the coarse one half of it.
+        Each level is on its own grid, the first on the finest.
         """
-        fine, coarse = (
+        return [
             _neighbourhood(graph, value, self.height // stride, self.width // stride, self.preparation.kernel)
-            for value, stride in zip(self._append_maps(graph), STRIDES, strict=True)
-        )
-        return fine, coarse
+            for value, stride in zip(self._append_maps(graph), self.strides, strict=True)
+        ]
 
     def _append_maps(self, graph: GraphBuilder) -> list[str]:
-        """The layers from a new input `image` to both taps, less the origin."""
+        """The layers from a new input `image` to the taps of each level, less the origin."""
         image = graph.input("image", np.uint8, ["N", self.height, self.width, 3])
-        maps = self.backbone.build(graph, image, self.height, self.width, [tap.name for tap in self.taps])
+        names = [tap.name for level in self.levels for tap in level]
+        maps = _grouped(graph, self.levels, self.backbone.build(graph, image, self.height, self.width, names))
         origin = self.preparation.origin
         if origin is None:
             return maps
-        origins = np.split(origin[:, None, None], [self.taps[0].channels])  # (channels, 1, 1) each
+        origins = self._by_level(origin[:, None, None])  # (channels, 1, 1) each
         return [
             graph.node("Sub", value, graph.constant(origin, ORIGIN), hint="centred")
             for value, origin in zip(maps, origins, strict=True)
         ]
 
-    def join(self, graph: GraphBuilder, fine: str, coarse: str) -> str:
-        """Both taps on the fine grid and mapped, float32 `[N, dimensions, rows, columns]`.
+    def join(self, graph: GraphBuilder, maps: Sequence[str]) -> str:
+        """All levels on the finest grid and mapped, float32 `[N, dimensions, rows, columns]`.
 
-        The coarse tap is mapped on its own grid, where it has a quarter of the cells; the sum is the same.
+        A coarse level is mapped on its own grid, where it has fewer cells; the sum is the same.
         """
         if self.preparation.metric is None:
-            return self._concatenated(graph, fine, coarse)
-        parts = np.split(self.preparation.metric[:, :, None, None], [self.taps[0].channels], axis=1)
-        fine, coarse = (
-            graph.node("Conv", value, graph.constant(part, hint), hint="mapped")
-            for value, part, hint in zip((fine, coarse), parts, METRICS, strict=True)
+            return self._concatenated(graph, maps)
+        parts = self._by_level(self.preparation.metric[:, :, None, None], axis=1)
+        mapped = [
+            graph.node("Conv", value, graph.constant(part, f"{METRIC}{stride}"), hint="mapped")
+            for value, part, stride in zip(maps, parts, self.strides, strict=True)
+        ]
+        return reduce(
+            lambda total, value: graph.node("Add", total, value, hint="joined"), self._enlarged(graph, mapped)
         )
-        return graph.node("Add", fine, append_enlarged(graph, coarse, STRIDES[1] / STRIDES[0]), hint="joined")
 
-    def _concatenated(self, graph: GraphBuilder, fine: str, coarse: str) -> str:
-        return graph.node(
-            "Concat", fine, append_enlarged(graph, coarse, STRIDES[1] / STRIDES[0]), axis=1, hint="joined"
-        )
+    def _concatenated(self, graph: GraphBuilder, maps: Sequence[str]) -> str:
+        levels = self._enlarged(graph, maps)
+        return levels[0] if len(levels) == 1 else graph.node("Concat", *levels, axis=1, hint="joined")
+
+    def _enlarged(self, graph: GraphBuilder, maps: Sequence[str]) -> list[str]:
+        """A map of each level on the finest grid."""
+        scales = [stride / self.strides[0] for stride in self.strides]
+        return [append_enlarged(graph, value, scale) for value, scale in zip(maps, scales, strict=True)]
+
+    def _by_level(self, values: Floats, axis: int = 0) -> list[Floats]:
+        """What is given for each dimension along an axis, cut into the levels."""
+        return np.split(values, np.cumsum(self.channels)[:-1], axis=axis)
 
     def engine(self, device: str) -> Engine:
         """What computes features: the output `features`, float32 `(N, rows * columns, dimensions)`."""
         graph = GraphBuilder()
-        return self._engine(graph, self.join(graph, *self.append_taps(graph)), device)
+        return self._engine(graph, self.join(graph, self.append_taps(graph)), device)
 
     def _engine(self, graph: GraphBuilder, joined: str, device: str) -> Engine:
         shape = [self.rows * self.columns, self.dimensions]
@@ -201,9 +215,11 @@ class Sketches:
 
 def sketches_of(images: Collection[npt.NDArray[np.uint8]], backbone: str, setting: Setting) -> Halves:
     """The sketches of images, for detectors whose own features come too late to tell parts apart."""
-    features = PatchFeatures(backbone, setting.height, setting.width)
+    frozen = load_backbone(backbone)
+    height, width = (-(-side // frozen.step) * frozen.step for side in (setting.height, setting.width))
+    features = PatchFeatures(frozen, height, width)
     sketches = Sketches(features, len(images), setting.memory_budget // SKETCH_SHARE)
-    for patches in features.extract(images, setting.device):
+    for patches in features.extract(_filled(images, height, width), setting.device):
         sketches.add(patches)
     return sketches.stacked()
 
@@ -238,11 +254,15 @@ def _average(graph: GraphBuilder, value: str, size: int, pad: int) -> str:
     )
 
 
-def _last_tap(backbone: Backbone, stride: int) -> Tap:
-    taps = [tap for tap in backbone.taps if tap.stride == stride]
-    if not taps:
-        has = ", ".join(f"{tap.name} (stride {tap.stride})" for tap in backbone.taps)
-        raise BackboneError(
-            f"backbone {backbone.name} has no tap at stride {stride}, which PatchCore needs. It has: {has}"
-        )
-    return taps[-1]
+def _grouped(graph: GraphBuilder, levels: list[list[Tap]], values: Sequence[str]) -> list[str]:
+    """The values of all taps, joined where a level has several: `[N, channels, height, width]` a level."""
+    rest = iter(values)
+    maps = [[next(rest) for _ in level] for level in levels]
+    return [level[0] if len(level) == 1 else graph.node("Concat", *level, axis=1, hint="level") for level in maps]
+
+
+def _filled(images: Iterable[npt.NDArray[np.uint8]], height: int, width: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """The images `(h, w, 3)` at a size that a backbone takes; the last row and column fill what is missing."""
+    for image in images:
+        missing = height - image.shape[0], width - image.shape[1]
+        yield np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), "edge") if any(missing) else image

@@ -29,11 +29,14 @@ def append_enlarged(graph: GraphBuilder, maps: str, scale: float) -> str:
     """Maps `[N, C, h, w]` on a grid that is finer by `scale`, bilinear with half-pixel centres."""
     if scale == 1:
         return maps
+    factor = np.float32(scale)
+    if factor < scale:  # the size is rounded down, and must not miss the last row
+        factor = np.nextafter(factor, np.float32(np.inf))
     return graph.node(
         "Resize",
         maps,
         "",
-        graph.constant(np.array([1, 1, scale, scale], np.float32), "scales"),
+        graph.constant(np.array([1, 1, factor, factor], np.float32), "scales"),
         mode="linear",
         coordinate_transformation_mode="half_pixel",
         hint="enlarged",

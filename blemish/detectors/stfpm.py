@@ -145,9 +145,9 @@ class Imitation:
     def __init__(self, detector: STFPM, images: Images, progress: Progress | None) -> None:
         import torch
 
+        from blemish.backbones.timm_networks import channels_of
         from blemish.training.devices import training_device
         from blemish.training.features import Features
-        from blemish.training.networks import channels_of
         from blemish.training.several import distributed_network, synchronised
         from blemish.training.student import new_student
 

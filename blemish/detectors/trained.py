@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import abstractmethod
 from dataclasses import replace
 from itertools import islice
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from blemish.backbones import Backbone
+from blemish.backbones import Backbone, Choice
+from blemish.backbones.timm_networks import SIDE
 from blemish.datasets.files import write_whole
 from blemish.detectors.base import Detector, Image, Images, Progress, Setting
 from blemish.errors import UsageError
+from blemish.images import Sides
 from blemish.training import Plan, require_torch
 
 if TYPE_CHECKING:
@@ -53,13 +56,16 @@ class Trained(Detector):
         self._samples: list[Image] = []
 
     @classmethod
-    def fixed_size(cls, backbone: str) -> tuple[int, int] | None:
-        from blemish.training.networks import check_network, check_strides
+    def sides(cls, backbone: str | Choice) -> Sides:
+        from blemish.backbones.timm_networks import tap_indices
+        from blemish.training.networks import check_network
 
         require_torch(cls.card.name)
-        check_network(backbone, None)
-        check_strides(backbone, cls.strides_of(backbone))
-        return None
+        choice = Choice.of(backbone)
+        check_network(choice, choice.weights)
+        strides = cls.strides_of(choice.network)
+        tap_indices(choice.network, strides)
+        return Sides(step=math.lcm(SIDE, *strides))
 
     @classmethod
     def strides_of(cls, backbone: str) -> tuple[int, ...]:
@@ -78,8 +84,9 @@ class Trained(Detector):
             from blemish.training.networks import load_teacher
 
             require_torch(self.card.name)
-            name, size = self.setting.backbone, (self.setting.height, self.setting.width)
-            self._teacher = load_teacher(name, self.plan.weights, self.strides_of(name), size)
+            choice, size = Choice.of(self.setting.backbone), (self.setting.height, self.setting.width)
+            weights = self.plan.weights or choice.weights
+            self._teacher = load_teacher(choice, weights, self.strides_of(choice.network), size)
         return self._teacher
 
     def fit(self, images: Images, progress: Progress | None = None) -> Detector:

@@ -6,7 +6,7 @@ from blemish.images.decode import decode_image, decode_samples
 from blemish.images.folders import all_files, file_names, left_out_kind, left_out_line, list_images, look_through
 from blemish.images.frame import Frame, Inputs, Scored
 from blemish.images.freed_memory import keep_freed_memory, return_freed_memory
-from blemish.images.geometry import InputGeometry
+from blemish.images.geometry import InputGeometry, Sides
 from blemish.images.limits import Limits, refusal
 from blemish.images.names import is_image_name, unread_kind
 from blemish.images.patches import cut_patch
@@ -25,6 +25,7 @@ __all__ = [
     "Limits",
     "SampleMeter",
     "Scored",
+    "Sides",
     "Span",
     "Tiling",
     "all_files",

@@ -18,8 +18,16 @@ import numpy.typing as npt
 
 from blemish.errors import UsageError
 
-_STEP, _SMALLEST, _LARGEST = 32, 64, 16_384
+_SMALLEST, _LARGEST = 64, 16_384
 _MOST = 1.25
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The inputs that a network takes: `only` one (height, width), or any whose sides are multiples of `step`."""
+
+    only: tuple[int, int] | None = None
+    step: int = 32
 
 
 @dataclass(frozen=True)
@@ -34,24 +42,25 @@ class InputGeometry:
     aspect: float | None
 
     @classmethod
-    def for_images(cls, sizes: Sequence[tuple[float, float]], pixels: int) -> InputGeometry:
+    def for_images(cls, sizes: Sequence[tuple[float, float]], pixels: int, step: int = 32) -> InputGeometry:
         """The input for images of these (width, height), near a budget of `pixels` and near their median aspect.
 
-        Both dimensions are multiples of 32 and at least 64. Budget and aspect weigh alike, but never does the input
+        Both dimensions are multiples of `step` and at least 64. Budget and aspect weigh alike, but never does the input
         hold more than 1.25 times the budget, however long the images are.
         """
         if not sizes or min(map(min, sizes)) < 1:
             raise UsageError("an input size needs at least one image, and images of at least 1x1 pixels")
         aspect = float(median(w / h for w, h in sizes))
         pixels = max(pixels, _SMALLEST**2)
-        lengths = range(_SMALLEST, min(_LARGEST, int(_MOST * pixels) // _SMALLEST) + 1, _STEP)
+        smallest = -(-_SMALLEST // step) * step
+        lengths = range(smallest, min(_LARGEST, int(_MOST * pixels) // smallest) + 1, step)
 
         def cost(size: tuple[int, int]) -> float:
             width, height = size
             return math.log(width * height / pixels) ** 2 + math.log(width / height / aspect) ** 2
 
         allowed = ((w, h) for w in lengths for h in lengths if w * h <= _MOST * pixels)
-        width, height = min(allowed, key=cost)
+        width, height = min(allowed, key=cost, default=(smallest, smallest))
         return cls(width, height, aspect)
 
     def fit(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -22,7 +22,7 @@ _LOSS = re.compile(r"loss (\d[\d.e+-]*)")
 # what the overrides may say; the rest is decided by the page, or names files of the server
 _SECTIONS = ("Train", "Model", "Calibrate")
 _KEYS = ("Global.seed", "Global.device", "Global.good", "Global.leave_out")
-_NOT_FILES = ("Train.resume_path", "Train.pretrain_weight_path")
+_NOT_FILES = ("Train.resume_path", "Train.pretrain_weight_path", "Model.backbone_weights")
 
 
 def configure(parameters: Mapping[str, Any]) -> RunConfig:

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Form, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
+from blemish.backbones.timm_networks import missing_packages
 from blemish.config import load_config
 from blemish.datasets.words import role
 from blemish.detectors import list_models
@@ -33,7 +34,6 @@ from blemish.service.settings import NAME
 from blemish.service.tokens import require
 from blemish.store import Job, Jobs, Store
 from blemish.store.jobs import OPEN
-from blemish.training.requirement import PACKAGES, is_installed
 
 router = APIRouter(prefix="/train", include_in_schema=False)
 
@@ -234,7 +234,7 @@ def _offers() -> list[_Offer]:
 
 
 def _is_offered(card: ModelCard) -> bool:
-    return not card.requires or all(map(is_installed, PACKAGES))
+    return not card.requires or not missing_packages()
 
 
 def _content(path: Folder, most: int) -> bytes:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from blemish.backbones import Backbone, load_backbone
-from blemish.backbones.efficientnet_lite import read_lite0
+from blemish.backbones.efficientnet_lite import efficientnet_lite0, read_lite0
+from blemish.backbones.licences import UNKNOWN, stated_licence
 from blemish.backbones.pdparams import read_pdparams
-from blemish.backbones.resnet import torchvision_name
-from blemish.datasets.files import file_hash
+from blemish.backbones.record import Backbone
+from blemish.backbones.resnet import IMAGENET_MEAN, IMAGENET_STD, torchvision_name
+from blemish.backbones.timm_networks import EMBEDDED, timm_name
 from blemish.errors import BackboneError
 
 if TYPE_CHECKING:
@@ -25,10 +26,9 @@ log = logging.getLogger("blemish")
 
 State = Mapping[str, "Tensor"]
 
-EMBEDDED = "efficientnet_lite0"
-TIMM_EMBEDDED = "tf_efficientnet_lite0"
 _WRAPPER = "model_"  # before every name, where timm takes feature maps off a whole network
 _POSITIONS = "pos_embed"
+_KEY = "Model.backbone_weights=FILE (.safetensors, .pth or .pdparams)"
 
 
 def read_state(name: str, file: Path | None) -> tuple[State, Backbone]:
@@ -38,16 +38,24 @@ def read_state(name: str, file: Path | None) -> tuple[State, Backbone]:
     said. Raises `BackboneError` with the way out for anything that is missing or refused.
     """
     if file is not None:
-        return _file_state(file), _record(name, f"file {file.name}", file_hash(file), "unknown (file)")
+        state = _file_state(file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        return state, _record(name, f"file {file.name}", digest, _licence_of_file(name))
     if name == EMBEDDED:
-        return _embedded_state(), load_backbone(EMBEDDED)
+        return _embedded_state(), efficientnet_lite0()
     return _hub_state(name)
 
 
 def load_state(module: nn.Module, state: State, backbone: str) -> None:
-    """Give a network all its tensors from `state`; what belongs to layers behind the last tap is not needed.
+    """Give a network all its tensors from `state`; errors as `fitted_state`."""
+    module.load_state_dict(fitted_state(module, state, backbone))
 
-    Position embeddings of another input size are resampled. Raises `BackboneError` for tensors that do not fit.
+
+def fitted_state(module: nn.Module, state: State, backbone: str) -> dict[str, Tensor]:
+    """The tensors of a network from `state`; what belongs to layers behind the last tap is not needed.
+
+    Position embeddings of another input size are resampled. Raises `BackboneError` for tensors that do not fit. The
+    network may be one of shapes alone.
     """
     wanted = module.state_dict()
     known = {key.replace(".", "_"): value for key, value in state.items()}  # features_only joins names by `_`
@@ -64,14 +72,14 @@ def load_state(module: nn.Module, state: State, backbone: str) -> None:
         raise BackboneError(
             f"the weights are not those of {backbone}: {problem} ({len(missing) + len(wrong)} such tensors)"
         )
-    module.load_state_dict({key: wanted[key] if value is None else value for key, value in found.items()})
+    return {key: wanted[key] if value is None else value for key, value in found.items()}
 
 
 def embedded_names() -> dict[str, str]:
     """The embedded weights' names -> timm's: the order of the tensors is the same."""
     import timm
 
-    theirs = timm.create_model(TIMM_EMBEDDED, pretrained=False).state_dict()
+    theirs = timm.create_model(timm_name(EMBEDDED), pretrained=False).state_dict()
     return dict(zip(read_lite0(), theirs, strict=True))
 
 
@@ -101,29 +109,33 @@ def _hub_state(name: str) -> tuple[State, Backbone]:
 
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
-        raise BackboneError(f"timm has no weights for {name}: give a file, Train.pretrain_weight_path=FILE")
+        raise BackboneError(f"timm has no weights for {name}: give a file, {_KEY}")
     source = config.hf_hub_id or config.url or "timm"
-    licence = config.license or "unknown"
+    licence = stated_licence(name)
     log.warning("fetching the weights of %s from %s, licence %s (or from the local cache)", name, source, licence)
     try:
         model = timm.create_model(name, pretrained=True)
     except Exception as error:  # the hub, the network and the cache each have their own errors
         raise BackboneError(
             f"the weights of {name} cannot be fetched from {source} ({type(error).__name__}). Without a network: "
-            "Train.pretrain_weight_path=FILE (.safetensors, .pth or .pdparams), or "
-            f"Model.backbone={EMBEDDED}, which needs none"
+            f"{_KEY}, or Model.backbone={EMBEDDED}, which needs none"
         ) from None
     state = model.state_dict()
-    return state, _record(name, f"timm: {source}", _state_sha256(state), str(licence))
+    return state, _record(name, f"timm: {source}", _state_sha256(state), licence)
+
+
+def _licence_of_file(name: str) -> str:
+    """Nobody knows whose weights a file holds, but of which ones timm knows the licence."""
+    licence = stated_licence(name) if name != EMBEDDED else UNKNOWN
+    return f"{UNKNOWN} (file)" if licence == UNKNOWN else f"unknown (file; timm's own weights: {licence})"
 
 
 def _record(name: str, source: str, sha256: str, licence: str) -> Backbone:
     """The record of a timm network: mean and deviation are those that timm states for it."""
     import timm
 
-    config = timm.get_pretrained_cfg(name) if name != EMBEDDED else None
-    half = (0.5, 0.5, 0.5)
-    mean, std = (half, half) if config is None else (_three(config.mean), _three(config.std))
+    config = timm.get_pretrained_cfg(timm_name(name))
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if config is None else (_three(config.mean), _three(config.std))
     return Backbone(name, source, sha256, licence, mean, std, (), _no_layers)
 
 
