@@ -369,15 +369,20 @@ class TestTimm:
         assert_near([found], [expected])
 
     def test_a_transformer_trains_at_multiples_of_its_patch(self, vit: Choice, tmp_path: Path) -> None:
-        data = write_set(tmp_path / "data", train=5, good=1, defects=1)
-        options = [f"Global.dataset_dir={data}", f"Global.output={tmp_path}/output", "Global.device=cpu"]
+        import cv2
+
+        for folder, count in (("train", 5), ("new", 2)):
+            (tmp_path / folder).mkdir()
+            for number, image in enumerate(noise(count, count, (84, 112))):
+                cv2.imwrite(str(tmp_path / folder / f"{number}.png"), image)
+        options = [f"Global.dataset_dir={tmp_path}/train", f"Global.output={tmp_path}/output", "Global.device=cpu"]
         options += [f"Model.backbone={vit.name}", f"Model.backbone_weights={vit.weights}", "Model.width=112"]
         fit(load_config("PatchCore", options))
         info = json.loads((tmp_path / "output" / "best_model" / "inference" / "model.json").read_text())
-        assert info["input"]["width"] == 112 and info["input"]["height"] % 14 == 0
+        assert (info["input"]["width"], info["input"]["height"]) == (112, 84)
         assert info["output"]["map_width"] == 8 and info["backbone"]["name"] == "tiny_patch14"
-        assert blemish("update", tmp_path / "output", data / "test" / "good").code == 0
-        done = blemish("predict", tmp_path / "output", data / "test", "--json")
+        assert blemish("update", tmp_path / "output", tmp_path / "new").code == 0
+        done = blemish("predict", tmp_path / "output", tmp_path / "new", "--json")
         scores = [json.loads(line)["score"] for line in done.stdout.splitlines()]
         assert len(scores) == 2 and np.isfinite(scores).all()
 

@@ -330,12 +330,20 @@ def test_refuses_networks(tmp_path: Path, model: Any, taps: list[str], message: 
     assert str(tmp_path / "net.onnx") in str(refusal.value) and "\n" not in str(refusal.value)
 
 
-def test_a_network_without_the_default_strides_names_what_it_has(tmp_path: Path):
+@pytest.mark.parametrize(("last", "taps"), [("a_relu", None), ("b_relu", ["b_relu"])])
+def test_a_network_of_fine_maps_alone(tmp_path: Path, last: str, taps: list[str] | None):
+    """The coarsest is read, and one that is too fine is not taken unasked."""
     model = network()
-    del model.graph.node[4:]
-    model.graph.output[0].name = "b_relu"
-    with pytest.raises(BackboneError, match=r"name the taps\. Feature maps: a_relu \(stride 2\), b_relu \(stride 4\)"):
-        load_backbone(saved(tmp_path, model))
+    del model.graph.node[2 if taps is None else 4 :]
+    model.graph.output[0].name = last
+    path = saved(tmp_path, model)
+    if taps is None:
+        with pytest.raises(
+            BackboneError, match=r"stride of 4 to 32: name the taps\. Feature maps: a_relu \(stride 2\)"
+        ):
+            load_backbone(path)
+    else:
+        assert [tap.name for tap in load_backbone(path).taps] == taps
 
 
 @pytest.mark.parametrize(

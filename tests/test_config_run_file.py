@@ -69,11 +69,11 @@ def test_missing_run_file(name, tmp_path, monkeypatch):
 
 def test_overrides_in_order_on_top_of_the_file(tmp_path):
     file = tmp_path / "run.yaml"
-    file.write_text("Global:\n  seed: 1\n  output: here\nModel:\n  taps: [8, 16]\n")
-    overrides = ["Global.seed=2", "Global.seed=3", "Model.taps.1=32", "Predict.kernel_option.run_mode=x"]
+    file.write_text("Global:\n  seed: 1\n  output: here\nModel:\n  cells: [8, 16]\n")
+    overrides = ["Global.seed=2", "Global.seed=3", "Model.cells.1=32", "Predict.kernel_option.run_mode=x"]
     config = load_config(file, overrides)
     assert (config.Global.seed, config.Global.output) == (3, "here")
-    assert config.Model.detector_parameters() == {"taps": [8, 32]}
+    assert config.Model.detector_parameters() == {"cells": [8, 32]}
     assert config.Predict.kernel_option.run_mode == "x"
 
 
@@ -138,7 +138,7 @@ def test_refusals_name_key_value_and_way_out(override, message):
 @pytest.mark.parametrize("position", ["2", "x", "-1", "9" * 5000, "\u0661"])
 def test_a_list_position_that_is_not_there(position):
     with pytest.raises(UsageError, match=r"the list has 2 elements, counted from 0\."):
-        load("Model.taps=[8, 16]", f"Model.taps.{position}=32")
+        load("Model.cells=[8, 16]", f"Model.cells.{position}=32")
 
 
 def test_an_override_below_a_value(tmp_path):
@@ -185,7 +185,7 @@ def test_round_trip(tmp_path):
         "Global.output=None of these: yes",
         "Calibrate.false_alarm_rate=1e-5",
         "Calibrate.group_by=^(part[0-9]+)_",
-        "Model.taps=[8, 16]",
+        "Model.cells=[8, 16]",
         "Model.name=on",
         "Model.memory_budget=512MiB",
     )
