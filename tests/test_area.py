@@ -18,7 +18,7 @@ from blemish.detectors import list_models
 from blemish.errors import ModelError, UsageError
 from blemish.fitting import FitReport
 from blemish.framing import frame_of
-from blemish.images import Area, area_of, draw_polygons
+from blemish.images import Area, Sides, area_of, draw_polygons
 from blemish.models import load_model, save_model
 from blemish.models.info import AreaInfo
 from blemish.pipeline import Predictor, open_model
@@ -191,7 +191,7 @@ class TestRefusals:
 
     def frame(self, *overrides: str) -> object:
         config = load_config(None, ["Model.width=96", "Model.height=96", *overrides])
-        return frame_of(config.Model, self.SIZES, None)
+        return frame_of(config.Model, self.SIZES, Sides())
 
     def mask_file(self, path: Path, mask: npt.NDArray[np.uint8]) -> str:
         cv2.imwrite(str(path), mask)
