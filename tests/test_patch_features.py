@@ -114,6 +114,24 @@ def test_left_out_scores_do_not_know_the_image_that_is_left_out() -> None:
             assert scores[i] == pytest.approx(float(engine.run(GOOD[i][None])["score"][0]), rel=0.01)
 
 
+def test_of_many_dimensions_several_images_are_left_out_of_the_metric_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = PatchCore(SETTING).fit(GOOD)
+    exact = [score for score, _ in detector.left_out(np.arange(8)) or ()]
+    taken: list[int] = []
+    without = ResidualMetric.without
+
+    def counted(self: ResidualMetric, left_out: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32] | None:
+        taken.append(int(left_out.sum()))
+        return without(self, left_out)
+
+    monkeypatch.setattr(metrics, "MANY_DIMENSIONS", 1)
+    monkeypatch.setattr(metrics, "FEW_GROUPS", 4)
+    monkeypatch.setattr(ResidualMetric, "without", counted)
+    found = [score for score, _ in detector.left_out(np.arange(8)) or ()]
+    assert taken == [2] * 4
+    np.testing.assert_allclose(found, exact, rtol=0.2)
+
+
 def test_a_detector_without_some_images_is_one_of_the_others() -> None:
     parameters = PatchCoreParameters(coreset_ratio=1.0)
     left_out = np.arange(len(GOOD)) % 3 == 0

@@ -27,6 +27,7 @@ IMAGES = 32  # that are looked at, at most
 SEARCHED = 2_000  # the first images, among which they are chosen: all of many need not be read once more
 QUERIES, REFERENCES = 12_000, 1_024  # patches of all of them together
 RIDGE = 0.001
+MANY_DIMENSIONS, FEW_GROUPS = 512, 8
 POWER = -0.25
 
 
@@ -68,6 +69,15 @@ class ResidualMetric:
         everything = np.arange(len(self._queries))
         self._moments = self._moments_of(everything, self._best) if images > 1 else np.zeros((features.shape[2],) * 2)
         self.matrix = _power(self._moments)
+
+    @property
+    def together(self) -> Ints:
+        """Which of the images `(n,)` are better left out together: those of one number.
+
+        The roots of large matrices take seconds each, so of many dimensions there are few.
+        """
+        groups = len(self._references) if self._queries.shape[1] <= MANY_DIMENSIONS else FEW_GROUPS
+        return np.arange(len(self._references)) % groups
 
     def without(self, left_out: npt.NDArray[np.bool_]) -> Floats | None:
         """T of the images that are not left out `(n,)`."""

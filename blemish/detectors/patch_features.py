@@ -28,7 +28,7 @@ BORDER_WEIGHT = 2 / 3
 ORIGIN = "patch_origin"
 BORDER = "border_weight"
 METRIC = "metric_stride"  # of one level, with its stride behind it
-FAR = 16  # times their spread, features are from zero where squared distances as products lose the fourth digit
+FAR = 4  # times their spread, features are from zero where squared distances as products begin to lose digits
 
 Floats = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.float16]

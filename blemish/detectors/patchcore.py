@@ -322,13 +322,17 @@ class PatchCore(Detector):
         measured = self._measured
         back = np.linalg.inv(self.features.preparation.metric.astype(np.float64))
 
-        @lru_cache(maxsize=1)  # the images of a part often come together
-        def change(part: int) -> Floats | None:
-            without = measured.gone | (parts[measured.images] == part)
-            if (without == measured.gone).all():
-                return None
-            matrix = measured.metric.without(without)
+        @lru_cache(maxsize=len(measured.images))
+        def to_metric_without(images: tuple[int, ...]) -> Floats:
+            matrix = measured.metric.without(np.isin(np.arange(len(measured.images)), images))
             return np.asarray(back if matrix is None else back @ matrix, np.float32)
+
+        def change(part: int) -> Floats | None:
+            shown = ~measured.gone & (parts[measured.images] == part)
+            if not shown.any():
+                return None
+            groups = measured.metric.together
+            return to_metric_without(tuple(np.flatnonzero(measured.gone | np.isin(groups, groups[shown])).tolist()))
 
         return change
 
