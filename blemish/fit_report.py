@@ -25,6 +25,7 @@ from blemish.calibration import (
 from blemish.config import RunConfig
 from blemish.datasets.files import some
 from blemish.images import exif_times
+from blemish.models import MOST_HASHES
 from blemish.models.run_folder import RESULT
 from blemish.training_images import TrainingImages
 
@@ -122,6 +123,11 @@ def report_fit(
             "`blemish predict MODEL INPUT --group-by PATTERN`."
         )
     lines += outlier_lines(names, calibration, apart, RESULT)
+    if len(images.hashes) > MOST_HASHES:
+        lines.append(
+            f"The model does not list its images, since they are more than {MOST_HASHES}: an update or an evaluation "
+            "cannot tell which images it has learned."
+        )
     unused = images.span and images.span.unused()
     if unused:
         lines.append(unused)

@@ -55,6 +55,7 @@ from blemish.models import (
     OutputInfo,
     check_place,
     data_fingerprint,
+    listed_hashes,
     output_fault,
     printable,
     short_hash,
@@ -287,7 +288,7 @@ def _describe(
     parts: int,
 ) -> ModelInfo:
     backbone, described = detector.backbone, InputInfo.of(images.frame, config.Model.bit_depth)
-    calibrated = CalibrationInfo(**calibration.to_json())
+    calibrated = CalibrationInfo.of(calibration)
     return ModelInfo(
         format_version=max(described.least_version, calibrated.least_version),
         detector=DetectorInfo(name=detector.card.name, parameters=_parameters(config, detector)),
@@ -301,7 +302,7 @@ def _describe(
             fingerprint=data_fingerprint(images.hashes),
             folder=printable(images.root.resolve().name),
             sizes=dict(images.sizes.most_common(100)),
-            hashes=sorted(map(short_hash, images.hashes.values())),
+            hashes=listed_hashes(map(short_hash, images.hashes.values())),
         ),
     )
 

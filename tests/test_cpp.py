@@ -25,7 +25,8 @@ from blemish.fitting import FitReport
 from blemish.graph import GraphBuilder
 from blemish.images import Area
 from blemish.models import CalibrationInfo, InputInfo, OutputInfo, pack_patches, save_model
-from blemish.models.info import AreaInfo, SessionsInfo, TilesInfo
+from blemish.models.calibration_info import SessionsInfo
+from blemish.models.info import AreaInfo, TilesInfo
 from blemish.pipeline import Result, open_model
 
 if find_spec("openvino") is None or shutil.which("cmake") is None:

@@ -79,13 +79,14 @@ def test_patches_that_come_one_image_after_another() -> None:
         features.reshape(-1, features.shape[2]), np.repeat(np.arange(30), 60), np.tile(np.arange(60), 30)
     )
     streamed = RefilledBank(bank, parts, everything)
-    found = np.stack([streamed.distances(patches, part) for part, patches in enumerate(features)])
-    np.testing.assert_allclose(found, whole, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(streamed.distances(features, parts), whole, rtol=1e-3, atol=1e-3)
+    by_one = np.concatenate([streamed.distances(features[i : i + 1], parts[i : i + 1]) for i in range(30)])
+    np.testing.assert_allclose(by_one, whole, rtol=1e-3, atol=1e-3)
     larger = bank_of(features, 180)
     spare = RefilledBank(bank, parts, larger.take(np.arange(90, 180)))
-    thin = np.stack([spare.distances(patches, part) for part, patches in enumerate(features)])
+    thin = spare.distances(features, parts)
     empty = RefilledBank(bank, parts, larger.take(slice(0)))
-    masked = np.stack([empty.distances(patches, part) for part, patches in enumerate(features)])
+    masked = empty.distances(features, parts)
     too_large = [np.mean(np.maximum(0, each.max(axis=1) / whole.max(axis=1) - 1)) for each in (thin, masked)]
     assert too_large[0] < 0.3 * too_large[1]
 

@@ -203,7 +203,7 @@ def test_an_edit_with_a_right_checksum_is_read(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda r: r.update(format_version=8, surprise=1), "newer Blemish"),
+        (lambda r: r.update(format_version=9, surprise=1), "newer Blemish"),
         (lambda r: r.update(format_version=int("7" * 4000)), "newer Blemish"),
         (lambda r: r.update(format_version=0), "format_version"),
         (lambda r: r.update(format_version="1"), "not of a Blemish model"),

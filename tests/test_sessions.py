@@ -37,7 +37,7 @@ from blemish.evaluation import evaluate
 from blemish.fitting import FitReport
 from blemish.images import exif_times
 from blemish.models import CalibrationInfo, load_model, save_model
-from blemish.models.info import SessionsInfo
+from blemish.models.calibration_info import SessionsInfo
 from blemish.updating import update
 
 DAYS = ("monday", "tuesday", "wednesday")

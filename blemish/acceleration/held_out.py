@@ -130,6 +130,11 @@ def _of_training_images(
 ) -> tuple[HeldOut, Inputs]:
     calibration = model.info.calibration.loaded()
     cls = detector_class(model.info.detector.name)
+    if calibration.counted is not None:
+        raise UsageError(
+            f"the model was calibrated with {calibration.image_count} images, too many to have the score of each; name "
+            "a folder of new good images with --good-images DIR"
+        )
     if calibration.part_count < 2:
         raise UsageError(
             "the model was calibrated with one part, which cannot be left out; name a folder of new images"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from blemish.acceleration.bounds import figures
@@ -64,9 +65,9 @@ def _made(model: LoadedModel, hpi: HpiConfig, say: Say) -> LoadedModel:
         )
     say(f"{hpi.precision} is within its bounds: {found.text()}.")
     network = quantised(model.model, ranges) if hpi.precision == "int8" else model.model
-    calibration = held_out.calibration(rate).to_json()
-    calibration["kind"] = f"{calibration['kind']}, {hpi.precision}"
-    update = {"calibration": CalibrationInfo(**calibration)}
+    calibration = held_out.calibration(rate)
+    calibration = replace(calibration, kind=f"{calibration.kind}, {hpi.precision}")
+    update = {"calibration": CalibrationInfo.of(calibration)}
     return LoadedModel(model.info.model_copy(update=update), network, model.folder)
 
 

@@ -1,6 +1,7 @@
 """Thresholds and p-values from good images alone."""
 
 from blemish.calibration.apart import Apart, apart_by, apart_limit, find_apart
+from blemish.calibration.compact import compact, with_images
 from blemish.calibration.conformal import Calibration, images_shown
 from blemish.calibration.folds import LeftOut, cross_fitted, judged_by, left_out, scored_by, scores_of
 from blemish.calibration.held_out import held_out_images
@@ -34,6 +35,7 @@ __all__ = [
     "Sessions",
     "apart_by",
     "apart_limit",
+    "compact",
     "cross_fitted",
     "find_apart",
     "find_parts",
@@ -58,4 +60,5 @@ __all__ = [
     "session_lines",
     "units_left_out",
     "why_slow",
+    "with_images",
 ]

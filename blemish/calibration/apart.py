@@ -140,7 +140,10 @@ def apart_limit(calibration: Calibration) -> float:
 
     Too few of them cannot tell what is usual; then it is the highest of theirs. Of several sessions the widest counts.
     """
-    return max(
-        outlier_limit(one.scores) if one.part_count >= LEAST_OTHERS else float(one.scores.max())
-        for one in calibration.each_session
-    )
+    return max(map(_session_limit, calibration.each_session))
+
+
+def _session_limit(one: Calibration) -> float:
+    if one.part_count < LEAST_OTHERS:
+        return float(one.scores.max())
+    return outlier_limit(one.scores, images=None if one.counted is None else one.images_each)

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from blemish.calibration.counted import Counted
 from blemish.calibration.ranking import Ranking, rate_bound
 from blemish.calibration.sessions import Sessions
 from blemish.errors import UsageError
@@ -51,6 +52,8 @@ class Calibration:
             called an image anomalous; there are no scores then, and nothing can be said of false alarms.
         group_by: the pattern that finds the part in an image's name; None where parts were found without one.
         sessions: the session that each image is of; None where all are taken for one.
+        counted: of very many images, how much each entry counts (`compact.py`): entries then stand for several images,
+            and there are no `parts`. None where each image has an entry.
     """
 
     scores: npt.NDArray[np.float64]
@@ -61,9 +64,10 @@ class Calibration:
     fixed_threshold: float | None = None
     group_by: str | None = None
     sessions: Sessions | None = None
+    counted: Counted | None = None
 
     def __post_init__(self) -> None:
-        if not len(self.scores) == len(self.peaks) == len(self.parts):
+        if not len(self.scores) == len(self.peaks) == len(self.parts if self.counted is None else self.counted.weights):
             raise UsageError("a calibration needs as many scores as peaks and parts")
         if self.sessions is not None and len(self.sessions.numbers) != len(self.scores):
             raise UsageError("a calibration needs a session for each score, or none at all")
@@ -79,10 +83,33 @@ class Calibration:
         none = np.empty(0)
         return cls(none, none, np.empty(0, np.int64), kind=kind, fixed_threshold=threshold)
 
-    @property
+    @cached_property
     def part_count(self) -> int:
         """How many independent parts the images show."""
-        return len(np.unique(self.parts))
+        return len(np.unique(self.parts)) if self.counted is None else self.counted.parts
+
+    @property
+    def image_count(self) -> int:
+        """How many images there are."""
+        return len(self.scores) if self.counted is None else self.counted.images
+
+    @property
+    def images_each(self) -> npt.NDArray[np.float64]:
+        """How many images each score stands for `(n,)`: one, if they are not counted."""
+        return np.ones(len(self.scores)) if self.counted is None else self.counted.images_each(self._numbers)
+
+    def images_above(self, score: float) -> int:
+        """How many images score above this; of a compact calibration, as its weights have it."""
+        return round(float(self.images_each[self.scores > score].sum()))
+
+    def sample(self, count: int) -> npt.NDArray[np.float64]:
+        """The scores, or so many that are evenly dealt among them where there are more; float64, at most `(count,)`."""
+        if self.image_count <= count:
+            return self.scores
+        order = np.argsort(self.scores, kind="stable")
+        reached = np.cumsum(self.images_each[order])
+        places = (np.arange(count) + 0.5) / count * reached[-1]
+        return np.asarray(self.scores[order[np.searchsorted(reached, places)]])
 
     @cached_property
     def each_session(self) -> tuple[Calibration, ...]:
@@ -104,6 +131,8 @@ class Calibration:
     @cached_property
     def images_per_part(self) -> tuple[int, int]:
         """The least and the largest number of images that show one part in a session; (1, 1) without scores."""
+        if self.counted is not None:
+            return self.counted.images_per_part
         counts = [np.unique(one.parts, return_counts=True)[1] for one in self.each_session]
         images = np.concatenate(counts)
         return (int(images.min()), int(images.max())) if len(images) else (1, 1)
@@ -146,7 +175,7 @@ class Calibration:
 
     def pixel_threshold(self, rate: float | None = None) -> float:
         """The map value that at most this share of good images exceeds anywhere."""
-        return self._limit(lambda one: Ranking.of(one.peaks, one.parts), rate)
+        return self._limit(lambda one: one._peaks_ranked, rate)
 
     @property
     def best_rate(self) -> float:
@@ -174,7 +203,7 @@ class Calibration:
         shown = images_shown(self)
         if not self.is_calibrated:
             return (
-                f"Not calibrated: {shown} {'is' if len(self.scores) == 1 else 'are'} too few for any false-alarm rate, "
+                f"Not calibrated: {shown} {'is' if self.image_count == 1 else 'are'} too few for any false-alarm rate, "
                 "so the threshold is a guess. Train with images of 20 parts or more."
             )
         rate, several = self._rate(rate), len(self.each_session) > 1
@@ -195,13 +224,14 @@ class Calibration:
         return replace(self, false_alarm_rate=self._rate(rate))
 
     def chosen(self, mask: npt.NDArray[np.bool_]) -> Calibration:
-        """That of some of the images `(n,)`."""
+        """That of some of the images `(n,)`; of a compact calibration, whole sessions alone, else `UsageError`."""
         return replace(
             self,
             scores=self.scores[mask],
             peaks=self.peaks[mask],
-            parts=self.parts[mask],
+            parts=self.parts[mask] if self.counted is None else self.parts,
             sessions=self.sessions and self.sessions.chosen(mask),
+            counted=self.counted and self.counted.chosen(mask, self._numbers),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -215,6 +245,7 @@ class Calibration:
             "fixed_threshold": self.fixed_threshold,
             "group_by": self.group_by,
             "sessions": self.sessions and self.sessions.to_json(),
+            "counted": self.counted and self.counted.to_json(),
         }
 
     @classmethod
@@ -229,6 +260,7 @@ class Calibration:
             data.get("fixed_threshold"),
             data.get("group_by"),
             None if data.get("sessions") is None else Sessions.from_json(data["sessions"]),
+            None if data.get("counted") is None else Counted.from_json(data["counted"]),
         )
 
     def _rate(self, rate: float | None) -> float:
@@ -262,13 +294,31 @@ class Calibration:
         held = rate_text(rounded_up(self.part_upper_rate(rate)))
         return f" Verdicts of parts: {rate_text(max(rate, self.best_rate))} of parts; 95 % confidence: under {held}."
 
+    @property
+    def _numbers(self) -> npt.NDArray[np.int64]:
+        """The session of each entry `(n,)`."""
+        return np.zeros(len(self.scores), np.int64) if self.sessions is None else self.sessions.numbers
+
     @cached_property
     def _scores_ranked(self) -> Ranking:
-        return Ranking.of(self.scores, self.parts)
+        return self._ranked(self.scores)
+
+    @cached_property
+    def _peaks_ranked(self) -> Ranking:
+        return self._ranked(self.peaks)
 
     @cached_property
     def _largest_ranked(self) -> Ranking:
-        return Ranking.of_largest(self.scores, self.parts)
+        if self.counted is None:
+            return Ranking.of_largest(self.scores, self.parts)
+        return self._scores_ranked if self.counted.largest is None else self._ranked(self.counted.largest)
+
+    def _ranked(self, values: npt.NDArray[np.float64]) -> Ranking:
+        """Of a value of each entry `(n,)`, all of one session."""
+        if self.counted is None:
+            return Ranking.of(values, self.parts)
+        (totals,) = self.counted.totals
+        return Ranking.of_weights(values, self.counted.weights, totals.unit, totals.parts)
 
 
 def check_rate(rate: float) -> float:
@@ -280,7 +330,7 @@ def check_rate(rate: float) -> float:
 
 def images_shown(calibration: Calibration) -> str:
     """How many good images of how many parts and sessions there are: `60 good images of 20 parts`."""
-    images, parts, sessions = len(calibration.scores), calibration.part_count, len(calibration.each_session)
+    images, parts, sessions = calibration.image_count, calibration.part_count, len(calibration.each_session)
     shown = f"{images} good image{'s' * (images != 1)}"
     if parts != images:
         shown += f" of {parts} part{'s' * (parts != 1)}"

@@ -12,10 +12,9 @@ def held_out_images(parts: npt.NDArray[np.int64], share: float, seed: int) -> np
     At least one part is held out and at least one learned from; a single part cannot be split and gives no held-out
     image at all.
     """
-    held = np.zeros(len(parts), np.bool_)
-    numbers = np.random.default_rng(seed).permutation(np.unique(parts))
-    for number in numbers[:-1]:
-        if held.sum() >= share * len(parts):
-            break
-        held |= parts == number
-    return held
+    number, part, images = np.unique(parts, return_inverse=True, return_counts=True)
+    drawn = np.random.default_rng(seed).permutation(len(number))
+    before = np.cumsum(images[drawn]) - images[drawn]  # images that are held out when a part is drawn
+    is_held = np.zeros(len(number), np.bool_)
+    is_held[drawn[:-1][before[:-1] < share * len(parts)]] = True
+    return is_held[part]

@@ -36,12 +36,23 @@ class OddFolder:
     images: int
 
 
-def outlier_limit(scores: Scores, deviations: float = DEVIATIONS) -> float:
-    """The score beyond which a good image is odd; infinite where all are alike."""
+def outlier_limit(scores: Scores, deviations: float = DEVIATIONS, images: Scores | None = None) -> float:
+    """The score beyond which a good image is odd; infinite where all are alike.
+
+    `images` is how many images each score stands for `(n,)`; None for one.
+    """
     logs = np.log(np.maximum(scores, 1e-12))
-    middle = float(np.median(logs))
-    spread = MAD_TO_SIGMA * float(np.median(np.abs(logs - middle)))
+    middle = _median(logs, images)
+    spread = MAD_TO_SIGMA * _median(np.abs(logs - middle), images)
     return float(np.exp(middle + deviations * spread)) if spread > 0 else float("inf")
+
+
+def _median(values: Scores, weights: Scores | None) -> float:
+    if weights is None:
+        return float(np.median(values))
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(reached, reached[-1] / 2)]])
 
 
 def odd_folders(names: Sequence[str], scores: Scores, deviations: float = DEVIATIONS) -> list[OddFolder]:

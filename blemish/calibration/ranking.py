@@ -31,13 +31,18 @@ class Ranking:
     def of(cls, values: Floats, parts: npt.NDArray[np.int64]) -> Ranking:
         """Of values `(n,)` and the parts of their images `(n,)`: an image of a part with m images weighs 1/m."""
         _, part, images = np.unique(parts, return_inverse=True, return_counts=True)
-        levels, level = np.unique(values, return_inverse=True)
         # In units that every number of images divides, weights are whole and their sums exact while they are small.
-        unit = math.lcm(*map(int, np.unique(images)))
-        unit = unit if unit * (len(images) + 1) < 2**53 else 1
-        weights = np.bincount(level, unit / images[part])  # (m,)
-        at_least = np.append(np.cumsum(weights[::-1])[::-1], 0)  # (m + 1,)
-        return cls(levels, (unit + at_least) / (unit * (len(images) + 1)))
+        unit = math.lcm(*np.flatnonzero(np.bincount(images)).tolist())
+        unit = unit if is_exact(unit, len(images)) else 1
+        return cls.of_weights(values, unit / images[part], unit, len(images))
+
+    @classmethod
+    def of_weights(cls, values: Floats, weights: npt.ArrayLike, unit: int, parts: int) -> Ranking:
+        """Of values `(n,)` of so many parts, by the weight of each `(n,)`; those of a part add up to `unit`."""
+        levels, level = np.unique(values, return_inverse=True)
+        summed = np.bincount(level, weights)  # (m,)
+        at_least = np.append(np.cumsum(summed[::-1])[::-1], 0)  # (m + 1,)
+        return cls(levels, (unit + at_least) / (unit * (parts + 1)))
 
     @classmethod
     def of_largest(cls, values: Floats, parts: npt.NDArray[np.int64]) -> Ranking:
@@ -65,3 +70,22 @@ def rate_bound(rate: float, parts: int, whole: Callable[[float], int]) -> float:
     expected = rate * (parts + 1)
     rank = max(1, round(expected) if abs(expected - round(expected)) < TOLERANCE else whole(expected))
     return 1.0 if rank > parts else beta_quantile(CONFIDENCE, rank, parts + 1 - rank)
+
+
+def is_exact(unit: int, parts: int) -> bool:
+    """Whether sums of whole weights are exact in float64, where a part weighs `unit`."""
+    return unit * (parts + 1) < 2**53
+
+
+def whole_unit(images: npt.NDArray[np.int64]) -> int:
+    """What a part weighs, so that the weights of images are whole, from the number of images of each part `(G,)`.
+
+    Where no such unit is small enough, it is the finest that is, and some weights are rounded.
+    """
+    unit = math.lcm(*np.flatnonzero(np.bincount(images)).tolist())
+    return unit if is_exact(unit, len(images)) else finest_unit(len(images))
+
+
+def finest_unit(parts: int) -> int:
+    """The largest power of two in which so many parts can weigh one each, exactly."""
+    return int(2 ** (52 - parts.bit_length()))

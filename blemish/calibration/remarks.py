@@ -103,10 +103,10 @@ def _session_lines(calibration: Calibration, sessions: Sessions) -> Iterator[str
         others = is_learned & ~own  # what the threshold would be made of without this session
         if others.any():
             without = calibration.chosen(others).threshold()
-            alarms = int((one.scores > without).sum())
+            alarms = one.images_above(without)
             whose = "the other sessions" if number < sessions.learned else "the training's images"
             line += (
-                f"; at the threshold of {whose} alone {alarms} of them ({rate_text(alarms / len(one.scores))}) would "
+                f"; at the threshold of {whose} alone {alarms} of them ({rate_text(alarms / one.image_count)}) would "
                 "alarm"
             )
             if threshold > without and alarms:

@@ -17,8 +17,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from blemish.detectors.coreset import PRODUCTS, greedy_more, nearest_squared
+from blemish.detectors.coreset import greedy_more, nearest_squared
 from blemish.detectors.memory_bank import BEFORE, MemoryBank
+from blemish.detectors.two_nearest import PartRows
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -81,7 +82,7 @@ class RefilledBank:
 
         `changed` is as in `left_out_distances`.
         """
-        self._rows, self._bank, self._changed = _Rows(bank, parts), bank, changed
+        self._rows, self._bank, self._changed = PartRows(bank, parts), bank, changed
         self._candidates, self._covered = candidates, covered
         self.norms = np.einsum("nd,nd->n", candidates.rows, candidates.rows)
         self.near = self._rows.two_nearest(candidates.rows, self.norms)
@@ -124,21 +125,35 @@ class RefilledBank:
                 return chosen
             most *= 4
 
-    def distances(self, patches: Floats, part: int) -> Floats:
-        """Distance `(P,)` of the patches `(P, d)` of an image that shows this part."""
-        change = self._changed(part)
-        if change is not None:
-            return self._changed_distances(patches, part, change)
-        norms = np.einsum("pd,pd->p", patches, patches)
-        squared = self._rows.two_nearest(patches, norms).without(part, slice(None))
-        return self._completed(squared, patches, norms, part)
+    def distances(self, features: Floats, parts: Ints) -> Floats:
+        """Distance `(k, P)` of every patch of some images `(k, P, d)`, which show these parts `(k,)`.
+
+        Many images together take less time for each than one.
+        """
+        images, patches, dimensions = features.shape
+        points = features.reshape(-1, dimensions)
+        norms = np.einsum("nd,nd->n", points, points)
+        near = self._rows.two_nearest(points, norms)
+        distances = np.empty((images, patches), np.float32)
+        for image, part in enumerate(parts.tolist()):
+            span = slice(image * patches, (image + 1) * patches)
+            distances[image] = self._distances(near.without(part, span), points[span], norms[span], part)
+        return distances
 
     def known_distances(self, span: slice, part: int) -> Floats:
         """The same of candidates that are all patches of such an image, whose nearest rows are known."""
+        return self._distances(self.near.without(part, span), self._candidates.rows[span], self.norms[span], part)
+
+    def _distances(self, squared: Floats, patches: Floats, norms: Floats, part: int) -> Floats:
+        """From squared distances `(P,)` to the rows of other parts, and squared lengths `(P,)`."""
         change = self._changed(part)
         if change is not None:
-            return self._changed_distances(self._candidates.rows[span], part, change)
-        return self._completed(self.near.without(part, span), self._candidates.rows[span], self.norms[span], part)
+            return self._changed_distances(patches, part, change)
+        refill = self._refill_of(part)
+        if len(refill):
+            squared = np.minimum(squared, nearest_squared(patches, norms, refill))
+        distances: Floats = np.sqrt(squared)
+        return distances
 
     def _changed_distances(self, patches: Floats, part: int, change: Floats) -> Floats:
         """The same where features would have been others without the part."""
@@ -147,60 +162,10 @@ class RefilledBank:
         distances: Floats = np.sqrt(nearest_squared(patches, np.einsum("pd,pd->p", patches, patches), rows))
         return distances
 
-    def _completed(self, squared: Floats, patches: Floats, norms: Floats, part: int) -> Floats:
-        """From squared distances `(P,)` to the rows of other parts, and squared lengths `(P,)`."""
-        refill = self._refill_of(part)
-        if len(refill):
-            squared = np.minimum(squared, nearest_squared(patches, norms, refill))
-        distances: Floats = np.sqrt(squared)
-        return distances
-
     def _refill_of(self, part: int) -> Floats:
         if part not in self._refills:
             self._refills[part] = self.refill(part)
         return self._refills[part]
-
-
-class _Nearest:
-    """For each of N patches: its nearest row's part and squared distance, and that of the next part's."""
-
-    def __init__(self, part: Ints, first: Floats, second: Floats) -> None:
-        self.part, self.first, self.second = part, first, second
-
-    def without(self, part: int, which: slice | Ints) -> Floats:
-        """Squared distances of some patches to the nearest row that is not of this part."""
-        left: Floats = np.where(self.part[which] == part, self.second[which], self.first[which])
-        return left
-
-
-class _Rows:
-    """The rows of a bank, sorted by the part that they show."""
-
-    def __init__(self, bank: MemoryBank, parts: Ints) -> None:
-        rows_of = bank.parts_of(parts)
-        order = np.argsort(rows_of, kind="stable")
-        self._owners, self._starts = np.unique(rows_of[order], return_index=True)  # (G,)
-        self._factors = np.ascontiguousarray(-2 * bank.rows[order].T)  # (d, M)
-        self._lengths = np.einsum("md,md->m", bank.rows[order], bank.rows[order])
-
-    def two_nearest(self, points: Floats, norms: Floats) -> _Nearest:
-        """Of points `(N, d)` of squared lengths `(N,)`; `second` is infinite where all rows are of one part."""
-        nearest = np.empty(len(points), np.int64)
-        first, second = np.empty(len(points), np.float32), np.full(len(points), np.inf, np.float32)
-        size = max(1, PRODUCTS // len(self._lengths))
-        for block in (slice(start, start + size) for start in range(0, len(points), size)):
-            products = points[block] @ self._factors  # (size, M)
-            products += self._lengths
-            of_part = np.minimum.reduceat(products, self._starts, axis=1)  # (size, G)
-            closest = of_part.argmin(axis=1)
-            lines = np.arange(len(closest))
-            nearest[block], first[block] = self._owners[closest], of_part[lines, closest]
-            if len(self._owners) > 1:
-                of_part[lines, closest] = np.inf
-                second[block] = of_part.min(axis=1)
-        first += norms
-        second += norms
-        return _Nearest(nearest, np.maximum(first, 0, out=first), np.maximum(second, 0, out=second))
 
 
 def _places(candidates: MemoryBank, images: Ints, cells: Ints) -> Ints:

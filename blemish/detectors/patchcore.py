@@ -6,7 +6,7 @@ backbone gives the features, and a coreset of them is the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -48,6 +48,8 @@ LEAST_ROWS = 512
 NEARLY = 0.9  # of the threshold: how far beside a patch its row is, where as few defects as can be are to be explained
 LEAST_CHUNK = 8  # images whose features are selected from together; fewer cannot say what is odd
 RATIO = 0.01  # of all patches, in the bank
+STREAMED = 2**17  # patches that are compared with the bank together, where they do not all fit into memory
+STREAM_SHARE = 16  # of the memory budget, one part may hold these
 
 
 class PatchCoreParameters(Section):
@@ -257,10 +259,13 @@ class PatchCore(Detector):
             return
         spare = self.bank.take(slice(0)) if self._spare is None else self._spare
         refilled = RefilledBank(self.bank, parts, spare, self._covered, changed=self._changed(parts))
-        for i, patches in enumerate(self._all_features()):  # (P, d)
-            smoothed = self._smoothed(refilled.distances(patches, int(parts[i])))
-            advance(i + 1)  # before it is given away: nobody may ask for more after the last
-            yield smoothed
+        done = 0
+        for features in self._all_features():  # (k, P, d)
+            found = refilled.distances(features, parts[done : done + len(features)])
+            for smoothed in map(self._smoothed, found):
+                done += 1
+                advance(done)  # before it is given away: nobody may ask for more after the last
+                yield smoothed
 
     def _can_leave_out(self, parts: npt.NDArray[np.int64]) -> bool:
         return len(np.unique(parts)) > 1 or bool((self.bank.images == BEFORE).any())
@@ -351,9 +356,13 @@ class PatchCore(Detector):
                 yield buffer[:filled], done - filled
                 filled = 0
 
-    def _all_features(self) -> Iterable[Floats]:
-        """Features of each image `(P, d)`: those in memory, or extracted once more."""
-        return self.features.extract(self._images, self.setting.device) if self._kept is None else self._kept
+    def _all_features(self) -> Iterator[Floats]:
+        """Features of some images at a time `(k, P, d)`: of those in memory, or extracted once more."""
+        bytes_each = self._patches * self.features.dimensions * 4
+        size = max(1, min(STREAMED // self._patches, self.setting.memory_budget // STREAM_SHARE // bytes_each))
+        each = iter(self.features.extract(self._images, self.setting.device) if self._kept is None else self._kept)
+        while some := list(islice(each, size)):
+            yield np.stack(some)
 
     def _smoothed(self, distances: Floats) -> Floats:
         down, across = self._blurs()

@@ -52,8 +52,8 @@ class DriftAlarm:
 
     Args:
         calibration: float `(n,)`, scores that the stream is compared with from its first image on; without them, with
-            its own earlier ones. `Calibration.scores` were made by leaving images out, and can differ from those of
-            new images by so much that a sound line raises the alarm.
+            its own earlier ones. Those of a `Calibration` (`sample`) were made by leaving images out, and can differ
+            from those of new images by so much that a sound line raises the alarm.
         alpha: the chance that it ever alarms in a stream that does not change.
         tolerance: the share of images that may be defects without being a drift.
         reference: statistics of good images; those of the stream's first images join them, up to `REFERENCE`.

@@ -161,9 +161,10 @@ def _threshold(predictor: Predictor) -> Threshold:
         pixel=limit.pixel,
         rate=limit.rate,
         origin=by_hand if given else calibration.statement(limit.rate),
-        images=len(calibration.scores),
+        images=calibration.image_count,
         parts=calibration.part_count,
         calibration=tuple(calibration.scores.tolist()),
+        calibration_images=None if calibration.counted is None else tuple(calibration.images_each.tolist()),
         is_given=given,
         sessions=() if given else tuple(session_lines(calibration, limit.rate)),
     )

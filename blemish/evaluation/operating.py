@@ -123,7 +123,7 @@ def _support(points: Sequence[OperatingPoint], calibration: Calibration) -> str 
     if not unsupported:
         return None
     least, *shown = rate_texts(calibration.best_rate, *unsupported)
-    noun = "good images" if calibration.part_count == len(calibration.scores) else "good parts"
+    noun = "good images" if calibration.part_count == calibration.image_count else "good parts"
     each = " of every session" if len(calibration.each_session) > 1 else ""
     needed = ", ".join(
         f"{text} takes {math.ceil(1 / rate - 1e-9) - 1:,}{f' {noun}{each}' if rate == unsupported[0] else ''}"

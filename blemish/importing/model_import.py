@@ -31,6 +31,7 @@ from blemish.models import (
     check_place,
     data_fingerprint,
     keep_before,
+    listed_hashes,
     printable,
     save_model,
     saving,
@@ -182,7 +183,7 @@ def _describe(
             std=list(IMAGENET_STD),
             taps=[tap.name for tap in TAPS],
         ),
-        calibration=CalibrationInfo(**calibration.to_json()),
+        calibration=CalibrationInfo.of(calibration),
         data=_data(images),
     )
 
@@ -197,5 +198,5 @@ def _data(images: TrainingImages | None) -> DataInfo:
         fingerprint=data_fingerprint(images.hashes),
         folder=printable(images.root.resolve().name),
         sizes=dict(images.sizes.most_common(100)),
-        hashes=sorted(map(short_hash, images.hashes.values())),
+        hashes=listed_hashes(map(short_hash, images.hashes.values())),
     )

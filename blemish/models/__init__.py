@@ -1,5 +1,6 @@
 """The model folder on disk: write, find, verify, read."""
 
+from blemish.models.calibration_info import CalibrationInfo
 from blemish.models.exported import describe_export, exported_files
 from blemish.models.folder import (
     LoadedModel,
@@ -13,8 +14,9 @@ from blemish.models.folder import (
 )
 from blemish.models.good_patches import MOST_ROWS, GoodPatches, encode_patch, pack_patches, patch_side
 from blemish.models.info import (
+    MOST_HASHES,
+    MOST_LEARNED_ONLY,
     BackboneInfo,
-    CalibrationInfo,
     DataInfo,
     DetectorInfo,
     FileInfo,
@@ -23,6 +25,7 @@ from blemish.models.info import (
     OutputInfo,
     UpdateInfo,
     data_fingerprint,
+    listed_hashes,
     printable,
     short_hash,
 )
@@ -39,6 +42,8 @@ from blemish.models.versions import (
 
 __all__ = [
     "LARGEST",
+    "MOST_HASHES",
+    "MOST_LEARNED_ONLY",
     "MOST_ROWS",
     "BackboneInfo",
     "Before",
@@ -63,6 +68,7 @@ __all__ = [
     "keep_before",
     "keep_version",
     "kept_versions",
+    "listed_hashes",
     "load_model",
     "output_fault",
     "pack_patches",

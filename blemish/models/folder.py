@@ -20,8 +20,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from blemish.errors import ModelError, UsageError
+from blemish.models.calibration_info import CalibrationInfo
 from blemish.models.files import read_plain_file, sha256, sibling, sync_folder, write_synced
-from blemish.models.info import GOOD_PATCHES, NETWORK, SUMMARY, CalibrationInfo, FileInfo, ModelInfo
+from blemish.models.info import GOOD_PATCHES, NETWORK, SUMMARY, FileInfo, ModelInfo
 from blemish.models.info_file import read_info, write_info
 from blemish.models.lock import locked
 from blemish.models.network import check_network
@@ -163,8 +164,8 @@ def set_false_alarm_rate(path: str | Path, rate: float) -> ModelInfo:
 
 def _with_rate(info: ModelInfo, rate: float, path: str | Path) -> ModelInfo:
     stated = info.calibration
-    if len(set(stated.parts)) < 2:
-        way = "train it with images of 20 parts or more" if stated.parts else "import it with --good-images DIR"
+    if stated.part_count < 2:
+        way = "train it with images of 20 parts or more" if stated.scores else "import it with --good-images DIR"
         raise UsageError(f"{path} is not calibrated, so it has no false-alarm rate: {way}")
     try:
         calibration = CalibrationInfo.model_validate(stated.model_dump() | {"false_alarm_rate": rate})
@@ -180,6 +181,12 @@ def _content(model: bytes, info: ModelInfo, good_patches: bytes | None) -> dict[
         content[GOOD_PATCHES] = good_patches
     files = {name: FileInfo(sha256=sha256(data), bytes=len(data)) for name, data in content.items()}
     content[INFO] = write_info(info, files.items())
+    if len(content[INFO]) > _LIMITS[INFO]:
+        raise ModelError(
+            f"{INFO} would have {len(content[INFO]) / 2**20:.1f} MiB, and no reader takes more than "
+            f"{_LIMITS[INFO] >> 20} MiB; fewer sessions with shorter names, or a training instead of many updates, "
+            "make it smaller"
+        )
     return content
 
 

@@ -5,60 +5,44 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from blemish import __version__
 from blemish.errors import UsageError
 from blemish.images import Area, Frame, InputGeometry, Tiling
+from blemish.models.calibration_info import CalibrationInfo
+from blemish.models.record import (
+    MOST_ENTRIES,
+    Channels,
+    Count,
+    Pair,
+    Pixels,
+    Record,
+    Sha256,
+    ShortHash,
+    Text,
+)
 from blemish.sample_range import FULL, SampleRange
-
-if TYPE_CHECKING:
-    from blemish.calibration import Calibration
 
 FileName = Literal["model.onnx", "inference.yml", "good_patches.zip"]
 NETWORK: Literal["model.onnx"] = "model.onnx"
 SUMMARY: Literal["inference.yml"] = "inference.yml"
 GOOD_PATCHES: Literal["good_patches.zip"] = "good_patches.zip"
 NO_CHECKSUM = "0" * 64
-_MAX_CALIBRATION_IMAGES = 1_000_000
+MOST_HASHES = 150_000  # of images that a writer lists, 20 bytes each: a model of more does not tell its images
+MOST_LEARNED_ONLY = 30_000  # files that a writer lists, 66 bytes each and more
 _LARGEST_WHOLE = 16384
 _MAX_UPDATES = 10_000
 _IDENTITY = "identity"  # among the versions: the rule that makes a model's version, "1" since there is one
 # What differs between equal models: when and with what they were made, and what follows from that.
 PASSING = {"created", "blemish_version", "versions", "format_version", "checksum"}
 _PASSING_OF_UPDATES = {"history": {"__all__": {"when", "blemish_version"}}}
-
-# Texts reach the terminal, so no control characters.
-Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-ShortHash = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-Pixels = Annotated[int, Field(ge=1, le=16384)]
-Count = Annotated[int, Field(ge=0)]
-PartNumber = Annotated[int, Field(ge=0, lt=2**63)]
-Rate = Annotated[float, Field(gt=0, lt=1)]
-Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
-Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
-
-
-class Record(BaseModel):
-    """Base of the records: immutable, exact types, finite numbers, no unknown keys."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def _checked_pattern(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"is not a regular expression: {error}") from None
-    return pattern
 
 
 class DetectorInfo(Record):
@@ -170,77 +154,13 @@ class BackboneInfo(Record):
     taps: list[Text]
 
 
-class SessionsInfo(Record):
-    """The session of each image by its number, an index of `names`; the first `learned` ones the model has learned."""
-
-    numbers: Annotated[list[Count], Field(max_length=_MAX_CALIBRATION_IMAGES)]
-    names: Annotated[list[Text], Field(min_length=1, max_length=_MAX_CALIBRATION_IMAGES)]
-    learned: Count
-
-    @model_validator(mode="after")
-    def _named(self) -> SessionsInfo:
-        if len(set(self.names)) < len(self.names):
-            raise ValueError("has two sessions of one name")
-        if set(self.numbers) != set(range(len(self.names))):
-            raise ValueError(f"has {len(self.names)} sessions; each has at least one image, and each image has one")
-        if self.learned > len(self.names):
-            raise ValueError(f"has learned {self.learned} sessions of {len(self.names)}")
-        return self
-
-
-class CalibrationInfo(Record):
-    """Held-out scores of the good training images; entry i of each list is image i.
-
-    `scores` are image scores, `peaks` the largest values of the anomaly maps, `parts` the number of the physical part
-    that each image shows, and `kind` says how the scores were held out. A model that was imported without good images
-    has none of these, and a `fixed_threshold` instead. `group_by` is the pattern that finds the part in an image's
-    name, None where parts were found without one. `sessions` is None where all images are taken for one session.
-    """
-
-    scores: Annotated[list[float], Field(max_length=_MAX_CALIBRATION_IMAGES)]
-    peaks: Annotated[list[float], Field(max_length=_MAX_CALIBRATION_IMAGES)]
-    parts: Annotated[list[PartNumber], Field(max_length=_MAX_CALIBRATION_IMAGES)]
-    false_alarm_rate: Rate
-    kind: Text
-    fixed_threshold: float | None = None
-    group_by: Annotated[Text, AfterValidator(_checked_pattern)] | None = None
-    sessions: SessionsInfo | None = None
-
-    @property
-    def least_version(self) -> Literal[1, 6]:
-        """The format version that can hold it: `group_by` and `sessions` came with the sixth."""
-        return 1 if self.group_by is None and self.sessions is None else 6
-
-    def loaded(self) -> Calibration:
-        """What it promises: thresholds and p-values."""
-        from blemish.calibration import Calibration
-
-        return Calibration.from_json(self.model_dump())
-
-    @model_validator(mode="after")
-    def _not_both(self) -> CalibrationInfo:
-        if self.scores and self.fixed_threshold is not None:
-            raise ValueError("has scores of good images and a fixed threshold; only one of them can decide")
-        return self
-
-    @model_validator(mode="after")
-    def _one_entry_per_image(self) -> CalibrationInfo:
-        if not len(self.scores) == len(self.peaks) == len(self.parts):
-            raise ValueError(
-                f"has {len(self.scores)} scores, {len(self.peaks)} peaks and {len(self.parts)} parts; "
-                "each image has one of each"
-            )
-        if self.sessions is not None and len(self.sessions.numbers) != len(self.scores):
-            raise ValueError(f"has {len(self.scores)} scores and sessions of {len(self.sessions.numbers)} images")
-        return self
-
-
 class DataInfo(Record):
     """The training images: how many, of how many parts, and which (`fingerprint`); `sizes` counts 'WxH'.
 
     `hashes` are the images' short hashes, sorted, so that an evaluation can tell images that the model has seen; None
-    where the model does not tell. `learned_only` has those that an update learned without letting them calibrate: by
-    the file's short hash, the score and the peak that each of its images had when it was new to the model.
+    where the model does not tell, as one of more than `MOST_HASHES` images. `learned_only` has those that an update
+    learned without letting them calibrate: by the file's short hash, the score and the peak that each of its images had
+    when it was new to the model.
     """
 
     images: Count
@@ -248,14 +168,20 @@ class DataInfo(Record):
     fingerprint: Sha256
     folder: Text
     sizes: dict[Text, Count]
-    hashes: Annotated[list[ShortHash], Field(max_length=_MAX_CALIBRATION_IMAGES)] | None = None
+    hashes: Annotated[list[ShortHash], Field(max_length=MOST_ENTRIES)] | None = None
     learned_only: (
         Annotated[
             dict[ShortHash, Annotated[list[Pair], Field(min_length=1)]],
-            Field(min_length=1, max_length=_MAX_CALIBRATION_IMAGES),
+            Field(min_length=1, max_length=MOST_ENTRIES),
         ]
         | None
     ) = None
+
+
+def listed_hashes(short: Iterable[str]) -> list[str] | None:
+    """The short hashes of images as `DataInfo.hashes` has them; None where they are too many to list."""
+    listed = sorted(short)
+    return listed if len(listed) <= MOST_HASHES else None
 
 
 def _now() -> str:
@@ -304,7 +230,7 @@ class ModelInfo(Record):
     and `checksum`."""
 
     format: Literal["blemish-model"] = "blemish-model"
-    format_version: Literal[1, 2, 3, 4, 5, 6, 7] = 1
+    format_version: Literal[1, 2, 3, 4, 5, 6, 7, 8] = 1
     created: Text = Field(default_factory=_now)
     blemish_version: Text = __version__
     detector: DetectorInfo
@@ -338,6 +264,8 @@ class ModelInfo(Record):
 
     @model_validator(mode="after")
     def _version_can_hold_it(self) -> ModelInfo:
+        if self.format_version < 8 and self.calibration.counted is not None:
+            raise ValueError("has a counted calibration, which format versions 1 to 7 do not know")
         if self.format_version < self.calibration.least_version:
             raise ValueError("has a pattern of parts or sessions, which format versions 1 to 5 do not know")
         if self.format_version < 6 and self.tells_what_calibrates:

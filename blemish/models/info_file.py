@@ -13,7 +13,7 @@ from blemish.errors import ModelError
 from blemish.models.info import GOOD_PATCHES, NO_CHECKSUM, FileInfo, ModelInfo
 
 FORMAT = "blemish-model"
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 
 
 def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
@@ -27,7 +27,7 @@ def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
     # readers of earlier versions refuse keys that they do not know
     if info.history is None:
         del record["history"]
-    for key in ("group_by", "sessions"):
+    for key in ("group_by", "sessions", "counted"):
         if record["calibration"][key] is None:
             del record["calibration"][key]
     record["input"] = {key: value for key, value in record["input"].items() if value is not None}

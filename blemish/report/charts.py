@@ -194,10 +194,11 @@ def _bars(counts: npt.NDArray[np.int64], edges: Values, zero: float, unit: float
 
 def _outline(report: EvaluationReport, edges: Values, zero: float, unit: float, good: int) -> str:
     """The held-out scores of the training images as steps, scaled to the number of good test images."""
-    calibration = report.threshold.calibration
+    calibration, images = report.threshold.calibration, report.threshold.calibration_images
     if not calibration:
         return ""
-    expected = np.histogram(calibration, edges)[0] * (max(1, good) / len(calibration))  # (bins,)
+    total = len(calibration) if images is None else sum(images)
+    expected = np.histogram(calibration, edges, weights=images)[0] * (max(1, good) / total)  # (bins,)
     width = SIDE / len(expected)
     tops = [round(max(2.0, zero - unit * float(count)), 1) for count in expected]
     return (

@@ -78,7 +78,8 @@ class Threshold:
     imported model came with it, or one part was too few to set it.
 
     `origin` says in a sentence where it comes from; `calibration` are the held-out scores of the good training images,
-    and `sessions` has a line for each session of these, if they are of several.
+    `calibration_images` is how many images each stands for, None for one, and `sessions` has a line for each session of
+    these, if they are of several.
     """
 
     score: float
@@ -90,6 +91,7 @@ class Threshold:
     calibration: tuple[float, ...] = ()
     is_given: bool = False
     sessions: tuple[str, ...] = ()
+    calibration_images: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

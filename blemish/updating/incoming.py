@@ -105,15 +105,14 @@ class Sorted:
 
 def sort_by_known(good: GoodImages, info: ModelInfo, *, calibrate: bool) -> Sorted:
     """What is new to the model, and, where new images calibrate, what it has learned without calibration."""
-    if info.data.hashes is None:
-        return Sorted(
-            good, lines=["The model does not tell its images, so one that it knows already would count twice."]
-        )
-    known, learned = set(info.data.hashes), info.data.learned_only or {}
+    learned = info.data.learned_only or {}
+    known = {*(info.data.hashes or ()), *learned}
     hashes = [_hash_of(file) for file in good.paths]
     fresh = [digest not in known for digest in hashes]
     waits = [calibrate and digest in learned for digest in hashes]
     lines = []
+    if info.data.hashes is None:
+        lines.append("The model does not tell its images, so one that it knows already would count twice.")
     left_out = [name for name, new, waiting in zip(good.names, fresh, waits, strict=True) if not new and not waiting]
     if left_out:
         lines.append(f"Left out, since the model has them already: {some(left_out)}.")

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from blemish.calibration import Calibration, find_parts, fitting_pattern, left_out, parts_from_names
+from blemish.calibration import Calibration, find_parts, fitting_pattern, left_out, parts_from_names, with_images
 from blemish.calibration.conformal import check_rate
 from blemish.datasets import find_good_images
 from blemish.datasets.files import some
@@ -30,6 +30,7 @@ from blemish.errors import ModelError, UsageError
 from blemish.good_patches import cut_good_patches
 from blemish.images import Inputs
 from blemish.models import (
+    MOST_LEARNED_ONLY,
     CalibrationInfo,
     DataInfo,
     LoadedModel,
@@ -37,6 +38,7 @@ from blemish.models import (
     UpdateInfo,
     check_place,
     data_fingerprint,
+    listed_hashes,
     load_model,
     printable,
     replace_model,
@@ -109,6 +111,8 @@ def update(
     good = sort_by_known(find_good_images(new_good, good_folders, leave_out), old.info, calibrate=calibrate)
     if not good.fresh.paths:
         return UpdateReport(old.folder, None, [*good.lines, _nothing_new(good)])
+    if not calibrate:
+        _check_room(old.info, good)
     progress = progress or _quietly
     new = read_incoming(old, good.fresh, device, progress)
     _check_restored(detector, old, new.inputs, device)
@@ -160,6 +164,16 @@ def _restored(old: LoadedModel, device: str) -> tuple[Detector, Calibration]:
         raise UsageError("the model is not calibrated, so an update has no false-alarm rate to keep; train it again")
     cls, setting, parameters = recorded_detector(info.detector.name, info.detector.parameters, setting)
     return cls.restored(old.model, setting, parameters), info.calibration.loaded()
+
+
+def _check_room(info: ModelInfo, good: Sorted) -> None:
+    """Refuse more images than a model can remember to have learned without calibration, before the work."""
+    count = len(info.data.learned_only or ()) + len(good.fresh.paths)
+    if count > MOST_LEARNED_ONLY:
+        raise UsageError(
+            f"with these, {count} images would be learned without calibration, and a model remembers at most "
+            f"{MOST_LEARNED_ONLY}; let all good images of a period calibrate (--calibrate), or train again"
+        )
 
 
 def _at_rate(calibration: Calibration, rate: float, *, calibrate: bool) -> Calibration:
@@ -241,16 +255,23 @@ def _joined(old: Calibration, added: Calibration) -> Calibration:
     if not old.is_calibrated and old.sessions is None:
         kind, pattern = "leave-one-part-out, updated", added.group_by or old.group_by
         return replace(added, false_alarm_rate=old.false_alarm_rate, kind=kind, group_by=pattern)
-    numbers = [np.unique(each.parts, return_inverse=True)[1] for each in (old, added)]
-    sessions = old.sessions and old.sessions.with_learned(len(added.scores))
-    return Calibration(
-        np.concatenate([old.scores, added.scores]),
-        np.concatenate([old.peaks, added.peaks]),
-        np.concatenate([numbers[0], numbers[1] + old.part_count]),
-        old.false_alarm_rate,
-        old.kind if old.kind.endswith(", updated") else f"{old.kind}, updated",
+    together = _with_each(old, added) if old.counted is None else with_images(old, added)
+    return replace(
+        together,
+        kind=old.kind if old.kind.endswith(", updated") else f"{old.kind}, updated",
         group_by=old.group_by and (added.group_by or old.group_by),  # a pattern for the new images alone is none
-        sessions=sessions,
+    )
+
+
+def _with_each(old: Calibration, added: Calibration) -> Calibration:
+    """Both together, with an entry for each image."""
+    numbers = [np.unique(each.parts, return_inverse=True)[1] for each in (old, added)]
+    return replace(
+        old,
+        scores=np.concatenate([old.scores, added.scores]),
+        peaks=np.concatenate([old.peaks, added.peaks]),
+        parts=np.concatenate([numbers[0], numbers[1] + old.part_count]),
+        sessions=old.sessions and old.sessions.with_learned(len(added.scores)),
     )
 
 
@@ -285,7 +306,7 @@ def _described(
 ) -> ModelInfo:
     """The record of the new version; `joined` are the short hashes of images that calibrate from now on."""
     data = info.data
-    known = None if data.hashes is None else sorted([*data.hashes, *map(short_hash, new.hashes.values())])
+    known = None if data.hashes is None else listed_hashes([*data.hashes, *map(short_hash, new.hashes.values())])
     described = DataInfo(
         images=data.images + len(new),
         parts=data.parts + record.parts,
@@ -295,9 +316,10 @@ def _described(
         hashes=known,
         learned_only=_learned_only(data, new, record, joined),
     )
+    calibrated = CalibrationInfo.of(calibration)
     update = {
-        "format_version": 6,
-        "calibration": CalibrationInfo(**calibration.to_json()),
+        "format_version": max(6, info.format_version, calibrated.least_version),
+        "calibration": calibrated,
         "data": described,
         "history": [*(info.history or []), record],
     }
@@ -308,8 +330,6 @@ def _learned_only(
     data: DataInfo, new: Incoming, record: UpdateInfo, joined: set[str]
 ) -> dict[str, list[list[float]]] | None:
     """The images that do not calibrate, with what they scored when they were new."""
-    if data.hashes is None:
-        return None
     kept = {key: seen for key, seen in (data.learned_only or {}).items() if key not in joined}
     return kept | ({} if record.calibrated else new.seen_by_hash()) or None
 

@@ -69,10 +69,11 @@ def place(scale: Scale, value: float) -> float | None:
     return scale.percent(value) if scale.low <= value <= scale.high else None
 
 
-def histogram(good: Values, seen: Values, threshold: float, scale: Scale) -> Histogram:
-    """Scores of good images and of inspections on one axis."""
+def histogram(good: Values, seen: Values, threshold: float, scale: Scale, images: Values) -> Histogram:
+    """Scores of good images and of inspections on one axis; a good score stands for so many `images` `(n,)`."""
     edges = np.linspace(scale.low, scale.high, _BINS + 1)
-    counts = np.histogram(good, edges)[0], np.histogram(seen, edges)[0]  # each (bins,)
+    of_good = np.histogram(good, edges, weights=images)[0].round().astype(np.intp)
+    counts = of_good, np.histogram(seen, edges)[0]  # each (bins,)
     tallest = int(counts[0].max(initial=0)), int(counts[1].max(initial=0))
     zero = SIDE * (0.5 if len(seen) else 0.88)
     return Histogram(

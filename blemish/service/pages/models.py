@@ -122,6 +122,6 @@ def _rate_shown(store: Store, name: str, version: Version, rate: float | None) -
         "sessions": session_lines(calibration, limit.rate),
         "is_supported": limit.rate is not None and limit.rate >= calibration.best_rate,
         "tried": tried,
-        "chart": charts.histogram(calibration.scores, seen, limit.score, scale),
+        "chart": charts.histogram(calibration.scores, seen, limit.score, scale, calibration.images_each),
         "changed": tried.changed[:_PICTURES],
     }

@@ -1,7 +1,7 @@
 // The model's files: fetched, and verified against model.json before anything is made of them.
 import { Refusal } from "./errors.js";
 
-const NEWEST_FORMAT = 7;
+const NEWEST_FORMAT = 8;
 const NO_CHECKSUM = "0".repeat(64);
 
 // The record in model.json, once its checksum has been found right.
