@@ -25,6 +25,7 @@ from blemish.calibration import (
 from blemish.config import RunConfig
 from blemish.datasets.files import some
 from blemish.images import exif_times
+from blemish.metrics.rates import counted
 from blemish.models.run_folder import RESULT
 from blemish.training_images import TrainingImages
 
@@ -42,6 +43,7 @@ class FitReport:
         output: the run's folder around it.
         lines: what a person should know of the calibration and of a model before, a sentence or two a line.
         failed: one line for each image that could not be read and was left out.
+        unread: names of the files to learn from of which no image could be read.
         seconds: wall time of each stage.
         outliers: names of the good images that stand apart from the others, highest score first.
     """
@@ -52,6 +54,7 @@ class FitReport:
     failed: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     outliers: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +129,8 @@ def report_fit(
     if unused:
         lines.append(unused)
     if failed:
-        count = len(failed)
-        lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")
+        were = "was" if len(failed) == 1 else "were"
+        lines.append(f"{counted(len(failed), 'image')} {were} left out: not readable; see train.log.")
     result = {
         "done_flag": True,
         "model_name": config.Global.model,
@@ -154,7 +157,7 @@ def report_fit(
     lines += save(result)
     for line in lines:
         log.info(line)
-    return FitReport(output / "best_model" / "inference", output, lines, failed, seconds, outliers)
+    return FitReport(output / "best_model" / "inference", output, lines, failed, seconds, outliers, images.unread)
 
 
 def _left_of_holdouts(seen: list[SeenImages]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -37,10 +38,14 @@ def in_process(capsys, *arguments):
 
 
 def test_train_says_what_was_left_out(first):
-    images, _, done = first
+    images, output, done = first
     assert done.code == 1
     assert f"{images / 'text.png'}: is not an image" in done.stderr
     assert "1 image was left out" in done.stderr and "6 good images" in done.stderr and "notes" not in done.stderr
+    assert "learned: 6 images of the folder itself; left out: 1 not readable" in done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("To train without what cannot be read: "))
+    again = blemish(*shlex.split(line.partition("read: ")[2])[1:], "--output", output.with_name("whole"))
+    assert again.code == 0 and "left out: 1 by name" in again.stderr
 
 
 def test_an_unreadable_image_is_named_once(first, capsys):

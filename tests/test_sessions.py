@@ -166,7 +166,7 @@ class TestThePromise:
         apart = find_apart(found)
         assert apart.names(names) == ["tuesday/59.png"] and apart.rest is not None and apart.rest.threshold() < 70
         (line,) = outlier_lines(names, found, apart)
-        assert line.startswith("1 of 60 good images stands apart: tuesday/59.png. With them the threshold is ")
+        assert line.startswith("1 of 60 good images stands apart: tuesday/59.png. With it the threshold is ")
         assert 60 < apart_limit(found) < 120  # of the day that scores highest
 
 
@@ -315,7 +315,7 @@ class TestHeldOutSessions:
         (line,) = [line for line in report.lines if "apart" in line]
         found = calibration(report.folder)
         rest = found.chosen(np.arange(49) != 24 + 12)
-        assert f"With them the threshold is {found.threshold():.3g}, without them {rest.threshold():.3g}." in line
+        assert f"With it the threshold is {found.threshold():.3g}, without it {rest.threshold():.3g}." in line
         assert result["threshold_without_outliers"] == rest.threshold()
 
     def test_folders_of_one_name_are_told_apart(self, good: Path, tmp_path: Path) -> None:

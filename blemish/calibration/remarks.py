@@ -68,8 +68,9 @@ def outlier_lines(names: Sequence[str], calibration: Calibration, apart: Apart, 
         lines.append(
             f"{len(odd)} of {len(names)} good images stand{'s' * (len(odd) == 1)} apart: {some(odd, NAMED)}"
             f"{f', all in {rest_in}' if rest_in and len(odd) > NAMED else ''}. "
-            f"{_thresholds(calibration, rest, is_exact=apart.is_exact and is_all)} If they do not show good parts, "
-            "train again without them."
+            f"{_thresholds(calibration, rest, is_exact=apart.is_exact and is_all, count=len(odd))} If "
+            + ("it does not show a good part, " if len(odd) == 1 else "they do not show good parts, ")
+            + f"train again without {'it' if len(odd) == 1 else 'them'}."
         )
     return lines
 
@@ -129,11 +130,12 @@ def _odd_folders(names: Sequence[str], calibration: Calibration) -> Iterator[tup
             yield folder.name, own & inside, len(folder.odd)
 
 
-def _thresholds(calibration: Calibration, rest: Calibration | None, *, is_exact: bool = False) -> str:
-    """The threshold with and without some images."""
+def _thresholds(calibration: Calibration, rest: Calibration | None, *, is_exact: bool = False, count: int = 2) -> str:
+    """The threshold with and without some images, of which there are `count`."""
+    them = "it" if count == 1 else "them"
     if rest is None:
-        return "The model has learned from them."
+        return f"The model has learned from {them}."
     without = f"{rest.threshold():.3g}"
     if not is_exact:
-        without = f"about {without} (an estimate: the model still holds them)"
-    return f"With them the threshold is {calibration.threshold():.3g}, without them {without}."
+        without = f"about {without} (an estimate: the model still holds {them})"
+    return f"With {them} the threshold is {calibration.threshold():.3g}, without {them} {without}."

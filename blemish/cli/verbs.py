@@ -77,7 +77,7 @@ def train(
     override: options.Overrides = None,
     _verbose: options.Verbose = False,
 ) -> None:
-    """Learn from good images; prints the model folder and the next command."""
+    """Learn from good images; prints the model folder and the next command; exit code 1 if some could not be read."""
     from blemish.config import load_config
 
     flags = {
@@ -250,15 +250,23 @@ def _fit(config: RunConfig) -> None:
     from blemish.cli.results import SOME_FAILED
 
     report = _fitted(config)
-    if report.outliers:
-        from blemish.cli.leaving_out import command_without
-
-        result = report.output / "train_result.json"
-        say(f"To train without what stands apart: {command_without(report.outliers, config.Global.leave_out, result)}")
+    _say_command_without(report, config)
     typer.echo(str(report.folder))
     typer.echo(f"blemish predict {_quoted(report.output)} INPUT")
     if report.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _say_command_without(report: FitReport, config: RunConfig) -> None:
+    """How to train without images that cannot be read and those that stand apart, if there are any."""
+    if not report.outliers and not report.unread:
+        return
+    from blemish.cli.leaving_out import command_without
+
+    without = ["what stands apart"] * bool(report.outliers) + ["what cannot be read"] * bool(report.unread)
+    result = report.output / "train_result.json"
+    command = command_without(report.outliers, report.unread, config.Global.leave_out, result)
+    say(f"To train without {' and '.join(without)}: {command}")
 
 
 def _predict(config: RunConfig) -> None:

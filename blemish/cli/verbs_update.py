@@ -56,7 +56,10 @@ def update(
     device: options.Device = "auto",
     _verbose: options.Verbose = False,
 ) -> None:
-    """Take new good images into a model, change its rate, or go back; alone, show its history."""
+    """Take new good images into a model, change its rate, or go back; alone, show its history.
+
+    Exit code 1 if some images could not be read.
+    """
     only_images: list[object] = [output, group_by, leave_out, calibrate or None]
     _check_together(new_good, false_alarm_rate, undo=undo, only_images=only_images, to=to)
     if group_by is not None and not calibrate:
@@ -104,14 +107,18 @@ def _tell(report: UpdateReport, model: str) -> None:
     """Warnings and promises on stderr; on stdout what changed, and the folder."""
     from blemish.cli.results import SOME_FAILED
 
-    for line in [*report.failed, *report.lines]:
+    for line in report.lines:  # the log has named what could not be read
         say(f"blemish: {line}")
     if report.outliers:
         from blemish.cli.leaving_out import command_without
         from blemish.models import find_model
 
-        undo = f"blemish update {quote(model)} --undo && " * (report.folder == find_model(model))
-        say(f"blemish: To update without what stands apart: {undo}{command_without(report.outliers)}")
+        undo = f"blemish update {quote(model)} --undo" * (report.folder == find_model(model))
+        if not report.are_mostly_apart:
+            again = " && ".join(filter(None, [undo, command_without(report.outliers, report.unread)]))
+            say(f"blemish: To update without what stands apart: {again}")
+        elif undo:
+            say(f"blemish: To take the update back: {undo}")
     if report.record is not None:
         _print_change(report.record)
     typer.echo(str(report.folder))
@@ -133,7 +140,10 @@ def _change_rate(model: str, rate: float) -> None:
 
     infos = load_model(model).info, set_false_alarm_rate(model, rate)
     before, after = (info.calibration.loaded() for info in infos)
-    say(f"blemish: {after.statement()}")
+    from blemish.updating.remarks import alarm_again
+
+    for line in [after.statement(), *alarm_again(model, infos[1], after)]:
+        say(f"blemish: {line}")
     typer.echo(f"false-alarm rate: {before.false_alarm_rate:g} -> {after.false_alarm_rate:g}")
     typer.echo(f"threshold: {before.threshold():.3f} -> {after.threshold():.3f}")
 

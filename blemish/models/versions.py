@@ -98,10 +98,13 @@ def _exchanged(run: Path, present: LoadedModel, wanted: LoadedModel, kept: Path)
 
 
 def kept_versions(path: str | Path) -> list[str]:
-    """The first digits of all earlier versions, the oldest update first."""
-    history = history_of(find_model(path))
+    """The first digits of all other versions of the model that are kept, the oldest update first."""
+    folder = find_model(path)
+    present, history = present_model(folder), history_of(folder)
     names: list[tuple[int, str]] = []
     for entry in history.iterdir() if history.is_dir() else ():
+        if present is not None and entry.name == present.info.version[:DIGITS]:
+            continue  # it came back
         try:
             names.append((len(load_model(entry).info.history or []), entry.name))
         except BlemishError:
@@ -195,6 +198,8 @@ def _kept(present: LoadedModel, path: str | Path, version: str | None) -> Loaded
             raise UsageError(
                 f"{path} has never been updated or replaced, so there is nothing to undo; kept are: {there}"
             )
+    if version and present.info.version.startswith(version.lower()):
+        raise UsageError(f"{path} is version {version} already; {_told(path)}")
     found = [checksum for checksum in kept_versions(path) if checksum.startswith(version[:DIGITS].lower())]
     if len(found) != 1 or not version:
         raise UsageError(f"{path} has no kept version `{version}`, or several; {_told(path)}")
