@@ -16,6 +16,7 @@ from blemish.calibration import (
     Calibration,
     FoundParts,
     NamePattern,
+    are_copies_alone,
     linked,
     one_session_line,
     outlier_lines,
@@ -106,7 +107,7 @@ def report_fit(
     failed = [line for each in seen for line in each.images.failed]
     sessions = [*_left_of_holdouts(seen), *session_lines(calibration)]
     if not sessions and calibration.is_calibrated:
-        sessions = [one_session_line(partial(exif_times, images.files))]
+        sessions = [one_session_line(images.names, partial(exif_times, images.files))]
     is_learned = np.arange(len(names)) < len(images)
     outliers = apart.names(names, is_learned)
     lines = [*filter(None, [images.learned]), calibration.statement(), *sessions]
@@ -119,7 +120,8 @@ def report_fit(
         )
     for each in seen:
         lines += [*each.lines(), *each.known_parts(images, config.Calibrate.group_by)]
-    if calibration.is_calibrated and calibration.has_several_images and calibration.group_by is None:
+    is_of_shots = calibration.has_several_images and not all(are_copies_alone(each.parts) for each in seen)
+    if calibration.is_calibrated and is_of_shots and calibration.group_by is None:
         lines.append(
             "Verdicts of parts need a pattern that finds the part in the names of images: "
             "`blemish predict MODEL INPUT --group-by PATTERN`."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -70,6 +71,16 @@ def test_a_rate_that_the_images_cannot_support_is_said(first, capsys):
     code, _, err = in_process(capsys, "predict", model, images / "000.png", "--false-alarm-rate", "0.001")
     assert code == 0 and "at best, not 0.1 %" in err
     assert in_process(capsys, "predict", model, images / "000.png", "--false-alarm-rate", "0.5")[2] == ""
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(0.001, 1 / 7), (0.5, 0.5)])
+def test_a_result_states_the_rate_that_the_images_support(first, capsys, asked, kept):
+    images, model, _ = first
+    _, out, _ = in_process(capsys, "predict", model, images / "000.png", "--json", "--false-alarm-rate", asked)
+    record = json.loads(out)
+    assert record["false_alarm_rate"] == asked and record["supported_rate"] == pytest.approx(kept)
+    by_hand = in_process(capsys, "predict", model, images / "000.png", "--json", "--threshold", "1")[1]
+    assert json.loads(by_hand)["supported_rate"] is None
 
 
 def test_an_argument_written_as_an_option(capsys):

@@ -215,6 +215,7 @@ class TestPredict:
                 "is_anomalous": score > LIMIT,
                 "label": "Anomaly" if score > LIMIT else "Normal",
                 "false_alarm_rate": 0.1,
+                "supported_rate": 0.1,
                 "error": None,
             }
             for part, score, p in (("P1", 118.0, 0.15), ("P2", 250.0, 0.05), ("P3", 119.0, 0.1))

@@ -18,6 +18,7 @@ from blemish.pipeline.result import Result
 
 KEYS = [
     "input_path", "page_index", "part", "score", "p_value", "threshold", "is_anomalous", "label", "false_alarm_rate",
+    "supported_rate",
     "pixel_threshold", "model_name", "size", "anomaly_map", "pred", "regions", "timings", "error",
 ]  # fmt: skip
 

@@ -44,8 +44,8 @@ class TestOneRequest:
         part = judged(client, "part=A1", 90, 118)
         assert part == {
             "part": "A1", "images": 2, "images_per_part": [2, 2], "score": 118.0, "p_value": 0.15, "threshold": LIMIT,
-            "is_anomalous": False, "label": "Normal", "false_alarm_rate": 0.1, "error": None, "expected": 2,
-            "complete": True,
+            "is_anomalous": False, "label": "Normal", "false_alarm_rate": 0.1, "supported_rate": 0.1,
+            "error": None, "expected": 2, "complete": True,
         }  # fmt: skip
         assert judged(client, "part=A2", 90, 119)["label"] == "Anomaly"
 

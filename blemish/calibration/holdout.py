@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,6 +46,15 @@ def find_holdouts(folders: Sequence[str], good: Sequence[str] = ()) -> list[Hold
         Holdout(name, find_good_images(place, folders_called(place, good) if place.is_dir() else ()))
         for name, place in zip(names, places, strict=True)
     ]
+
+
+def named_apart(others: Mapping[str, TrainingImages], learned: Sequence[str]) -> dict[str, TrainingImages]:
+    """The images of held-out sessions by names that no session has which is `learned`; these may be told no further."""
+    taken, named = list(learned or (TRAINING,)), dict[str, TrainingImages]()
+    for name, images in others.items():
+        own = name_apart(f"held-out {name}", [*taken, *others]) if name in taken else name
+        named[own] = images
+    return named
 
 
 def refuse_learned(held: TrainingImages, images: TrainingImages) -> None:

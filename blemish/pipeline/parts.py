@@ -28,7 +28,8 @@ class PartResult(Record):
     """One part's verdict; a read-only mapping whose keys are attributes too.
 
     `images` of it were given, `images_per_part` are the least and the most of a part in the calibration. `score` is the
-    largest of its images', `p_value` the share of good parts whose largest score is at least that.
+    largest of its images', `p_value` the share of good parts whose largest score is at least that. `supported_rate` is
+    the rate that the threshold keeps, larger than `false_alarm_rate` where the good parts are too few for that.
     A part whose `error` is not None has no verdict: an image of it failed, and no other one shows that it is anomalous.
     """
 
@@ -42,6 +43,7 @@ class PartResult(Record):
         "is_anomalous",
         "label",
         "false_alarm_rate",
+        "supported_rate",
         "error",
     )
 
@@ -52,6 +54,7 @@ class PartResult(Record):
     p_value: float | None = None
     threshold: float | None = None
     false_alarm_rate: float | None = None
+    supported_rate: float | None = None
     error: str | None = None
 
     @property
@@ -84,6 +87,7 @@ class PartResult(Record):
             "is_anomalous": self.is_anomalous,
             "label": self.label,
             "false_alarm_rate": finite(self.false_alarm_rate),
+            "supported_rate": finite(self.supported_rate),
             "error": self.error,
         }
 
@@ -200,6 +204,7 @@ class PartTally:
             p_value=None if largest.p_value is None else self._calibration.part_p_value(largest.score),
             threshold=threshold,
             false_alarm_rate=rate,
+            supported_rate=None if rate is None else self._calibration.supported_rate(rate),
             error=failure if seen.failed and largest.score <= threshold else None,
             **known,
         )

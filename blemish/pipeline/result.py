@@ -38,6 +38,8 @@ class Result(Record):
     A result whose `error` is not None stands for an input that failed: it has no score, no verdict and no map. It has
     its `size` where the image was read, and the model gave no finite numbers for it.
     `part` is the part that the image shows, None where nothing says it.
+    `supported_rate` is the rate that the thresholds keep, larger than the stated `false_alarm_rate` where the good
+    images are too few for that.
     """
 
     KEYS: ClassVar[tuple[_Text, ...]] = (
@@ -50,6 +52,7 @@ class Result(Record):
         "is_anomalous",
         "label",
         "false_alarm_rate",
+        "supported_rate",
         "pixel_threshold",
         "model_name",
         "size",
@@ -69,6 +72,7 @@ class Result(Record):
     threshold: float | None = None
     pixel_threshold: float | None = None
     false_alarm_rate: float | None = None
+    supported_rate: float | None = None
     model_name: str | None = None
     size: tuple[int, int] | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -133,6 +137,7 @@ class Result(Record):
             "is_anomalous": self.is_anomalous,
             "label": self.label,
             "false_alarm_rate": finite(self.false_alarm_rate),
+            "supported_rate": finite(self.supported_rate),
             "pixel_threshold": finite(self.pixel_threshold),
             "model_name": self.model_name,
             "size": None if self.size is None else list(self.size),

@@ -290,6 +290,7 @@ def _version(version: Version, active: bool) -> VersionModel:
         input_size=list(predictor.frame.tiling.size),
         threshold=version.limit.score,
         false_alarm_rate=version.limit.rate,
+        supported_rate=version.limit.supported_rate,
         is_calibrated=predictor.calibration.is_calibrated,
         images=info.data.images,
         created=info.created,
