@@ -275,7 +275,7 @@ class TestPredict:
         lines = done.stdout.splitlines()[5:]
         assert done.code == 0 and lines[0] == "part x  Normal - largest score:  91.000 of 2 images"
         assert lines[1] == "part y  Normal - largest score:  92.000 of 3 images (calibrated with 2 images of a part)"
-        assert "1 of 2 parts have more images than those of the calibration" in done.stderr
+        assert "1 of 2 parts with more images than those of the calibration" in done.stderr
         assert "part x" not in blemish("predict", model, data).stdout
 
     def test_another_rate_and_a_threshold_by_hand(self, folder: Path, tmp_path: Path) -> None:

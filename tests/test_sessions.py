@@ -342,7 +342,7 @@ class TestHeldOutSessions:
         (copied / "also.png").write_bytes((good / "003.png").read_bytes())
         (tmp_path / "empty").mkdir()
         for holdout, error, reason in (
-            (copied, DatasetError, "1 of its 2 images are learned too: also.png"),
+            (copied, DatasetError, "1 of 2 images is learned too: also.png"),
             (f"[{tuesday}, {tuesday}]", UsageError, "given twice"),
             (good, DatasetError, "held out"),
             (tmp_path / "empty", DatasetError, "empty"),

@@ -16,6 +16,7 @@ from blemish.datasets import GoodImages, find_good_images
 from blemish.datasets.files import some
 from blemish.datasets.layouts.loading import folders_called
 from blemish.errors import DatasetError, UsageError
+from blemish.metrics.rates import counted
 from blemish.training_images import TrainingImages
 
 
@@ -63,8 +64,8 @@ def refuse_learned(held: TrainingImages, images: TrainingImages) -> None:
     both = [name for name, digest in held.hashes.items() if digest in learned]
     if both:
         raise DatasetError(
-            f"{held.root}: {len(both)} of its {len(held.hashes)} images are learned too: {some(both)}; a held-out "
-            "session has to be new to the model, so remove them from one of both"
+            f"{held.root}: {len(both)} of {counted(len(held.hashes), 'image')} {'is' if len(both) == 1 else 'are'} "
+            f"learned too: {some(both)}; a held-out session has to be new to the model, so remove them from one of both"
         )
 
 

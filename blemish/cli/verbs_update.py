@@ -127,7 +127,9 @@ def _tell(report: UpdateReport, model: str) -> None:
 
 
 def _print_change(record: UpdateInfo) -> None:
-    typer.echo(f"new images: {record.images}, of {record.parts} parts")
+    from blemish.metrics.rates import counted
+
+    typer.echo(f"new images: {record.images}, of {counted(record.parts, 'part')}")
     if record.size is not None:
         typer.echo(f"rows: {record.size[0]} -> {record.size[1]}")
     stays = "" if record.calibrated else " (the calibration stays)"
@@ -149,21 +151,26 @@ def _change_rate(model: str, rate: float) -> None:
 
 
 def _undo(model: str, version: str | None) -> None:
+    from blemish.metrics.rates import counted
     from blemish.models import bring_back
 
     present = bring_back(model, version)
-    typer.echo(f"{present.folder} is version {present.info.version[:12]} again: {present.info.data.images} images")
+    typer.echo(
+        f"{present.folder} is version {present.info.version[:12]} again: {counted(present.info.data.images, 'image')}"
+    )
 
 
 def _show_history(model: str) -> None:
+    from blemish.metrics.rates import counted
     from blemish.models import kept_versions, load_model
 
     loaded = load_model(model)
     for record in loaded.info.history or []:
         how = "learned alone" if record.calibrated is False else "calibrating too"
         typer.echo(
-            f"{record.when}  {record.images} images from {record.folder} into version {record.version_before[:12]}, "
-            f"{how}, false alarms among them {record.false_alarms[0]} -> {record.false_alarms[1]}"
+            f"{record.when}  {counted(record.images, 'image')} from {record.folder} into version "
+            f"{record.version_before[:12]}, {how}, "
+            f"false alarms among them {record.false_alarms[0]} -> {record.false_alarms[1]}"
         )
-    typer.echo(f"now: version {loaded.info.version[:12]}, {loaded.info.data.images} images")
+    typer.echo(f"now: version {loaded.info.version[:12]}, {counted(loaded.info.data.images, 'image')}")
     typer.echo(f"kept: {', '.join(kept_versions(model)) or 'none'}")

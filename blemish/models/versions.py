@@ -18,6 +18,7 @@ from pathlib import Path
 from shlex import quote
 
 from blemish.errors import BlemishError, ModelError, UsageError
+from blemish.metrics.rates import counted
 from blemish.models.files import sibling
 from blemish.models.folder import LoadedModel, find_model, load_model, save_model, saving, version_of
 from blemish.models.info import NETWORK, PASSING, ModelInfo
@@ -149,8 +150,9 @@ def keep_before(place: Path, model: bytes, info: ModelInfo, said: Path) -> Befor
     if present is not None:
         kept, version = keep_version(present), present.info.version[:DIGITS]
         shown = place.with_name(kept.parent.name) / version
+        images = counted(present.info.data.images, "image")
         line = (
-            f"The model before ({present.info.detector.name}, {present.info.data.images} images) is kept: {shown} "
+            f"The model before ({present.info.detector.name}, {images}) is kept: {shown} "
             f"({megabytes(kept)} MB, yours to delete). To go back: "
             f"blemish update {quote(str(said))} --undo --to {version}"
         )
@@ -249,7 +251,7 @@ def _change(before: ModelInfo, now: ModelInfo) -> str:
     """What was done to a model, as far as can be told."""
     known, history = before.history or [], now.history or []
     if len(history) > len(known) and history[: len(known)] == known:
-        return f"an update with {history[-1].images} images of {history[-1].folder}, {history[-1].when}"
+        return f"an update with {counted(history[-1].images, 'image')} of {history[-1].folder}, {history[-1].when}"
     if now.files[NETWORK] == before.files[NETWORK] and known == history:
         return f"its false-alarm rate is {now.calibration.false_alarm_rate:g} now"
     return f"version {now.version[:DIGITS]} was put there"

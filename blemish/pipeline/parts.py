@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 from blemish.calibration import Calibration, NamePattern
 from blemish.errors import UsageError
 from blemish.images import ImageRef
+from blemish.metrics.rates import counted
 from blemish.pipeline.record import Record, finite, one_line
 from blemish.pipeline.result import Result
 from blemish.pipeline.saving import named_file, safe_stem, write_text
@@ -97,7 +98,7 @@ class PartResult(Record):
         if self.label is None or self.score is None:
             verdict = f"Error - {self.error}"
         else:
-            verdict = f"{self.label} - largest score:  {self.score:.3f} of {_counted(self.images)}"
+            verdict = f"{self.label} - largest score:  {self.score:.3f} of {counted(self.images, 'image')}"
         if not self.is_as_calibrated:
             least, most = self.images_per_part
             span = "one image" if most == 1 else f"{most} images" if least == most else f"{least} to {most} images"
@@ -192,7 +193,7 @@ class PartTally:
     def _result(self, part: str, seen: _Seen) -> PartResult:
         known: dict[str, Any] = {"part": part, "images": seen.images}
         known["images_per_part"] = self._calibration.images_per_part
-        failure = f"{seen.failed} of {_counted(seen.images)} failed: {seen.error}"
+        failure = f"{seen.failed} of {counted(seen.images, 'image')} failed: {seen.error}"
         largest = seen.largest
         if largest is None or largest.score is None or largest.threshold is None:
             return PartResult(error=failure, **known)
@@ -245,7 +246,3 @@ class Grouping:
         for ref in refs:
             self.part_of(ref)
             yield ref
-
-
-def _counted(images: int) -> str:
-    return f"{images} image{'' if images == 1 else 's'}"
