@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -349,6 +350,14 @@ TESTED: dict[str, int | None] = {
     "crack/P4_a.png": 200, "good/P4_b.png": 90, "crack/P5_a.png": 90, "crack/P5_b.png": 100, "crack/P6_a.png": 90,
     "crack/P6_b.png": None,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_a_result_without_a_number_is_a_failed_image_of_its_part(predictor: Predictor, score: float) -> None:
+    view = np.full((24, 48, 3), 90, np.uint8)
+    good, other = predictor.predict([view, view])
+    (part,) = predictor.parts([good, replace(other, score=score)], part="P1")
+    assert part.label is None and part.images == 2 and "not a finite number" in str(part.error)
 
 
 class TestEvaluate:

@@ -165,6 +165,13 @@ def test_printing_json(call, capsys):
     assert capsys.readouterr().out.count("\n") == 1
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf")])
+def test_a_score_that_is_no_number_is_no_verdict(score):
+    one = result(score=score)
+    assert one.is_anomalous is None and one.label is None and one.to_dict()["score"] is None
+    assert "Normal" not in one.str and "Anomaly" not in one.str
+
+
 def test_format_json_false_wins(capsys):
     result().print(json_format=True, format_json=False)
     assert capsys.readouterr().out.startswith("data/test")

@@ -49,6 +49,12 @@ class TestOneRequest:
         }  # fmt: skip
         assert judged(client, "part=A2", 90, 119)["label"] == "Anomaly"
 
+    @pytest.mark.parametrize("name", ["%20", "%09", "P1%0AP2", "P1%00"])
+    def test_a_name_that_nobody_can_read_is_refused(self, client: httpx.Client, name: str) -> None:
+        """A code reader that read nothing would make one part of many."""
+        answer = client.post(f"/v1/models/views/predict?part={name}", content=grey(90))
+        assert answer.status_code == 422 and "part is blank" in answer.json()["error"]["message"]
+
     def test_parts_by_the_names_of_files(self, client: httpx.Client) -> None:
         files = [(name, (f"{name}.png", grey(level))) for name, level in (("P1_a", 90), ("P2_a", 200), ("P1_b", 91))]
         answer = client.post("/v1/models/views/predict", files=files).json()

@@ -150,6 +150,13 @@ class TestChosenByTheirScores:
         assert report.record is None and "--undo" in report.lines[-1]
         assert content(run) == before
 
+    def test_where_none_raises_an_alarm_nothing_is_said_to_be_learned(self, run: Path, tmp_path: Path) -> None:
+        calm = [image for image in map(plate, range(2000, 2020)) if not is_alarm(run, scores(run, [image])[0])][:3]
+        report = update(run, write_all(tmp_path / "calm", calm), device="cpu")
+        assert report.record is not None and report.record.size is not None
+        assert report.record.size[0] == report.record.size[1]
+        assert report.lines[-1].startswith("No image raised an alarm, so nothing had to be learned")
+
     def test_images_that_still_alarm_are_named(self, tmp_path: Path) -> None:
         """A bank that is full has no room for the rows that they take."""
         good = write_all(tmp_path / "good", [plate(seed) for seed in range(12)])

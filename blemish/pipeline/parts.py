@@ -7,6 +7,7 @@ The largest score of a part is held against a threshold that was set from the la
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -173,9 +174,9 @@ class PartTally:
             raise UsageError(f"{result.input_path or result.name}: nothing says which part it shows; give group_by")
         seen = self._seen.setdefault(part, _Seen())
         seen.images += 1
-        if result.score is None:
+        if result.score is None or not math.isfinite(result.score):
             seen.failed += 1
-            seen.error = seen.error or str(result.error)
+            seen.error = seen.error or str(result.error or "its score is not a finite number")
             return
         largest = seen.largest
         if largest is not None and (largest.threshold, largest.false_alarm_rate) != (

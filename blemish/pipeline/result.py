@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -89,8 +90,10 @@ class Result(Record):
 
     @property
     def is_anomalous(self) -> bool | None:
-        """Whether the score exceeds the threshold; None for a failed input."""
-        return None if self.score is None or self.threshold is None else bool(self.score > self.threshold)
+        """Whether the score exceeds the threshold; None for a failed input, and where the score is no finite number."""
+        if self.score is None or self.threshold is None or not math.isfinite(self.score):
+            return None
+        return bool(self.score > self.threshold)
 
     @property
     def label(self) -> str | None:
@@ -171,7 +174,7 @@ class Result(Record):
         path = self.input_path if self.input_path is not None else self.name.as_posix()
         page = "" if self.page_index is None else f"[{self.page_index}]"
         reason = (self.error or "").removeprefix(f"{path}{page}: ")
-        verdict = f"Error - {reason}" if self.score is None else f"{self.label} - score:  {self.score:.3f}"
+        verdict = f"Error - {reason}" if self.label is None else f"{self.label} - score:  {self.score:.3f}"
         return one_line(f"{path}{page}  {verdict}")
 
     def save_to_json(self, save_path: _PathLike, indent: int | None = 4, ensure_ascii: bool = False) -> Path:

@@ -130,6 +130,12 @@ async def predict(
     others' results have an `error`. With `part`, or where the model's pattern finds parts in the names of files,
     `parts` has a verdict of each.
     """
+    if part is not None and not (part.strip() and part.isprintable()):
+        raise ServiceError(
+            422,
+            "invalid_request",
+            "part is blank or has signs that cannot be printed; name it as a person would read it",
+        )
     if part is None and (part_images is not None or part_complete):
         raise ServiceError(
             422, "invalid_request", "part_images and part_complete say something of a part: name it by part"

@@ -116,10 +116,12 @@ def what_it_means(record: UpdateInfo, calibration: Calibration) -> list[str]:
             f"{alarms} of {images} would still be {_false_alarms(alarms)} if not known. Parts like them will raise "
             "alarms until all good images of a period calibrate."
         ]
+        is_same = record.size is not None and record.size[0] == record.size[1]
+        what = "No image raised an alarm, so nothing had to be" if is_same and not record.false_alarms[0] else ""
         return still * (alarms > record.images / 2) + [
-            "What raised alarms was learned, and the calibration stays as it was: images that were chosen because of "
-            "their scores, such as false alarms, must not calibrate. If these are all good images of a period, none of "
-            "them chosen by its score, let them calibrate too: --calibrate."
+            f"{what or 'What raised alarms was'} learned, and the calibration stays as it was: images that were chosen "
+            "because of their scores, such as false alarms, must not calibrate. If these are all good images of a "
+            "period, none of them chosen by its score, let them calibrate too: --calibrate."
         ]
     expected = max(calibration.false_alarm_rate, calibration.best_rate) * record.images
     if alarms <= expected + 3 * np.sqrt(expected):
