@@ -21,6 +21,7 @@ from blemish.errors import BlemishError, DatasetError, ImageError, ModelError, U
 from blemish.evaluation import evaluate
 from blemish.fitting import FitReport, fit
 from blemish.images import ImageRef, expand
+from blemish.metrics.rates import counted
 from blemish.models import load_model
 from blemish.pipeline import Predictor, Result, open_model
 
@@ -68,13 +69,13 @@ def quickstart(
     dataset = load_dataset(data, good=good)
     if not dataset.test:
         say(f"{data} has no test images, so those it has learned from are judged; new ones will score higher.")
-    say(f"Judging {len(dataset.test or dataset.train)} images in {data} ...")
+    say(f"Judging {counted(len(dataset.test or dataset.train), 'image')} in {data} ...")
     predictor = open_model(report.output)
     overview = _Overview(predictor)
     for result in predictor.predict_refs(_judged(dataset)):
         result.save_all(output / "results")
         overview.add(result)
-    overview.draw(output / "overview.png", f"{predictor.model.info.data.images} good images learned")
+    overview.draw(output / "overview.png", f"{counted(predictor.model.info.data.images, 'good image')} learned")
     page = _evaluated(report.output, data, output / "evaluation", good)
     return (
         f"{overview.table()}\n"
@@ -199,7 +200,7 @@ class _Overview:
             lines.append(f"{group:<{width}}  {'  '.join(cells)}")
         if self._failed:
             count = self._failed
-            lines.append(f"{count} image{'s' * (count > 1)} got no verdict; the JSON files in results say why.")
+            lines.append(f"{counted(count, 'image')} got no verdict; the JSON files in results say why.")
         return "\n".join(lines)
 
     def draw(self, path: Path, title: str) -> None:

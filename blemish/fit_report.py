@@ -16,6 +16,7 @@ from blemish.calibration import (
     Calibration,
     FoundParts,
     NamePattern,
+    are_copies_alone,
     linked,
     one_session_line,
     outlier_lines,
@@ -25,6 +26,7 @@ from blemish.calibration import (
 from blemish.config import RunConfig
 from blemish.datasets.files import some
 from blemish.images import exif_times
+from blemish.metrics.rates import counted
 from blemish.models import MOST_HASHES
 from blemish.models.run_folder import RESULT
 from blemish.training_images import TrainingImages
@@ -43,6 +45,7 @@ class FitReport:
         output: the run's folder around it.
         lines: what a person should know of the calibration and of a model before, a sentence or two a line.
         failed: one line for each image that could not be read and was left out.
+        unread: names of the files to learn from of which no image could be read.
         seconds: wall time of each stage.
         outliers: names of the good images that stand apart from the others, highest score first.
     """
@@ -53,6 +56,7 @@ class FitReport:
     failed: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     outliers: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ def report_fit(
     failed = [line for each in seen for line in each.images.failed]
     sessions = [*_left_of_holdouts(seen), *session_lines(calibration)]
     if not sessions and calibration.is_calibrated:
-        sessions = [one_session_line(partial(exif_times, images.files))]
+        sessions = [one_session_line(images.names, partial(exif_times, images.files))]
     is_learned = np.arange(len(names)) < len(images)
     outliers = apart.names(names, is_learned)
     lines = [*filter(None, [images.learned]), calibration.statement(), *sessions]
@@ -117,7 +121,8 @@ def report_fit(
         )
     for each in seen:
         lines += [*each.lines(), *each.known_parts(images, config.Calibrate.group_by)]
-    if calibration.is_calibrated and calibration.has_several_images and calibration.group_by is None:
+    is_of_shots = calibration.has_several_images and not all(are_copies_alone(each.parts) for each in seen)
+    if calibration.is_calibrated and is_of_shots and calibration.group_by is None:
         lines.append(
             "Verdicts of parts need a pattern that finds the part in the names of images: "
             "`blemish predict MODEL INPUT --group-by PATTERN`."
@@ -132,8 +137,8 @@ def report_fit(
     if unused:
         lines.append(unused)
     if failed:
-        count = len(failed)
-        lines.append(f"{count} {'image was' if count == 1 else 'images were'} left out: not readable; see train.log.")
+        were = "was" if len(failed) == 1 else "were"
+        lines.append(f"{counted(len(failed), 'image')} {were} left out: not readable; see train.log.")
     result = {
         "done_flag": True,
         "model_name": config.Global.model,
@@ -160,7 +165,7 @@ def report_fit(
     lines += save(result)
     for line in lines:
         log.info(line)
-    return FitReport(output / "best_model" / "inference", output, lines, failed, seconds, outliers)
+    return FitReport(output / "best_model" / "inference", output, lines, failed, seconds, outliers, images.unread)
 
 
 def _left_of_holdouts(seen: list[SeenImages]) -> list[str]:

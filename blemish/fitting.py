@@ -30,6 +30,7 @@ from blemish.calibration.holdout import (
     Holdout,
     apart_with_holdouts,
     find_holdouts,
+    named_apart,
     refuse_learned,
     with_holdouts,
 )
@@ -97,8 +98,7 @@ def fit(
     check_place(output / "best_model" / "inference")
     with open_output(output, keeps=keeps) as place:
         clock = _Clock(progress)
-        images, others = _read(config, good, holdouts, sides, clock)
-        sessions = image_sessions(config, images)
+        images, sessions, others = _read(config, good, holdouts, sides, clock)
         if config.Calibrate.group_by is not None:
             for each in (images, *others.values()):
                 parts_from_names(each.names, config.Calibrate.group_by)  # refused now, not after the training
@@ -167,8 +167,8 @@ def _read(
     holdouts: list[Holdout],
     sides: Sides,
     progress: Progress,
-) -> tuple[TrainingImages, dict[str, TrainingImages]]:
-    """The good images, and those of each held-out session, at the model's input size.
+) -> tuple[TrainingImages, Groups | None, dict[str, TrainingImages]]:
+    """The good images, their sessions, and the images of each held-out session, at the model's input size.
 
     A quarter of the memory budget may hold them.
     """
@@ -187,7 +187,8 @@ def _read(
         others[one.name] = read(one.good, before)
         before += len(one.good.paths)
         refuse_learned(others[one.name], images)
-    return images, others
+    sessions = image_sessions(config, images)
+    return images, sessions, named_apart(others, () if sessions is None else sessions.names)
 
 
 def _setting(config: RunConfig, frame: Frame) -> Setting:

@@ -78,6 +78,8 @@ def learn(
 ) -> Learned:
     """Train on all images but the held-out ones, which calibrate; with `Calibrate.folds` or sessions, train on all."""
     plan, inputs = plan_of(config, images), images.inputs
+    if config.Calibrate.folds is not None or sessions is not None:
+        _refuse_choice(plan, "Calibrate.folds" if sessions is None else "Calibrate.sessions")
     found = image_parts(config, images, lambda: sketches_of(inputs, EMBEDDED, setting))
     found, units = session_units(sessions, found, config.Calibrate.group_by)
     parts, settled = found.parts, replace(setting, plan=plan)
@@ -90,6 +92,7 @@ def learn(
         return Calibration(judged.scores, judged.peaks, parts, rate, kind, group_by=group_by, sessions=of_sessions)
 
     if count == 1:
+        _refuse_choice(plan, "images of one part")
         detector = _trained(make(settled), inputs, None, progress)
         guess = guessed(open_engine(detector.graph().SerializeToString(), device), inputs, progress)
         calibration = calibrated(guess, parts, ONE_PART)
@@ -295,6 +298,15 @@ def _roles(
         raise UsageError("Train.keep: best and Train.patience need two held-out parts: set Calibrate.held_out higher")
     chooses = held & np.isin(parts, numbers[::2])
     return chooses, held & ~chooses
+
+
+def _refuse_choice(plan: Plan, reason: str) -> None:
+    """Refuse to choose the weights by a loss on images that are learned, which falls whatever the model is worth."""
+    if plan.keep == "best" or plan.patience is not None:
+        raise UsageError(
+            f"Train.keep: best and Train.patience choose by images that are held out, and with {reason} all are "
+            "learned: set Train.keep=last and leave out Train.patience"
+        )
 
 
 def identity(config: RunConfig, hashes: Mapping[str, str]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class TrainingImages(Collection[Image]):
         learned: of what they are and what was left out, in one line.
         names: name of each image relative to it.
         failed: one line for each image that cannot be read.
+        unread: names of the files of which no image can be read.
         left_out: names of the images that are left out because somebody named them.
         hashes: SHA-256 of each file by its name.
         sizes: how many images have a size, by `WxH`.
@@ -50,6 +51,7 @@ class TrainingImages(Collection[Image]):
         self.left_out = list(good.left_out)
         self.names: list[str] = []
         self.failed: list[str] = []
+        self.unread: list[str] = []
         self.hashes: dict[str, str] = {}
         self.sizes: Counter[str] = Counter()
         self._refs: list[ImageRef] = []
@@ -104,6 +106,7 @@ class TrainingImages(Collection[Image]):
             advance(min(done, len(good.paths)), len(good.paths))
             if isinstance(image, ImageError):
                 self.failed.append(str(image))
+                self.unread.append(names[str(ref.input_path)])
                 log.warning("left out: %s", image)
                 continue
             name = names[str(ref.input_path)]
@@ -121,6 +124,9 @@ class TrainingImages(Collection[Image]):
             self.original_sizes.append((width, height))
             self._refs.append(ref)
             self._hold(self.frame.fit(image), room)
+        self.unread = [name for name in dict.fromkeys(self.unread) if name not in self.hashes]
+        if self.unread and good.learned_but is not None:
+            self.learned = good.learned_but(self.unread)
         self.span = meter.span
         clipped = self.span and self.span.clipped()
         if clipped:

@@ -110,7 +110,8 @@ def assert_same(record: dict[str, Any], result: Result, tolerance: float) -> Non
     expected = result.to_dict(mask=False)
     assert record["error"] is expected["error"] is None
     assert record["score"] == pytest.approx(expected["score"], rel=tolerance), record["input_path"]
-    for key in ("size", "label", "is_anomalous", "model_name", "false_alarm_rate", "threshold", "pixel_threshold"):
+    keys = ("size", "label", "is_anomalous", "model_name", "threshold", "pixel_threshold")
+    for key in (*keys, "false_alarm_rate", "supported_rate"):
         assert record[key] == expected[key], (record["input_path"], key)
     if tolerance < 1e-4:
         assert record["p_value"] == pytest.approx(expected["p_value"], abs=1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -457,6 +458,34 @@ class TestCommands:
             tmp_path / "out" / "report.html"
         )
         assert "1 was called anomalous" in done.stderr
+
+    def test_without_good_images_only_what_is_known_has_a_row(self, model, tmp_path):
+        for number, level in enumerate((90, 200)):
+            write(tmp_path / "NG" / f"{number}.png", plate(50, level))
+        done = blemish("evaluate", model, tmp_path, "--good", "none", "--output", tmp_path / "out")
+        rows = done.stdout.splitlines()
+        assert [row.split()[0] for row in rows[:-2]] == ["miss_rate"]
+        assert rows[-2].startswith("there are no good images: no image_auroc, image_ap, ")
+        missing = result(tmp_path / "out")["not_computed"]
+        assert all(key in rows[-2] for key in missing) and len(missing) == 14
+
+    def test_images_called_good_that_look_defective_are_asked_about(self, model, tmp_path):
+        data = make_set(tmp_path / "set", good=(*range(50, 70), 240))
+        done = blemish("evaluate", model, data, "--output", tmp_path / "out")
+        (line,) = (line for line in done.stderr.splitlines() if "Is this a good part?" in line)
+        assert "1 image called good looks defective: test/good/020.png" in line and "--leave-out NAME" in line
+        done = blemish("evaluate", model, data, "--leave-out", "test/good/020.png", "--output", tmp_path / "out")
+        assert "good part?" not in done.stderr
+
+    def test_the_command_that_keeps_good_images_back_can_be_pasted(self, tmp_path):
+        good = [write(tmp_path / "a set" / "OK" / f"{n}.png", plate(50 + n)) for n in range(10)]
+        write(tmp_path / "a set" / "NG" / "0.png", plate(50, 200))
+        hashes = [short_hash(hashlib.sha256(path.read_bytes()).hexdigest()) for path in good]
+        model = save_tiny(tmp_path / "knows", sorted(hashes))
+        done = blemish("evaluate", model, tmp_path / "a set", "--output", tmp_path / "out")
+        (line,) = (line for line in done.stderr.splitlines() if "keep some back" in line)
+        assert blemish(*shlex.split(line.partition("again: ")[2])[1:]).code == 0
+        assert (tmp_path / "a set" / "val.txt").is_file()
 
     def test_faulty_files_are_named_and_give_one(self, model, data, tmp_path, capsys):
         (data / "test" / "good" / "000.png").write_bytes(b"no image")

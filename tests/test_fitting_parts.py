@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import blemish
 from runs import SMALL, calibration, fitted, model_of, scores
 from scipy.stats import betabinom, binom
 from textures import exposure, plate, write, write_all
@@ -45,6 +47,27 @@ class TestParts:
         assert calibration(report.folder).group_by == r"part(\d+)" and calibration(by_likeness.folder).group_by is None
         hints = [any("--group-by PATTERN" in line for line in each.lines) for each in (report, by_likeness)]
         assert hints == [False, True]  # only what was found by likeness needs a pattern to be given
+
+    def test_the_option_of_the_command_names_the_parts(self, exposures: Path, tmp_path: Path) -> None:
+        start = ("train", exposures, "--preset", "fast", "-o", "Model.width=96", "-o", "Model.height=96")
+        done = blemish(*start, "--output", tmp_path / "out", "--group-by", r"part(\d)\d")
+        assert done.code == 0 and "80 good images of 2 parts" in done.stderr
+        assert calibration(tmp_path / "out").group_by == r"part(\d)\d"
+        run_file = tmp_path / "run.yaml"
+        run_file.write_text("Calibrate:\n  group_by: part\n")
+        done = blemish(*start, "--output", tmp_path / "none", "-c", run_file, "--group-by", "")
+        assert done.code == 0 and calibration(tmp_path / "none").group_by is None
+        done = blemish(*start, "--output", tmp_path / "x", "--group-by", "[0-9]+x")
+        assert done.code == 2 and "finds nothing in" in done.stderr and not (tmp_path / "x" / "best_model").exists()
+
+    def test_copies_are_told_as_copies(self, good: Path, tmp_path: Path) -> None:
+        data = Path(shutil.copytree(good, tmp_path / "data"))
+        shutil.copy(data / "000.png", data / "copy.png")
+        report = fitted(data, tmp_path / "out")
+        (line,) = (line for line in report.lines if "copy.png" in line)
+        assert line.startswith("2 images have the pixels of 1 image") and "Delete all but one" in line
+        assert not any("group-by" in line for line in report.lines)
+        assert f"{len(list(data.iterdir()))} good images of {len(list(good.iterdir()))} parts" in report.lines[1]
 
     def test_a_pattern_that_misses_an_image(self, exposures: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"group_by .*finds nothing in `part00_take0\.png`"):

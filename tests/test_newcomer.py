@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -37,10 +39,14 @@ def in_process(capsys, *arguments):
 
 
 def test_train_says_what_was_left_out(first):
-    images, _, done = first
+    images, output, done = first
     assert done.code == 1
     assert f"{images / 'text.png'}: is not an image" in done.stderr
     assert "1 image was left out" in done.stderr and "6 good images" in done.stderr and "notes" not in done.stderr
+    assert "learned: 6 images of the folder itself; left out: 1 not readable" in done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("To train without what cannot be read: "))
+    again = blemish(*shlex.split(line.partition("read: ")[2])[1:], "--output", output.with_name("whole"))
+    assert again.code == 0 and "left out: 1 by name" in again.stderr
 
 
 def test_an_unreadable_image_is_named_once(first, capsys):
@@ -65,6 +71,16 @@ def test_a_rate_that_the_images_cannot_support_is_said(first, capsys):
     code, _, err = in_process(capsys, "predict", model, images / "000.png", "--false-alarm-rate", "0.001")
     assert code == 0 and "at best, not 0.1 %" in err
     assert in_process(capsys, "predict", model, images / "000.png", "--false-alarm-rate", "0.5")[2] == ""
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(0.001, 1 / 7), (0.5, 0.5)])
+def test_a_result_states_the_rate_that_the_images_support(first, capsys, asked, kept):
+    images, model, _ = first
+    _, out, _ = in_process(capsys, "predict", model, images / "000.png", "--json", "--false-alarm-rate", asked)
+    record = json.loads(out)
+    assert record["false_alarm_rate"] == asked and record["supported_rate"] == pytest.approx(kept)
+    by_hand = in_process(capsys, "predict", model, images / "000.png", "--json", "--threshold", "1")[1]
+    assert json.loads(by_hand)["supported_rate"] is None
 
 
 def test_an_argument_written_as_an_option(capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -215,6 +216,7 @@ class TestPredict:
                 "is_anomalous": score > LIMIT,
                 "label": "Anomaly" if score > LIMIT else "Normal",
                 "false_alarm_rate": 0.1,
+                "supported_rate": 0.1,
                 "error": None,
             }
             for part, score, p in (("P1", 118.0, 0.15), ("P2", 250.0, 0.05), ("P3", 119.0, 0.1))
@@ -274,7 +276,7 @@ class TestPredict:
         lines = done.stdout.splitlines()[5:]
         assert done.code == 0 and lines[0] == "part x  Normal - largest score:  91.000 of 2 images"
         assert lines[1] == "part y  Normal - largest score:  92.000 of 3 images (calibrated with 2 images of a part)"
-        assert "1 of 2 parts have more images than those of the calibration" in done.stderr
+        assert "1 of 2 parts with more images than those of the calibration" in done.stderr
         assert "part x" not in blemish("predict", model, data).stdout
 
     def test_another_rate_and_a_threshold_by_hand(self, folder: Path, tmp_path: Path) -> None:
@@ -348,6 +350,14 @@ TESTED: dict[str, int | None] = {
     "crack/P4_a.png": 200, "good/P4_b.png": 90, "crack/P5_a.png": 90, "crack/P5_b.png": 100, "crack/P6_a.png": 90,
     "crack/P6_b.png": None,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_a_result_without_a_number_is_a_failed_image_of_its_part(predictor: Predictor, score: float) -> None:
+    view = np.full((24, 48, 3), 90, np.uint8)
+    good, other = predictor.predict([view, view])
+    (part,) = predictor.parts([good, replace(other, score=score)], part="P1")
+    assert part.label is None and part.images == 2 and "not a finite number" in str(part.error)
 
 
 class TestEvaluate:

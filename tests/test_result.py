@@ -18,6 +18,7 @@ from blemish.pipeline.result import Result
 
 KEYS = [
     "input_path", "page_index", "part", "score", "p_value", "threshold", "is_anomalous", "label", "false_alarm_rate",
+    "supported_rate",
     "pixel_threshold", "model_name", "size", "anomaly_map", "pred", "regions", "timings", "error",
 ]  # fmt: skip
 
@@ -162,6 +163,13 @@ def test_printing_json(call, capsys):
     assert json.loads(text) == one.to_dict() and text.startswith('{\n    "input_path"')
     one.print(**call, indent=None)
     assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf")])
+def test_a_score_that_is_no_number_is_no_verdict(score):
+    one = result(score=score)
+    assert one.is_anomalous is None and one.label is None and one.to_dict()["score"] is None
+    assert "Normal" not in one.str and "Anomaly" not in one.str
 
 
 def test_format_json_false_wins(capsys):

@@ -44,10 +44,16 @@ class TestOneRequest:
         part = judged(client, "part=A1", 90, 118)
         assert part == {
             "part": "A1", "images": 2, "images_per_part": [2, 2], "score": 118.0, "p_value": 0.15, "threshold": LIMIT,
-            "is_anomalous": False, "label": "Normal", "false_alarm_rate": 0.1, "error": None, "expected": 2,
-            "complete": True,
+            "is_anomalous": False, "label": "Normal", "false_alarm_rate": 0.1, "supported_rate": 0.1,
+            "error": None, "expected": 2, "complete": True,
         }  # fmt: skip
         assert judged(client, "part=A2", 90, 119)["label"] == "Anomaly"
+
+    @pytest.mark.parametrize("name", ["%20", "%09", "P1%0AP2", "P1%00"])
+    def test_a_name_that_nobody_can_read_is_refused(self, client: httpx.Client, name: str) -> None:
+        """A code reader that read nothing would make one part of many."""
+        answer = client.post(f"/v1/models/views/predict?part={name}", content=grey(90))
+        assert answer.status_code == 422 and "part is blank" in answer.json()["error"]["message"]
 
     def test_parts_by_the_names_of_files(self, client: httpx.Client) -> None:
         files = [(name, (f"{name}.png", grey(level))) for name, level in (("P1_a", 90), ("P2_a", 200), ("P1_b", 91))]

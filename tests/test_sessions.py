@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,6 +33,8 @@ from blemish.calibration import (
     session_lines,
     units_left_out,
 )
+from blemish.calibration.parts import groups_from_names
+from blemish.calibration.session_names import sessions_in_names
 from blemish.errors import DatasetError, UsageError
 from blemish.evaluation import evaluate
 from blemish.fitting import FitReport
@@ -166,7 +169,7 @@ class TestThePromise:
         apart = find_apart(found)
         assert apart.names(names) == ["tuesday/59.png"] and apart.rest is not None and apart.rest.threshold() < 70
         (line,) = outlier_lines(names, found, apart)
-        assert line.startswith("1 of 60 good images stands apart: tuesday/59.png. With them the threshold is ")
+        assert line.startswith("1 of 60 good images stands apart: tuesday/59.png. With it the threshold is ")
         assert 60 < apart_limit(found) < 120  # of the day that scores highest
 
 
@@ -315,7 +318,7 @@ class TestHeldOutSessions:
         (line,) = [line for line in report.lines if "apart" in line]
         found = calibration(report.folder)
         rest = found.chosen(np.arange(49) != 24 + 12)
-        assert f"With them the threshold is {found.threshold():.3g}, without them {rest.threshold():.3g}." in line
+        assert f"With it the threshold is {found.threshold():.3g}, without it {rest.threshold():.3g}." in line
         assert result["threshold_without_outliers"] == rest.threshold()
 
     def test_folders_of_one_name_are_told_apart(self, good: Path, tmp_path: Path) -> None:
@@ -326,12 +329,20 @@ class TestHeldOutSessions:
         sessions = calibration(report.folder).sessions
         assert sessions is not None and sessions.names == ("training", "a/good", "b/good")
 
+    def test_a_folder_that_is_called_as_the_learned_session_is_told_apart(self, good: Path, tmp_path: Path) -> None:
+        held = write_all(tmp_path / "training", [plate(500 + seed) for seed in range(3)])
+        report = fitted(good, tmp_path / "out", f"Calibrate.holdout={held}")
+        sessions = calibration(report.folder).sessions
+        assert sessions is not None and sessions.names == ("training", "held-out training")
+        starts = [line.partition(":")[0] for line in report.lines if line.startswith("Session ")]
+        assert starts.count("Session training") == 1 and starts.count("Session held-out training") == 2
+
     def test_what_cannot_be_held_out_is_refused(self, good: Path, tuesday: Path, tmp_path: Path) -> None:
         copied = write_all(tmp_path / "copied", [plate(900)])
         (copied / "also.png").write_bytes((good / "003.png").read_bytes())
         (tmp_path / "empty").mkdir()
         for holdout, error, reason in (
-            (copied, DatasetError, "1 of its 2 images are learned too: also.png"),
+            (copied, DatasetError, "1 of 2 images is learned too: also.png"),
             (f"[{tuesday}, {tuesday}]", UsageError, "given twice"),
             (good, DatasetError, "held out"),
             (tmp_path / "empty", DatasetError, "empty"),
@@ -424,6 +435,18 @@ class TestSessionsOfTheTraining:
         found = calibration(report.folder).sessions
         assert found is not None and (found.numbers == 1).sum() == 3
 
+    @pytest.mark.parametrize("key", ["Train.keep=best", "Train.patience=2"])
+    @pytest.mark.parametrize("all_learned", ["Calibrate.sessions=^([^/]+)/", "Calibrate.folds=2"])
+    def test_weights_are_not_chosen_by_images_that_are_learned(
+        self, days: Path, tmp_path: Path, key: str, all_learned: str
+    ) -> None:
+        pytest.importorskip("torch")
+        quick = ("Global.model=STFPM", "Train.epochs_iters=2", "Train.warmup_steps=1")
+        with pytest.raises(
+            UsageError, match=f"with {all_learned.partition('=')[0]} all are learned: set Train.keep=last"
+        ):
+            fitted(days, tmp_path, all_learned, key, *quick)
+
     def test_a_detector_that_learns_by_gradient_learns_without_each_fold_of_sessions(
         self, days: Path, tmp_path: Path
     ) -> None:
@@ -433,6 +456,54 @@ class TestSessionsOfTheTraining:
         found = calibration(report.folder)
         assert found.kind == "cross-fitted, 2 folds of sessions" and len(found.scores) == 24
         assert found.sessions is not None and found.sessions.learned == 3
+
+
+class TestNames:
+    """Sessions that names of folders and files tell."""
+
+    @pytest.mark.parametrize(
+        ("name", "sessions", "pattern"),
+        [
+            ("2024-05-{:02}/{}.png", ("2024-05-01", "2024-05-02"), "^([^/]+)/"),
+            ("202405{:02}/{}.png", ("20240501", "20240502"), "^([^/]+)/"),
+            ("{:02}.05.2024/{}.png", ("01.05.2024", "02.05.2024"), "^([^/]+)/"),
+            ("2024-05-{:02}_A/{}.png", ("2024-05-01_A", "2024-05-02_A"), "^([^/]+)/"),
+            ("train/good/lot {}/{}.png", ("lot 1", "lot 2"), "^(?:[^/]+/){2}([^/]+)/"),
+            ("good/Schicht{}/{}.png", ("Schicht1", "Schicht2"), "^[^/]+/([^/]+)/"),
+            ("批{}/{}.png".replace("批{}", "第{}批"), ("第1批", "第2批"), "^([^/]+)/"),
+            ("IMG_202405{:02}_1200{}.jpg", ("20240501", "20240502"), None),
+        ],
+    )
+    def test_of_days_lots_and_shifts(self, name: str, sessions: tuple[str, ...], pattern: str | None) -> None:
+        names = [name.format(day, 10 + number) for day in (1, 2) for number in range(4)]
+        found = sessions_in_names(names)
+        assert found is not None and found.names == sessions
+        assert pattern is None or found.pattern == pattern
+        assert groups_from_names(names, found.pattern, "key").names == sessions  # as a training finds them
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            [f"cam{n % 2}/{n}.png" for n in range(8)],  # cameras of one day
+            [f"part{n % 2}/{n}.png" for n in range(8)],
+            [f"2024-05-01/{n}.png" for n in range(8)],  # one day
+            [f"lot{n}/a.png" for n in range(8)],  # so many are parts
+            [f"2024-05-01/{n}.png" for n in range(4)] + [f"others/{n}.png" for n in range(4)],
+            [f"{n:08}.png" for n in range(20240501, 20240509)],  # a number for each
+            [],
+        ],
+    )
+    def test_nothing_else_is_taken_for_sessions(self, names: list[str]) -> None:
+        assert sessions_in_names(names) is None
+
+    def test_the_option_that_is_proposed_can_be_pasted(self, tmp_path: Path) -> None:
+        for day in (1, 2):
+            write_all(tmp_path / "in" / f"2024-05-0{day}", [plate(10 * day + seed) for seed in range(4)])
+        start = ("train", "in", "--output", "out", "--preset", "fast")
+        done = blemish(*start, cwd=tmp_path)
+        option = done.stderr.partition("(2024-05-01, 2024-05-02): ")[2].partition(" covers each")[0]
+        assert "Session 2024-05-02: 4 good images" in blemish(*start, *shlex.split(option), cwd=tmp_path).stderr
+        assert option in blemish("check", "in", "--output", "checked", cwd=tmp_path).stdout
 
 
 class TestTime:
@@ -477,7 +548,7 @@ class TestTime:
         for file in sorted((tmp_path / "in").iterdir())[::2]:
             file.unlink()
         assert "one_session" in blemish("check", "in", "--output", "checked", cwd=tmp_path).stdout
-        assert "--holdout DIR" in one_session_line(lambda: None)
+        assert "--holdout DIR" in one_session_line(["a.png"], lambda: None)
 
     @staticmethod
     def photograph(file: Path, stated: str, seed: int = 0) -> Path:

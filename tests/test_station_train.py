@@ -29,6 +29,8 @@ from served import Server, grey, serving
 from textures import plate, write_all
 from web_page import chromium
 
+from blemish.calibration import one_session_line
+from blemish.calibration.remarks import IF_SO
 from blemish.checking import CODES
 from blemish.checking.advice import ADVICE
 from blemish.datasets import generate_sample
@@ -36,6 +38,7 @@ from blemish.errors import UsageError
 from blemish.service.datasets import Sources
 from blemish.service.errors import ServiceError
 from blemish.service.jobs import KINDS
+from blemish.service.jobs.data import with_settings
 from blemish.service.jobs.train import configure
 from blemish.store import open_store
 
@@ -223,6 +226,22 @@ def test_a_check_shows_the_images_that_it_names(place: Place, browser: Browser) 
         assert client.post("/train/data/twins/remove").headers["hx-redirect"] == "/train"
         assert client.get("/train", params={"data": "uploaded/twins"}).status_code == 404
     assert "twins" not in names(place.output / "datasets")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("name it: --good A.", "name it: the setting Global.good=A."),
+        ("-o 'Calibrate.sessions=^([^/]+)/' covers each.", "the setting Calibrate.sessions=^([^/]+)/ covers each."),
+        ("-o Calibrate.sessions=time covers each.", "the setting Calibrate.sessions=time covers each."),
+        (f"{IF_SO}", "If so, more good parts alarm than is stated: name the part by a pattern, the setting "
+         "Calibrate.group_by."),
+        (one_session_line(["a.png"], lambda: None), "The rate holds for images like these: for one session (light, "
+         "camera, day). To cover another day, train with good images of it held out: blemish train DIR --holdout DIR."),
+    ],
+)  # fmt: skip
+def test_options_of_the_command_line_are_told_as_settings(line: str, shown: str) -> None:
+    assert with_settings(line) == shown
 
 
 def test_a_training_again_without_what_stands_apart(place: Place) -> None:

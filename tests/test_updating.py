@@ -150,6 +150,13 @@ class TestChosenByTheirScores:
         assert report.record is None and "--undo" in report.lines[-1]
         assert content(run) == before
 
+    def test_where_none_raises_an_alarm_nothing_is_said_to_be_learned(self, run: Path, tmp_path: Path) -> None:
+        calm = [image for image in map(plate, range(2000, 2020)) if not is_alarm(run, scores(run, [image])[0])][:3]
+        report = update(run, write_all(tmp_path / "calm", calm), device="cpu")
+        assert report.record is not None and report.record.size is not None
+        assert report.record.size[0] == report.record.size[1]
+        assert report.lines[-1].startswith("No image raised an alarm, so nothing had to be learned")
+
     def test_images_that_still_alarm_are_named(self, tmp_path: Path) -> None:
         """A bank that is full has no room for the rows that they take."""
         good = write_all(tmp_path / "good", [plate(seed) for seed in range(12)])
@@ -285,6 +292,8 @@ class TestWhatIsLeftOut:
         report = update(run, new_good, output=run / "taken", device="cpu")
         assert report.outliers == ["odd.png"]
         assert any(line.startswith("1 of 13 new images stands apart") and "odd.png" in line for line in report.lines)
+        (like,) = (line for line in report.lines if "like defects" in line)
+        assert "odd.png" in like and "learned as good" in like
         assert report.record is not None and report.record.images == 13
         report = update(run, new_good, leave_out=["odd.png"], device="cpu")
         assert report.record is not None and report.record.images == 12 and report.outliers == []
@@ -391,7 +400,11 @@ class TestTheCommand:
         updated, newer = content(place), load_model(run).info.version
         assert blemish("update", run, "--undo").code == 0
         assert content(place) == original
-        assert kept_versions(run) == [version, newer[:12]]
+        assert kept_versions(run) == [newer[:12]]  # what came back is no longer kept beside itself
+        shown = blemish("update", run).stdout.splitlines()
+        assert shown[-1] == f"kept: {newer[:12]}"
+        again = blemish("update", run, "--undo", "--to", version)
+        assert again.code == 2 and f"is version {version} already" in again.stderr
         assert blemish("update", run, "--undo", "--to", newer[:6]).code == 0
         assert content(place) == updated
 
@@ -431,6 +444,39 @@ class TestTheCommand:
         assert blemish(*undo[1:]).code == 0
         done = blemish(*again[1:])
         assert done.code == 0 and "new images: 12," in done.stdout and "apart" not in done.stderr
+
+    def test_where_most_stand_apart_leaving_them_out_is_no_advice(self, run: Path, tmp_path: Path) -> None:
+        original = content(run / "best_model" / "inference")
+        odd = write_all(tmp_path / "shots", [plate(seed, defect=True) for seed in range(800, 804)])
+        done = blemish("update", run, odd, "--device", "cpu")
+        assert done.code == 0 and "--leave-out" not in done.stderr and "train again with all good" in done.stderr
+        (line,) = (line for line in done.stderr.splitlines() if "To take the update back: " in line)
+        assert blemish(*shlex.split(line.partition("back: ")[2])[1:]).code == 0
+        assert content(run / "best_model" / "inference") == original
+
+    def test_what_stands_apart_and_calibrates_is_told_by_the_threshold(self, run: Path, new_good: Path) -> None:
+        write(new_good / "odd.png", plate(800, defect=True))
+        done = blemish("update", run, new_good, "--calibrate", "--output", run / "both")
+        blemish("update", run, new_good, "--calibrate", "--leave-out", "odd.png", "--output", run / "usual")
+        both, usual = (calibration(run / name).threshold() for name in ("both", "usual"))
+        assert both > usual
+        assert f"the threshold is {both:.3g}, without it {usual:.3g}" in done.stderr
+
+    def test_a_lower_threshold_tells_of_false_alarms_that_come_back(self, run: Path, tmp_path: Path) -> None:
+        images = [plate(seed) for seed in range(2000, 2060)]
+        alarms = [image for image, score in zip(images, scores(run, images), strict=True) if is_alarm(run, score)]
+        folder = write_all(tmp_path / "false alarms", alarms)
+        assert blemish("update", run, folder, "--device", "cpu").code == 0
+        assert "raise an alarm again" not in blemish("update", run, "--false-alarm-rate", "0.09").stderr
+        done = blemish("update", run, "--false-alarm-rate", "0.4")
+        assert f"{len(alarms)} false alarms that were learned may raise an alarm again" in done.stderr
+        limit = calibration(run).threshold()
+        assert (scores(run, alarms) > limit).any()
+        back, again = done.stderr.partition("(blemish ")[2], done.stderr.partition("with their images: blemish ")[2]
+        assert blemish(*shlex.split(back.partition(")")[0])).code == 0
+        told = [str(folder) if word == "DIR" else word for word in shlex.split(again)]
+        assert blemish(*told).code == 0
+        assert calibration(run).threshold() == limit and not (scores(run, alarms) > limit).any()
 
     def test_into_another_folder(self, run: Path, new_good: Path, tmp_path: Path) -> None:
         before = content(run)

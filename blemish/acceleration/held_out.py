@@ -30,6 +30,7 @@ from blemish.detectors.patch_features import EMBEDDED, sketches_of
 from blemish.engines import Engine, open_engine
 from blemish.errors import UsageError
 from blemish.images import Inputs
+from blemish.metrics.rates import counted
 from blemish.models import LoadedModel, data_fingerprint, short_hash
 from blemish.training_images import TrainingImages
 
@@ -100,13 +101,14 @@ def _of_new_images(
     count = len(np.unique(parts))
     if count < LEAST_PARTS:
         raise UsageError(
-            f"{images.root} has good images of {count} parts that the model has not learned from and that can "
-            f"calibrate; {LEAST_PARTS} or more are needed, or all of its training images unchanged, "
+            f"{images.root} has good images of {counted(count, 'part')} that the model has not learned from and that "
+            f"can calibrate; {LEAST_PARTS} or more are needed, or all of its training images unchanged, "
             "which those of an updated model are not; name a folder of new ones with --good-images DIR"
         )
     if model.info.calibration.sessions is not None:
         log.warning(
-            "the model's threshold covers the sessions %s; at lower precision it covers the images of %s alone",
+            "the model's threshold covers the sessions %s; at lower precision it covers the images of %s alone, as one "
+            "session: give good images of all sessions",
             ", ".join(model.info.calibration.sessions.names),
             images.root,
         )

@@ -18,6 +18,7 @@ from blemish.datasets import GoodImages, find_good_images
 from blemish.detectors import Images
 from blemish.engines import Engine, open_engine
 from blemish.errors import BlemishError, ModelError, UsageError
+from blemish.metrics.rates import counted
 from blemish.models import CalibrationInfo, LoadedModel, load_model, save_model
 from blemish.training_images import TrainingImages
 
@@ -54,7 +55,9 @@ def _made(model: LoadedModel, hpi: HpiConfig, say: Say) -> LoadedModel:
     if not model.info.calibration.scores:
         raise UsageError(f"{hpi.precision} needs a calibrated model; this one has a fixed threshold")
     good, config = _good_images(model, hpi)
-    say(f"Calibrating again for {hpi.precision}, once, with the {len(good.paths)} good images in {good.root} ...")
+    say(
+        f"Calibrating again for {hpi.precision}, once, with {counted(len(good.paths), 'good image')} in {good.root} ..."
+    )
     info = model.info.input
     images = TrainingImages(good, info.frame, info.bit_depth, MEMORY, _quietly)
     held_out, ranges = judge_held_out(model, images, _backbone(model, config), _lower(hpi))

@@ -10,11 +10,13 @@ from blemish.calibration.outliers import FOLDER_DEVIATIONS, OddFolder, is_in_fol
 from blemish.calibration.parts import LEAST_IMAGES, FoundParts, find_parts, groups_from_names, parts_from_names
 from blemish.calibration.remarks import (
     UNSURE_PARTS,
+    are_copies_alone,
     linked,
     one_session_line,
     outlier_lines,
     part_lines,
     session_lines,
+    sessions_told,
 )
 from blemish.calibration.sessions import Groups, Sessions, groups_by_time, units_left_out
 from blemish.calibration.slow_patterns import why_slow
@@ -35,6 +37,7 @@ __all__ = [
     "Sessions",
     "apart_by",
     "apart_limit",
+    "are_copies_alone",
     "compact",
     "cross_fitted",
     "find_apart",
@@ -58,6 +61,7 @@ __all__ = [
     "scored_by",
     "scores_of",
     "session_lines",
+    "sessions_told",
     "units_left_out",
     "why_slow",
     "with_images",

@@ -182,6 +182,13 @@ class Calibration:
         """The smallest false-alarm rate that so many parts can support: those of the session with the fewest."""
         return 1 / (min(one.part_count for one in self.each_session) + 1)
 
+    def supported_rate(self, rate: float | None = None) -> float | None:
+        """The false-alarm rate that the threshold for a rate keeps: that, or `best_rate` where it is larger.
+
+        None where nothing is calibrated.
+        """
+        return max(self._rate(rate), self.best_rate) if self.is_calibrated else None
+
     def upper_rate(self, rate: float | None = None) -> float:
         """The false-alarm rate of images that the threshold keeps with 95 % confidence.
 

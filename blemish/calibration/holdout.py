@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from blemish.datasets import GoodImages, find_good_images
 from blemish.datasets.files import some
 from blemish.datasets.layouts.loading import folders_called
 from blemish.errors import DatasetError, UsageError
+from blemish.metrics.rates import counted
 from blemish.training_images import TrainingImages
 
 
@@ -48,14 +49,23 @@ def find_holdouts(folders: Sequence[str], good: Sequence[str] = ()) -> list[Hold
     ]
 
 
+def named_apart(others: Mapping[str, TrainingImages], learned: Sequence[str]) -> dict[str, TrainingImages]:
+    """The images of held-out sessions by names that no session has which is `learned`; these may be told no further."""
+    taken, named = list(learned or (TRAINING,)), dict[str, TrainingImages]()
+    for name, images in others.items():
+        own = name_apart(f"held-out {name}", [*taken, *others]) if name in taken else name
+        named[own] = images
+    return named
+
+
 def refuse_learned(held: TrainingImages, images: TrainingImages) -> None:
     """Raise `DatasetError` if images of a held-out session are among those that are learned, whatever their names."""
     learned = set(images.hashes.values())
     both = [name for name, digest in held.hashes.items() if digest in learned]
     if both:
         raise DatasetError(
-            f"{held.root}: {len(both)} of its {len(held.hashes)} images are learned too: {some(both)}; a held-out "
-            "session has to be new to the model, so remove them from one of both"
+            f"{held.root}: {len(both)} of {counted(len(held.hashes), 'image')} {'is' if len(both) == 1 else 'are'} "
+            f"learned too: {some(both)}; a held-out session has to be new to the model, so remove them from one of both"
         )
 
 

@@ -52,12 +52,14 @@ def groups_from_names(names: Sequence[str], pattern: str, key: str) -> Groups:
 class FoundParts:
     """The part that each image shows, int64 `(n,)`.
 
-    `told` says that somebody has told the parts; `unsure` that images may be of one part that are not linked.
+    `told` says that somebody has told the parts; `unsure` that images may be of one part that are not linked. `copies`
+    is the number of each image's pixels `(n,)`, which copies share; None where they were not compared.
     """
 
     parts: Ints
     told: bool = False
     unsure: bool = False
+    copies: Ints | None = None
 
 
 def find_parts(sketches: Halves) -> FoundParts:
@@ -74,10 +76,11 @@ def find_parts(sketches: Halves) -> FoundParts:
 
     Images of the same pixels are always of one part; of fewer than six images, only these.
     """
-    parts = _copies(sketches)
-    different = np.unique(parts, return_index=True)[1]  # an image of each
+    copies = _copies(sketches)
+    different = np.unique(copies, return_index=True)[1]  # an image of each
     found = _found(sketches[different])
-    return FoundParts(np.unique(found.parts[parts], return_inverse=True)[1], unsure=found.unsure)
+    parts = np.unique(found.parts[copies], return_inverse=True)[1]
+    return FoundParts(parts, unsure=found.unsure, copies=copies)
 
 
 def _copies(sketches: Halves) -> Ints:

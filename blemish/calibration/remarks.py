@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from itertools import compress
+from shlex import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,17 @@ from blemish.calibration.apart import Apart, chosen, comparable
 from blemish.calibration.conformal import Calibration, images_shown
 from blemish.calibration.outliers import is_in_folder, odd_folders
 from blemish.calibration.parts import FEW_IMAGES, FoundParts
+from blemish.calibration.session_names import sessions_in_names
 from blemish.calibration.sessions import Sessions, groups_by_time
 from blemish.datasets.files import some
-from blemish.metrics.rates import rate_text
+from blemish.metrics.rates import counted, rate_text
 
 SHOWN_PARTS, SHOWN_IMAGES = 3, 4
 NAMED = 20  # images that stand apart, in a line; a result file has them all
-IF_SO = "If so, more good parts alarm than is stated: tell the part by a pattern on the names, Calibrate.group_by."
+IF_SO = (
+    "If so, more good parts alarm than is stated: name the part by a pattern, train --group-by PATTERN "
+    "(Calibrate.group_by)."
+)
 UNSURE_PARTS = f"Several images may show one part, which cannot be told for sure. {IF_SO}"
 
 
@@ -31,20 +36,45 @@ def linked(names: Sequence[str], parts: npt.NDArray[np.int64]) -> list[list[str]
 
 def part_lines(names: Sequence[str], found: FoundParts) -> list[str]:
     """What a person should know of the parts that were found: which images are linked, or that some may have to be."""
-    groups = [] if found.told else linked(names, found.parts)
-    if groups:
-        shown = "; ".join(" = ".join(group[:SHOWN_IMAGES]) for group in groups[:SHOWN_PARTS])
-        more = f"; and {len(groups) - SHOWN_PARTS} more" if len(groups) > SHOWN_PARTS else ""
-        return [
-            f"{sum(map(len, groups))} images seem to show {len(groups)} part{'s' * (len(groups) != 1)} several times, "
-            f"and each part counts once: {shown}{more}. Where the names tell the part, set Calibrate.group_by; where "
-            "these are different parts, set Calibrate.near_duplicates=false."
-        ]
-    if not found.unsure or found.told:
+    if found.told:
         return []
-    if len(names) < FEW_IMAGES:
-        return [f"With so few images, it cannot be told whether several show one part. {IF_SO}"]
-    return [UNSURE_PARTS]
+    lines, first = [], np.arange(len(names))
+    if found.copies is not None:
+        first = np.unique(found.copies, return_index=True)[1]
+        lines = _copy_lines(linked(names, found.copies))
+    groups = linked([names[int(i)] for i in first], found.parts[first])
+    if groups:
+        return [
+            *lines,
+            f"{sum(map(len, groups))} images seem to show {counted(len(groups), 'part')} several times, and each part "
+            f"counts once: {_shown(groups)}. Where the names tell the part, name it: train --group-by PATTERN "
+            "(Calibrate.group_by); where these are different parts, set Calibrate.near_duplicates=false.",
+        ]
+    if not found.unsure:
+        return lines
+    if len(first) < FEW_IMAGES:
+        return [*lines, f"With so few images, it cannot be told whether several show one part. {IF_SO}"]
+    return [*lines, UNSURE_PARTS]
+
+
+def are_copies_alone(found: FoundParts) -> bool:
+    """Whether images of one part were found, and all of them have the same pixels."""
+    return found.copies is not None and len(np.unique(found.copies)) == len(np.unique(found.parts)) < len(found.parts)
+
+
+def _copy_lines(groups: list[list[str]]) -> list[str]:
+    if not groups:
+        return []
+    return [
+        f"{sum(map(len, groups))} images have the pixels of {counted(len(groups), 'image')}, and copies count once: "
+        f"{_shown(groups)}. Delete all but one of each; copies teach nothing."
+    ]
+
+
+def _shown(groups: list[list[str]]) -> str:
+    """The names of some images of some groups."""
+    shown = "; ".join(" = ".join(group[:SHOWN_IMAGES]) for group in groups[:SHOWN_PARTS])
+    return shown + (f"; and {len(groups) - SHOWN_PARTS} more" if len(groups) > SHOWN_PARTS else "")
 
 
 def outlier_lines(names: Sequence[str], calibration: Calibration, apart: Apart, rest_in: str = "") -> list[str]:
@@ -68,8 +98,9 @@ def outlier_lines(names: Sequence[str], calibration: Calibration, apart: Apart, 
         lines.append(
             f"{len(odd)} of {len(names)} good images stand{'s' * (len(odd) == 1)} apart: {some(odd, NAMED)}"
             f"{f', all in {rest_in}' if rest_in and len(odd) > NAMED else ''}. "
-            f"{_thresholds(calibration, rest, is_exact=apart.is_exact and is_all)} If they do not show good parts, "
-            "train again without them."
+            f"{_thresholds(calibration, rest, is_exact=apart.is_exact and is_all, count=len(odd))} If "
+            + ("it does not show a good part, " if len(odd) == 1 else "they do not show good parts, ")
+            + f"train again without {'it' if len(odd) == 1 else 'them'}."
         )
     return lines
 
@@ -81,16 +112,28 @@ def session_lines(calibration: Calibration, rate: float | None = None) -> list[s
     return list(_session_lines(calibration if rate is None else calibration.with_rate(rate), calibration.sessions))
 
 
-def one_session_line(times: Callable[[], list[datetime] | None]) -> str:
-    """What the promise of images that are taken for one session does not hold for.
+def sessions_told(names: Sequence[str], times: Callable[[], list[datetime] | None]) -> str | None:
+    """Of which sessions the images seem to be, and the option of a training that covers each; None if of one.
 
     `times` gives when they were taken, if the camera has stated it.
     """
-    line = "The rate holds for images like these: for one session (light, camera, day). "
+    named = sessions_in_names(names)
+    if named is not None:
+        option = quote(f"Calibrate.sessions={named.pattern}")
+        return f"By their names they are of {len(named.names)} sessions ({some(named.names)}): -o {option} covers each."
     taken = times()
-    sessions = 1 if taken is None else len(groups_by_time(taken).names)
+    sessions = 1 if not taken else len(groups_by_time(taken).names)
     if sessions > 1:
-        return f"{line}By their EXIF times they are of {sessions} sessions: -o Calibrate.sessions=time covers each."
+        return f"By their EXIF times they are of {sessions} sessions: -o Calibrate.sessions=time covers each."
+    return None
+
+
+def one_session_line(names: Sequence[str], times: Callable[[], list[datetime] | None]) -> str:
+    """What the promise of images that are taken for one session does not hold for; `times` as in `sessions_told`."""
+    line = "The rate holds for images like these: for one session (light, camera, day). "
+    told = sessions_told(names, times)
+    if told is not None:
+        return f"{line}{told}"
     return f"{line}To cover another day, give good images of it: --holdout DIR."
 
 
@@ -129,11 +172,12 @@ def _odd_folders(names: Sequence[str], calibration: Calibration) -> Iterator[tup
             yield folder.name, own & inside, len(folder.odd)
 
 
-def _thresholds(calibration: Calibration, rest: Calibration | None, *, is_exact: bool = False) -> str:
-    """The threshold with and without some images."""
+def _thresholds(calibration: Calibration, rest: Calibration | None, *, is_exact: bool = False, count: int = 2) -> str:
+    """The threshold with and without some images, of which there are `count`."""
+    them = "it" if count == 1 else "them"
     if rest is None:
-        return "The model has learned from them."
+        return f"The model has learned from {them}."
     without = f"{rest.threshold():.3g}"
     if not is_exact:
-        without = f"about {without} (an estimate: the model still holds them)"
-    return f"With them the threshold is {calibration.threshold():.3g}, without them {without}."
+        without = f"about {without} (an estimate: the model still holds {them})"
+    return f"With {them} the threshold is {calibration.threshold():.3g}, without {them} {without}."

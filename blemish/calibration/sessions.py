@@ -89,6 +89,8 @@ def groups_by_time(times: Sequence[datetime]) -> Groups:
 
     The groups are in the order of time, whatever that of the images is.
     """
+    if not times:
+        return Groups(np.empty(0, np.int64), ())
     order = sorted(range(len(times)), key=lambda index: times[index])
     numbers, starts = np.empty(len(times), np.int64), [times[order[0]]]
     before = starts[0]

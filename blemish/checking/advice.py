@@ -56,7 +56,7 @@ ADVICE = {
     ),
     "unsure_parts": Advice(
         "Several pictures may show one part, which cannot be told for sure",
-        "If so, say which: by a pattern on the names, Calibrate.group_by.",
+        "If so, say which: by a pattern on the names, train --group-by PATTERN (Calibrate.group_by).",
     ),
     "near_duplicates_across_splits": Advice(
         "Training and test pictures are nearly the same", "Test with parts that were not trained on."

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blemish.calibration import Calibration, groups_by_time
+from blemish.calibration import Calibration, sessions_told
 from blemish.calibration.conformal import DEFAULT_RATE
 from blemish.checking.duplicates import is_learnt
 from blemish.checking.findings import Finding
@@ -55,23 +55,19 @@ def count_finding(different: int) -> Finding | None:
 
 
 def session_findings(images: list[ImageFacts]) -> Iterator[Finding]:
-    """What the times that the camera has stated tell of the sessions of the good images; nothing where it has not."""
-    times = exif_times([facts.sample.path for facts in images if facts.is_readable and is_learnt(facts.sample)])
-    if not times or len(times) == 1:
-        return
-    sessions = len(groups_by_time(times).names)
-    if sessions == 1:
+    """What names, and the times that the camera has stated, tell of the sessions of the good images."""
+    learnt = [facts.sample for facts in images if facts.is_readable and is_learnt(facts.sample)]
+    times = exif_times([sample.path for sample in learnt])
+    told = sessions_told([sample.name for sample in learnt], lambda: times)
+    if told is not None:
+        message = f"train so that the threshold covers each session (light, camera, day). {told.removesuffix('.')}"
+        yield Finding("several_sessions", message)
+    elif times and len(times) > 1:
         message = (
             "by their EXIF times, all good images are of one session (light, camera, day), and the false-alarm rate "
             "will hold for that session; to cover another day, train with good images of it: --holdout DIR"
         )
         yield Finding("one_session", message)
-    else:
-        message = (
-            f"by their EXIF times, the good images are of {sessions} sessions (light, camera, day); train with "
-            "-o Calibrate.sessions=time so that the threshold covers each of them"
-        )
-        yield Finding("several_sessions", message)
 
 
 def mask_findings(root: Path, images: list[ImageFacts]) -> Iterator[Finding]:

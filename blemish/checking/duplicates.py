@@ -118,7 +118,10 @@ def _near(group: list[ImageFacts]) -> Finding:
     if len({facts.sample.split for facts in group}) > 1:
         message = "are nearly the same picture, in training and in test; test with parts that were not trained on"
         return Finding("near_duplicates_across_splits", message, names)
-    message = "seem to show one part, which then counts once; where names tell the part, set Calibrate.group_by"
+    message = (
+        "seem to show one part, which then counts once; where names tell the part, train with --group-by PATTERN "
+        "(Calibrate.group_by)"
+    )
     return Finding("near_duplicates", message, names)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from blemish.checking.survey import ImageFacts
 from blemish.datasets import Dataset
+from blemish.metrics.rates import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,7 @@ def save_histogram(dataset: Dataset, images: Sequence[ImageFacts], path: Path) -
     for axes in (counts, areas, sizes):
         _tidy(axes)
     name, learn, test = _plain(dataset.root.resolve().name), len(dataset.train), len(dataset.test)
-    title = f"{name}: {learn} images to learn from, {test} to test with"
+    title = f"{name}: {counted(learn, 'image')} to learn from, {test} to test with"
     figure.text(0.012, 0.965, title, fontsize=14, fontweight="bold", color=INK, va="top")
     figure.tight_layout(rect=(0, 0, 1, 0.9), w_pad=3)
     with warnings.catch_warnings():

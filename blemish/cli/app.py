@@ -41,17 +41,23 @@ class _Verbs(TyperGroup):
         return command
 
 
+def _spelt(option: str) -> str:
+    """One rule makes both spellings of every option work: --save_path and --save-path."""
+    return option.replace("_", "-")
+
+
+def _spelt_as_before(option: str) -> str:
+    """The same, and `--good` for `--good-images`, its name before `--good` named folders of a data set."""
+    return "good-images" if option == "good" else _spelt(option)
+
+
 app = typer.Typer(
     name="blemish",
     cls=_Verbs,
     add_completion=False,
     pretty_exceptions_enable=False,
     invoke_without_command=True,
-    # One rule makes both spellings of every option work: --save_path and --save-path.
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "token_normalize_func": lambda token: token.replace("_", "-"),
-    },
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _spelt},
 )
 
 _PADDLEX = "PaddleX-style, without a verb"
@@ -228,7 +234,7 @@ app.command()(verbs.quickstart)
 app.command()(verbs_check.check)
 app.command()(verbs.train)
 app.command()(verbs.evaluate)
-app.command()(verbs.predict)
+app.command(context_settings={"token_normalize_func": _spelt_as_before})(verbs.predict)
 app.command()(verbs_watch.watch)
 app.command()(verbs_update.update)
 app.command()(verbs_serve.serve)
@@ -239,5 +245,5 @@ app.command()(verbs_tune.tune)
 app.command()(verbs.run)
 app.command()(verbs_data.convert)
 app.command()(verbs_data.split)
-app.command("import")(verbs_import.import_)
+app.command("import", context_settings={"token_normalize_func": _spelt_as_before})(verbs_import.import_)
 app.command()(verbs_selftest.selftest)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from blemish.metrics.rates import counted
+
 if TYPE_CHECKING:
     from blemish.checking import CheckReport, Finding
 
@@ -27,7 +29,8 @@ def report_findings(report: CheckReport) -> int:
     errors, warnings = _counted(report.errors, "error"), _counted(report.warnings, "warning")
     if report.passed:
         typer.echo(
-            f"Check dataset passed ! {report.train_samples} training and {report.val_samples} test images, {warnings}."
+            f"Check dataset passed ! {report.train_samples} training and {counted(report.val_samples, 'test image')}, "
+            f"{warnings}."
         )
     else:
         typer.echo(f"Check dataset failed: {errors}, {warnings}.")
@@ -48,4 +51,4 @@ def _printable(name: str) -> str:
 
 
 def _counted(findings: tuple[Finding, ...], word: str) -> str:
-    return f"{len(findings) or 'no'} {word}{'s' * (len(findings) != 1)}"
+    return counted(len(findings), word) if findings else f"no {word}s"

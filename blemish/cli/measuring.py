@@ -80,8 +80,9 @@ def split_names(text: str) -> list[str]:
 
 
 def _figures(report: EvaluationReport) -> str:
-    """One line a metric, with its interval or the reason why it cannot be known."""
-    lines = []
+    """One line a metric, with its interval or the reason why it cannot be known; metrics of one reason share a line."""
+    lines: list[str] = []
+    unknown: dict[str, list[str]] = {}
     width = max(16, *(len(key) for key in report.metrics if not key.endswith("_ci95")))
     for key, value in report.metrics.items():
         if isinstance(value, float):
@@ -89,5 +90,7 @@ def _figures(report: EvaluationReport) -> str:
             shown = f"  (95 %: {interval[0]:.4f} to {interval[1]:.4f})" if isinstance(interval, tuple) else ""
             lines.append(f"{key:<{width}}  {value:.4f}{shown}")
         elif key in report.not_computed:
-            lines.append(f"{key:<{width}}  -       {report.not_computed[key]}")
+            unknown.setdefault(report.not_computed[key], []).append(key)
+    for reason, keys in unknown.items():
+        lines.append(f"{keys[0]:<{width}}  -       {reason}" if len(keys) == 1 else f"{reason}: no {', '.join(keys)}")
     return "\n".join(lines)

@@ -87,16 +87,6 @@ GoodImages = Annotated[
     Path | None,
     typer.Option(
         "--good-images",
-        "--good",
-        help="Good images to calibrate with again.",
-        metavar="DIR",
-        show_default="the training images",
-    ),
-]
-CalibrationImages = Annotated[
-    Path | None,
-    typer.Option(
-        "--good-images",
         help="Good images to calibrate with again.",
         metavar="DIR",
         show_default="the training images",

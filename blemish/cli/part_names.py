@@ -17,14 +17,16 @@ def check_part_names(pattern: str | None, inputs: Sequence[str], origin: str) ->
     if not pattern:
         return
     from blemish.calibration import NamePattern
+    from blemish.metrics.rates import counted
 
     expression = NamePattern(pattern, origin)
     names = list(_names(inputs))
     unknown = [name for name in names if not expression.is_in_file(name)]
     if unknown:
         raise UsageError(
-            f"{origin} `{pattern}` finds no part in {len(unknown)} of {len(names)} names, such as `{unknown[0]}`. "
-            "Give the pattern of these names with --group-by PATTERN, or --group-by '' for verdicts of images alone."
+            f"{origin} `{pattern}` finds no part in {len(unknown)} of {counted(len(names), 'name')}, such as "
+            f"`{unknown[0]}`. Give the pattern of these names with --group-by PATTERN, or --group-by '' for verdicts "
+            "of images alone."
         )
 
 

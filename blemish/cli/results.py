@@ -27,6 +27,7 @@ def report_results(predictor: Predictor, results: Iterable[Result], save_path: P
 
     It is 1 if an input failed.
     """
+    from blemish.metrics.rates import counted
     from blemish.pipeline.parts import PartTally
     from blemish.pipeline.saving import is_file_name
 
@@ -45,21 +46,26 @@ def report_results(predictor: Predictor, results: Iterable[Result], save_path: P
         raise ImageError("There is no image in what was given; give image files, folders that hold some, or URLs.")
     _report_parts(tally.results(), save_path, as_json)
     if of_parts not in (0, count):
-        say(f"blemish: {count - of_parts} of {count} images show no part that a pattern finds, and count for none.")
+        say(
+            f"blemish: {count - of_parts} of {count} images: the pattern finds no part in the name, so no verdict of a "
+            "part counts them."
+        )
     if failed:
-        say(f"blemish: {failed} of {count} inputs failed.")
+        say(f"blemish: {failed} of {counted(count, 'input')} failed.")
     return SOME_FAILED if failed else 0
 
 
 def _report_parts(parts: Sequence[PartResult], save_path: Path | None, as_json: bool) -> None:
     """The verdicts of parts, after those of the images."""
+    from blemish.metrics.rates import counted
+
     for part in parts:
         _report(part, save_path, as_json)
     larger = [part for part in parts if part.images > part.images_per_part[1]]
     if larger:
         say(
-            f"blemish: {len(larger)} of {len(parts)} parts have more images than those of the calibration, which had "
-            f"{larger[0].images_per_part[1]} at most: expect more false alarms of parts than were asked for."
+            f"blemish: {len(larger)} of {counted(len(parts), 'part')} with more images than those of the calibration, "
+            f"which had {larger[0].images_per_part[1]} at most: expect more false alarms of parts than were asked for."
         )
 
 

@@ -68,6 +68,14 @@ def train(
             show_default="all images are one session",
         ),
     ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            help="A pattern that finds the part in a name; '' for none.",
+            metavar="REGEX",
+            show_default="parts are found by their likeness",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in the output folder.")
     ] = False,
@@ -77,7 +85,7 @@ def train(
     override: options.Overrides = None,
     _verbose: options.Verbose = False,
 ) -> None:
-    """Learn from good images; prints the model folder and the next command."""
+    """Learn from good images; prints the model folder and the next command; exit code 1 if some could not be read."""
     from blemish.config import load_config
 
     flags = {
@@ -92,7 +100,8 @@ def train(
     run_file = config or (_packaged(model) if model else None)
     own = [f"Global.output={TRAIN_OUTPUT}"] if _is_packaged(run_file) else []
     held_out = [f"Calibrate.holdout={json.dumps(holdout, ensure_ascii=False)}"] if holdout else []
-    chosen = [*own, *given, *options.good_override(good), *held_out, *(override or [])]
+    parts = [] if group_by is None else [f"Calibrate.group_by={json.dumps(group_by or None, ensure_ascii=False)}"]
+    chosen = [*own, *given, *options.good_override(good), *held_out, *parts, *(override or [])]
     settings = load_config(run_file, ["Global.mode=train", *chosen])
     settings.Global.leave_out = [*settings.Global.leave_out, *options.names_left_out(leave_out)]
     if "output" not in settings.Global.model_fields_set:
@@ -143,7 +152,7 @@ def evaluate(
     batch_size: options.BatchSize = 1,
     engine: options.Engine = None,
     precision: options.Precision = None,
-    good_images: options.CalibrationImages = None,
+    good_images: options.GoodImages = None,
     good: options.Good = None,
     leave_out: options.LeaveOut = None,
     _verbose: options.Verbose = False,
@@ -250,15 +259,23 @@ def _fit(config: RunConfig) -> None:
     from blemish.cli.results import SOME_FAILED
 
     report = _fitted(config)
-    if report.outliers:
-        from blemish.cli.leaving_out import command_without
-
-        result = report.output / "train_result.json"
-        say(f"To train without what stands apart: {command_without(report.outliers, config.Global.leave_out, result)}")
+    _say_command_without(report, config)
     typer.echo(str(report.folder))
     typer.echo(f"blemish predict {_quoted(report.output)} INPUT")
     if report.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _say_command_without(report: FitReport, config: RunConfig) -> None:
+    """How to train without images that cannot be read and those that stand apart, if there are any."""
+    if not report.outliers and not report.unread:
+        return
+    from blemish.cli.leaving_out import command_without
+
+    without = ["what stands apart"] * bool(report.outliers) + ["what cannot be read"] * bool(report.unread)
+    result = report.output / "train_result.json"
+    command = command_without(report.outliers, report.unread, config.Global.leave_out, result)
+    say(f"To train without {' and '.join(without)}: {command}")
 
 
 def _predict(config: RunConfig) -> None:

@@ -20,7 +20,6 @@ def import_(
         Path | None,
         typer.Option(
             "--good-images",
-            "--good",
             help="Good images not trained on; they set the threshold.",
             metavar="DIR",
             show_default="the program's fixed threshold stays",
@@ -31,7 +30,7 @@ def import_(
         typer.Option(help="ResNet-18, where FILE comes without it.", metavar="FILE", show_default="the one in FILE"),
     ] = None,
     output: options.Output = Path("output/imported"),
-    false_alarm_rate: Annotated[float | None, options.rate_option("0.01 with --good, else none")] = None,
+    false_alarm_rate: Annotated[float | None, options.rate_option("0.01 with --good-images, else none")] = None,
     device: options.Device = "auto",
     _verbose: options.Verbose = False,
 ) -> None:

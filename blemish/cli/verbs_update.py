@@ -56,7 +56,10 @@ def update(
     device: options.Device = "auto",
     _verbose: options.Verbose = False,
 ) -> None:
-    """Take new good images into a model, change its rate, or go back; alone, show its history."""
+    """Take new good images into a model, change its rate, or go back; alone, show its history.
+
+    Exit code 1 if some images could not be read.
+    """
     only_images: list[object] = [output, group_by, leave_out, calibrate or None]
     _check_together(new_good, false_alarm_rate, undo=undo, only_images=only_images, to=to)
     if group_by is not None and not calibrate:
@@ -104,14 +107,18 @@ def _tell(report: UpdateReport, model: str) -> None:
     """Warnings and promises on stderr; on stdout what changed, and the folder."""
     from blemish.cli.results import SOME_FAILED
 
-    for line in [*report.failed, *report.lines]:
+    for line in report.lines:  # the log has named what could not be read
         say(f"blemish: {line}")
     if report.outliers:
         from blemish.cli.leaving_out import command_without
         from blemish.models import find_model
 
-        undo = f"blemish update {quote(model)} --undo && " * (report.folder == find_model(model))
-        say(f"blemish: To update without what stands apart: {undo}{command_without(report.outliers)}")
+        undo = f"blemish update {quote(model)} --undo" * (report.folder == find_model(model))
+        if not report.are_mostly_apart:
+            again = " && ".join(filter(None, [undo, command_without(report.outliers, report.unread)]))
+            say(f"blemish: To update without what stands apart: {again}")
+        elif undo:
+            say(f"blemish: To take the update back: {undo}")
     if report.record is not None:
         _print_change(report.record)
     typer.echo(str(report.folder))
@@ -120,7 +127,9 @@ def _tell(report: UpdateReport, model: str) -> None:
 
 
 def _print_change(record: UpdateInfo) -> None:
-    typer.echo(f"new images: {record.images}, of {record.parts} parts")
+    from blemish.metrics.rates import counted
+
+    typer.echo(f"new images: {record.images}, of {counted(record.parts, 'part')}")
     if record.size is not None:
         typer.echo(f"rows: {record.size[0]} -> {record.size[1]}")
     stays = "" if record.calibrated else " (the calibration stays)"
@@ -133,27 +142,35 @@ def _change_rate(model: str, rate: float) -> None:
 
     infos = load_model(model).info, set_false_alarm_rate(model, rate)
     before, after = (info.calibration.loaded() for info in infos)
-    say(f"blemish: {after.statement()}")
+    from blemish.updating.remarks import alarm_again
+
+    for line in [after.statement(), *alarm_again(model, infos[1], after)]:
+        say(f"blemish: {line}")
     typer.echo(f"false-alarm rate: {before.false_alarm_rate:g} -> {after.false_alarm_rate:g}")
     typer.echo(f"threshold: {before.threshold():.3f} -> {after.threshold():.3f}")
 
 
 def _undo(model: str, version: str | None) -> None:
+    from blemish.metrics.rates import counted
     from blemish.models import bring_back
 
     present = bring_back(model, version)
-    typer.echo(f"{present.folder} is version {present.info.version[:12]} again: {present.info.data.images} images")
+    typer.echo(
+        f"{present.folder} is version {present.info.version[:12]} again: {counted(present.info.data.images, 'image')}"
+    )
 
 
 def _show_history(model: str) -> None:
+    from blemish.metrics.rates import counted
     from blemish.models import kept_versions, load_model
 
     loaded = load_model(model)
     for record in loaded.info.history or []:
         how = "learned alone" if record.calibrated is False else "calibrating too"
         typer.echo(
-            f"{record.when}  {record.images} images from {record.folder} into version {record.version_before[:12]}, "
-            f"{how}, false alarms among them {record.false_alarms[0]} -> {record.false_alarms[1]}"
+            f"{record.when}  {counted(record.images, 'image')} from {record.folder} into version "
+            f"{record.version_before[:12]}, {how}, "
+            f"false alarms among them {record.false_alarms[0]} -> {record.false_alarms[1]}"
         )
-    typer.echo(f"now: version {loaded.info.version[:12]}, {loaded.info.data.images} images")
+    typer.echo(f"now: version {loaded.info.version[:12]}, {counted(loaded.info.data.images, 'image')}")
     typer.echo(f"kept: {', '.join(kept_versions(model)) or 'none'}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,7 @@ class GoodImages:
 
     `learned` says for a person which folders they are of, and what of the data set was left out. `left_out` are the
     images that were left out because somebody named them; a page of a document (`doc.tif[2]`) is when it is read.
+    `learned_but` says the same as `learned` once the names of images that cannot be read are known.
     """
 
     root: Path
@@ -71,6 +72,7 @@ class GoodImages:
     names: tuple[str, ...]
     learned: str = ""
     left_out: tuple[str, ...] = ()
+    learned_but: Callable[[Collection[str]], str] | None = field(default=None, compare=False)
 
 
 def relative_name(path: Path, folder: Path) -> str:

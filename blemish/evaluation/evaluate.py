@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from shlex import join
 
 from blemish.calibration import session_lines
 from blemish.config import HpiConfig
@@ -20,10 +21,10 @@ from blemish.evaluation.remarks import Findings, remarks, unsure
 from blemish.evaluation.room import check_room, has_pixel_figures
 from blemish.evaluation.samples import samples_to_judge, without_learned
 from blemish.evaluation.tally import Tally
+from blemish.metrics.rates import counted
 from blemish.models import InputInfo, data_fingerprint, short_hash
 from blemish.pipeline import Predictor, open_model
 from blemish.report import EvaluationReport, Threshold
-from blemish.report.words import counted
 
 Progress = Callable[[str, int, int], None]
 
@@ -71,7 +72,7 @@ def evaluate(
     tally = Tally(parts, output if has_pixel_figures(samples) else None)
     _judge(predictor, samples, tally, progress)
     report = replace(
-        _report(predictor, dataset, tally, output, learned),
+        _report(predictor, dataset, tally, output, learned, good=good),
         found=found_at_rates(tally.images, parts.cases(), predictor.calibration, predictor.limit, model_dir),
     )
     write(report, data)
@@ -92,7 +93,7 @@ def _judge(predictor: Predictor, samples: Sequence[Sample], tally: Tally, progre
 
 
 def _report(
-    predictor: Predictor, dataset: Dataset, tally: Tally, output: Path, learned: Sequence[str]
+    predictor: Predictor, dataset: Dataset, tally: Tally, output: Path, learned: Sequence[str], *, good: Sequence[str]
 ) -> EvaluationReport:
     limit, info = predictor.limit, predictor.model.info
     judged = [image for image in tally.images if image.score is not None]
@@ -111,6 +112,7 @@ def _report(
         seen=_seen(predictor, tally),
         learned=learned,
         doubts=found.doubts,
+        split=_split_command(dataset.root, good),
         is_given=_is_given(predictor),
         parts=parts,
         part_problem=tally.parts.problem,
@@ -136,6 +138,12 @@ def _report(
         parts=parts,
         output=output,
     )
+
+
+def _split_command(root: Path, good: Sequence[str]) -> str:
+    """How to keep good images of a data set back from the training."""
+    named = [part for name in good for part in ("--good", name)]
+    return join(["blemish", "split", str(root), "--train-percent", "80", "--val-percent", "20", *named])
 
 
 def _seen(predictor: Predictor, tally: Tally) -> list[str]:

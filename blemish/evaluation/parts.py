@@ -9,6 +9,7 @@ from blemish.datasets import Sample
 from blemish.errors import UsageError
 from blemish.evaluation.operating import Case
 from blemish.evaluation.rates import rate_of
+from blemish.metrics.rates import counted
 from blemish.pipeline import Predictor, Result
 from blemish.pipeline.parts import PartTally
 from blemish.report import PartFigures
@@ -30,7 +31,7 @@ class Parts:
             return
         unknown = [sample.name for sample in samples if not self._pattern.is_in_file(sample.name)]
         if unknown:
-            few = f"finds no part in {len(unknown)} of {len(samples)} names, such as `{unknown[0]}`"
+            few = f"finds no part in {len(unknown)} of {counted(len(samples), 'name')}, such as `{unknown[0]}`"
             if group_by is not None:
                 raise UsageError(f"--group-by `{text}` {few}.")
             self.problem = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from blemish.calibration import Calibration
+from blemish.calibration import Calibration, apart_limit
 from blemish.evaluation.tally import Tally
-from blemish.metrics.rates import rate_text
+from blemish.metrics.rates import counted, rate_text
 from blemish.models import ModelInfo
 from blemish.pipeline.predictor import Limit
 from blemish.report import Kind, PartFigures, Rate, Remark
-from blemish.report.words import bounds, certainty, counted, percent
+from blemish.report.words import bounds, certainty, percent
 
 _FEW_GOOD, _FEW_DEFECTIVE = 100, 30
 _NAMED = 5
@@ -22,7 +22,8 @@ _MISLEADING = ("good_image_with_mask", "inverted_mask")
 @dataclass(frozen=True)
 class Findings:
     """All that the remarks are made of; `seen` are the images that the model was trained on too, `learned`
-    those of them that are not judged; `is_given` is whether a person gave the threshold."""
+    those of them that are not judged; `split` is the command that keeps good images back; `is_given` is whether a
+    person gave the threshold."""
 
     tally: Tally
     info: ModelInfo
@@ -35,6 +36,7 @@ class Findings:
     seen: Sequence[str]
     learned: Sequence[str]
     doubts: Sequence[str]
+    split: str = ""
     is_given: bool = False
     parts: PartFigures | None = None
     part_problem: str | None = None
@@ -66,10 +68,41 @@ def _alarms(found: Findings) -> Iterable[str | None]:
     if rate is not None and alarms is not None and alarms.lower > upper(rate):
         yield (
             f"{percent(alarms.value)} of the good {noun}s raised a false alarm ({certainty(alarms)}), more than the "
-            f"{rate_text(rate)} that the threshold was set for and more than chance explains: these good images are "
-            "of another session than the training's (light, camera, day). Compare light, focus and position; if all is "
-            "well, train with some of them too, or cover their session: --holdout DIR."
+            f"{rate_text(rate)} that the threshold was set for and more than chance explains. Are these good parts? "
+            f"Highest scores: {_some(_called_anomalous(found.tally, found.limit.score))}. If they are not, leave them "
+            "out (--leave-out NAME) or move them to the defects. If they are, they are of another session than the "
+            "training's (light, camera, day): compare light, focus and position; if all is well, train with some of "
+            "them too, or cover their session: --holdout DIR."
         )
+    else:
+        yield _look_defective(found)
+
+
+def _look_defective(found: Findings) -> str | None:
+    """Which images of good parts stand apart from those that calibrate, as defects do."""
+    if not found.calibration.is_calibrated:
+        return None
+    limit = max(found.limit.score, apart_limit(found.calibration))
+    names = _called_anomalous(found.tally, limit)
+    if not names:
+        return None
+    count = len(names)
+    return (
+        f"{counted(count, 'image')} called good look{'s' * (count == 1)} defective: {_some(names)}. "
+        f"{'Is this a good part' if count == 1 else 'Are these good parts'}? If not, leave {_it(count)} out "
+        f"(--leave-out NAME) or move {_it(count)} to the defects; until then "
+        f"{'it counts' if count == 1 else 'they count'} as false alarms."
+    )
+
+
+def _called_anomalous(tally: Tally, limit: float) -> list[str]:
+    """Names of the images of good parts with a score above a limit, highest score first."""
+    scored = ((image.score, image.name) for image in tally.images if image.is_good and image.score is not None)
+    return [name for score, name in sorted(scored, key=lambda one: -one[0]) if score > limit]
+
+
+def _it(count: int) -> str:
+    return "it" if count == 1 else "them"
 
 
 def _notes(found: Findings) -> Iterable[str | None]:
@@ -78,7 +111,8 @@ def _notes(found: Findings) -> Iterable[str | None]:
     if found.learned:
         yield (
             f"The model was trained on {counted(len(found.learned), 'good image')} of this folder "
-            f"({_some(found.learned)}); they are left out. To measure false alarms, keep some back: blemish split."
+            f"({_some(found.learned)}); they are left out. To measure false alarms, keep some "
+            f"back and train again: {found.split}"
         )
     if failed:
         count = counted(len(failed), "image")

@@ -1,4 +1,4 @@
-"""Rates in percent, for people."""
+"""Rates in percent and counts, for people."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def rate_texts(*rates: float) -> list[str]:
         if len(set(texts)) == len(set(rates)):
             break
     return texts
+
+
+def counted(count: int, noun: str) -> str:
+    """'1 image', '2 images', '12,000 images'."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def rounded_up(rate: float) -> float:

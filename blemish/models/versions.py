@@ -18,6 +18,7 @@ from pathlib import Path
 from shlex import quote
 
 from blemish.errors import BlemishError, ModelError, UsageError
+from blemish.metrics.rates import counted
 from blemish.models.files import sibling
 from blemish.models.folder import LoadedModel, find_model, load_model, save_model, saving, version_of
 from blemish.models.info import NETWORK, PASSING, ModelInfo
@@ -98,10 +99,13 @@ def _exchanged(run: Path, present: LoadedModel, wanted: LoadedModel, kept: Path)
 
 
 def kept_versions(path: str | Path) -> list[str]:
-    """The first digits of all earlier versions, the oldest update first."""
-    history = history_of(find_model(path))
+    """The first digits of all other versions of the model that are kept, the oldest update first."""
+    folder = find_model(path)
+    present, history = present_model(folder), history_of(folder)
     names: list[tuple[int, str]] = []
     for entry in history.iterdir() if history.is_dir() else ():
+        if present is not None and entry.name == present.info.version[:DIGITS]:
+            continue  # it came back
         try:
             names.append((len(load_model(entry).info.history or []), entry.name))
         except BlemishError:
@@ -146,8 +150,9 @@ def keep_before(place: Path, model: bytes, info: ModelInfo, said: Path) -> Befor
     if present is not None:
         kept, version = keep_version(present), present.info.version[:DIGITS]
         shown = place.with_name(kept.parent.name) / version
+        images = counted(present.info.data.images, "image")
         line = (
-            f"The model before ({present.info.detector.name}, {present.info.data.images} images) is kept: {shown} "
+            f"The model before ({present.info.detector.name}, {images}) is kept: {shown} "
             f"({megabytes(kept)} MB, yours to delete). To go back: "
             f"blemish update {quote(str(said))} --undo --to {version}"
         )
@@ -195,6 +200,8 @@ def _kept(present: LoadedModel, path: str | Path, version: str | None) -> Loaded
             raise UsageError(
                 f"{path} has never been updated or replaced, so there is nothing to undo; kept are: {there}"
             )
+    if version and present.info.version.startswith(version.lower()):
+        raise UsageError(f"{path} is version {version} already; {_told(path)}")
     found = [checksum for checksum in kept_versions(path) if checksum.startswith(version[:DIGITS].lower())]
     if len(found) != 1 or not version:
         raise UsageError(f"{path} has no kept version `{version}`, or several; {_told(path)}")
@@ -244,7 +251,7 @@ def _change(before: ModelInfo, now: ModelInfo) -> str:
     """What was done to a model, as far as can be told."""
     known, history = before.history or [], now.history or []
     if len(history) > len(known) and history[: len(known)] == known:
-        return f"an update with {history[-1].images} images of {history[-1].folder}, {history[-1].when}"
+        return f"an update with {counted(history[-1].images, 'image')} of {history[-1].folder}, {history[-1].when}"
     if now.files[NETWORK] == before.files[NETWORK] and known == history:
         return f"its false-alarm rate is {now.calibration.false_alarm_rate:g} now"
     return f"version {now.version[:DIGITS]} was put there"

@@ -7,6 +7,7 @@ The largest score of a part is held against a threshold that was set from the la
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from typing import Any, ClassVar, TypeAlias
 from blemish.calibration import Calibration, NamePattern
 from blemish.errors import UsageError
 from blemish.images import ImageRef
+from blemish.metrics.rates import counted
 from blemish.pipeline.record import Record, finite, one_line
 from blemish.pipeline.result import Result
 from blemish.pipeline.saving import named_file, safe_stem, write_text
@@ -28,7 +30,8 @@ class PartResult(Record):
     """One part's verdict; a read-only mapping whose keys are attributes too.
 
     `images` of it were given, `images_per_part` are the least and the most of a part in the calibration. `score` is the
-    largest of its images', `p_value` the share of good parts whose largest score is at least that.
+    largest of its images', `p_value` the share of good parts whose largest score is at least that. `supported_rate` is
+    the rate that the threshold keeps, larger than `false_alarm_rate` where the good parts are too few for that.
     A part whose `error` is not None has no verdict: an image of it failed, and no other one shows that it is anomalous.
     """
 
@@ -42,6 +45,7 @@ class PartResult(Record):
         "is_anomalous",
         "label",
         "false_alarm_rate",
+        "supported_rate",
         "error",
     )
 
@@ -52,6 +56,7 @@ class PartResult(Record):
     p_value: float | None = None
     threshold: float | None = None
     false_alarm_rate: float | None = None
+    supported_rate: float | None = None
     error: str | None = None
 
     @property
@@ -84,6 +89,7 @@ class PartResult(Record):
             "is_anomalous": self.is_anomalous,
             "label": self.label,
             "false_alarm_rate": finite(self.false_alarm_rate),
+            "supported_rate": finite(self.supported_rate),
             "error": self.error,
         }
 
@@ -93,7 +99,7 @@ class PartResult(Record):
         if self.label is None or self.score is None:
             verdict = f"Error - {self.error}"
         else:
-            verdict = f"{self.label} - largest score:  {self.score:.3f} of {_counted(self.images)}"
+            verdict = f"{self.label} - largest score:  {self.score:.3f} of {counted(self.images, 'image')}"
         if not self.is_as_calibrated:
             least, most = self.images_per_part
             span = "one image" if most == 1 else f"{most} images" if least == most else f"{least} to {most} images"
@@ -168,9 +174,9 @@ class PartTally:
             raise UsageError(f"{result.input_path or result.name}: nothing says which part it shows; give group_by")
         seen = self._seen.setdefault(part, _Seen())
         seen.images += 1
-        if result.score is None:
+        if result.score is None or not math.isfinite(result.score):
             seen.failed += 1
-            seen.error = seen.error or str(result.error)
+            seen.error = seen.error or str(result.error or "its score is not a finite number")
             return
         largest = seen.largest
         if largest is not None and (largest.threshold, largest.false_alarm_rate) != (
@@ -188,7 +194,7 @@ class PartTally:
     def _result(self, part: str, seen: _Seen) -> PartResult:
         known: dict[str, Any] = {"part": part, "images": seen.images}
         known["images_per_part"] = self._calibration.images_per_part
-        failure = f"{seen.failed} of {_counted(seen.images)} failed: {seen.error}"
+        failure = f"{seen.failed} of {counted(seen.images, 'image')} failed: {seen.error}"
         largest = seen.largest
         if largest is None or largest.score is None or largest.threshold is None:
             return PartResult(error=failure, **known)
@@ -200,6 +206,7 @@ class PartTally:
             p_value=None if largest.p_value is None else self._calibration.part_p_value(largest.score),
             threshold=threshold,
             false_alarm_rate=rate,
+            supported_rate=None if rate is None else self._calibration.supported_rate(rate),
             error=failure if seen.failed and largest.score <= threshold else None,
             **known,
         )
@@ -240,7 +247,3 @@ class Grouping:
         for ref in refs:
             self.part_of(ref)
             yield ref
-
-
-def _counted(images: int) -> str:
-    return f"{images} image{'' if images == 1 else 's'}"

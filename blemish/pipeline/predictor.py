@@ -47,6 +47,7 @@ class Limit:
     score: float
     pixel: float
     rate: float | None  # the false-alarm rate of the thresholds, None where they were given or nothing is calibrated
+    supported_rate: float | None = None  # the one that they keep, larger where the good images are too few for `rate`
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,7 @@ class Predictor:
             threshold=limit.score,
             pixel_threshold=limit.pixel,
             false_alarm_rate=limit.rate,
+            supported_rate=limit.supported_rate,
             model_name=self.model_name,
             size=(width, height),
             timings={**item.timings, "network": ms},
@@ -289,7 +291,8 @@ def _opened(
 def limit_at(calibration: Calibration, rate: float | None = None) -> Limit:
     """The thresholds of a false-alarm rate (default: the one in force)."""
     stated = calibration.stated_rate if rate is None else rate
-    return Limit(calibration.threshold(rate), calibration.pixel_threshold(rate), stated)
+    supported = calibration.supported_rate(rate)
+    return Limit(calibration.threshold(rate), calibration.pixel_threshold(rate), stated, supported)
 
 
 def choose_limit(calibration: Calibration, rate: float | None, threshold: float | None) -> Limit | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class Result(Record):
     A result whose `error` is not None stands for an input that failed: it has no score, no verdict and no map. It has
     its `size` where the image was read, and the model gave no finite numbers for it.
     `part` is the part that the image shows, None where nothing says it.
+    `supported_rate` is the rate that the thresholds keep, larger than the stated `false_alarm_rate` where the good
+    images are too few for that.
     """
 
     KEYS: ClassVar[tuple[_Text, ...]] = (
@@ -50,6 +53,7 @@ class Result(Record):
         "is_anomalous",
         "label",
         "false_alarm_rate",
+        "supported_rate",
         "pixel_threshold",
         "model_name",
         "size",
@@ -69,6 +73,7 @@ class Result(Record):
     threshold: float | None = None
     pixel_threshold: float | None = None
     false_alarm_rate: float | None = None
+    supported_rate: float | None = None
     model_name: str | None = None
     size: tuple[int, int] | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -85,8 +90,10 @@ class Result(Record):
 
     @property
     def is_anomalous(self) -> bool | None:
-        """Whether the score exceeds the threshold; None for a failed input."""
-        return None if self.score is None or self.threshold is None else bool(self.score > self.threshold)
+        """Whether the score exceeds the threshold; None for a failed input, and where the score is no finite number."""
+        if self.score is None or self.threshold is None or not math.isfinite(self.score):
+            return None
+        return bool(self.score > self.threshold)
 
     @property
     def label(self) -> str | None:
@@ -133,6 +140,7 @@ class Result(Record):
             "is_anomalous": self.is_anomalous,
             "label": self.label,
             "false_alarm_rate": finite(self.false_alarm_rate),
+            "supported_rate": finite(self.supported_rate),
             "pixel_threshold": finite(self.pixel_threshold),
             "model_name": self.model_name,
             "size": None if self.size is None else list(self.size),
@@ -166,7 +174,7 @@ class Result(Record):
         path = self.input_path if self.input_path is not None else self.name.as_posix()
         page = "" if self.page_index is None else f"[{self.page_index}]"
         reason = (self.error or "").removeprefix(f"{path}{page}: ")
-        verdict = f"Error - {reason}" if self.score is None else f"{self.label} - score:  {self.score:.3f}"
+        verdict = f"Error - {reason}" if self.label is None else f"{self.label} - score:  {self.score:.3f}"
         return one_line(f"{path}{page}  {verdict}")
 
     def save_to_json(self, save_path: _PathLike, indent: int | None = 4, ensure_ascii: bool = False) -> Path:

@@ -8,7 +8,7 @@ from functools import partial
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from blemish.metrics.rates import rate_text
+from blemish.metrics.rates import counted, rate_text
 from blemish.report import charts, words
 from blemish.report.glossary import BY_KEY, METRICS, PART_METRICS
 from blemish.report.record import EvaluationReport, Rate, Shelf
@@ -57,7 +57,7 @@ def render_report(report: EvaluationReport) -> str:
         data_uri=_data_uri,
         text=words.printable,
     )
-    environment.globals.update(strip=charts.strip, whisker=charts.whisker, counted=words.counted)
+    environment.globals.update(strip=charts.strip, whisker=charts.whisker, counted=counted)
     page = environment.from_string(_packaged("report.html.j2")).render(_content(report))
     page = re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", page)
     return re.sub(r"\n\s*\n+", "\n", page).encode("utf-8", "replace").decode()

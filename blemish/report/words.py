@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blemish.metrics.rates import rate_text, rate_texts
+from blemish.metrics.rates import counted, rate_text, rate_texts
 from blemish.report.record import EvaluationReport, FoundAtRates, Rate, Threshold
 
 
@@ -115,11 +115,6 @@ def share_text(rate: Rate) -> str:
 def printable(text: str) -> str:
     """Text without control characters and without the undecodable bytes that a file name may hold."""
     return "".join(c if c.isprintable() else "?" for c in text.encode("utf-8", "replace").decode())
-
-
-def counted(count: int, noun: str) -> str:
-    """'1 image', '2 images', '12,000 images'."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _findings(report: EvaluationReport) -> str:

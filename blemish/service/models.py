@@ -130,6 +130,12 @@ async def predict(
     others' results have an `error`. With `part`, or where the model's pattern finds parts in the names of files,
     `parts` has a verdict of each.
     """
+    if part is not None and not (part.strip() and part.isprintable()):
+        raise ServiceError(
+            422,
+            "invalid_request",
+            "part is blank or has signs that cannot be printed; name it as a person would read it",
+        )
     if part is None and (part_images is not None or part_complete):
         raise ServiceError(
             422, "invalid_request", "part_images and part_complete say something of a part: name it by part"
@@ -290,6 +296,7 @@ def _version(version: Version, active: bool) -> VersionModel:
         input_size=list(predictor.frame.tiling.size),
         threshold=version.limit.score,
         false_alarm_rate=version.limit.rate,
+        supported_rate=version.limit.supported_rate,
         is_calibrated=predictor.calibration.is_calibrated,
         images=info.data.images,
         created=info.created,

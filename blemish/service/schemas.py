@@ -42,6 +42,7 @@ class ResultModel(BaseModel):
     is_anomalous: bool | None
     label: str | None
     false_alarm_rate: float | None = Field(description="null where the threshold stands for none")
+    supported_rate: float | None = Field(description="the rate that the good images support, which may be larger")
     pixel_threshold: float | None
     model_name: str | None
     size: list[int] | None
@@ -64,6 +65,7 @@ class PartModel(BaseModel):
     is_anomalous: bool | None
     label: str | None
     false_alarm_rate: float | None
+    supported_rate: float | None = Field(description="the rate that the good images support, which may be larger")
     error: str | None
     expected: int = Field(description="images that show it")
     complete: bool = Field(description="whether all of them were judged")
@@ -85,6 +87,7 @@ class VersionModel(BaseModel):
     input_size: Annotated[list[int], Field(min_length=2, max_length=2, description="[width, height]")]
     threshold: float
     false_alarm_rate: float | None = Field(description="null where the model is not calibrated")
+    supported_rate: float | None = Field(description="the rate that the good images support, which may be larger")
     is_calibrated: bool = Field(description="whether images of two parts or more set the threshold")
     images: int = Field(description="good images that it has learned from")
     created: str

@@ -23,6 +23,7 @@ from blemish.evaluation.samples import samples_to_judge
 from blemish.images import Frame, InputGeometry
 from blemish.learning import image_parts
 from blemish.metrics import auroc, bootstrap_interval
+from blemish.metrics.rates import counted
 from blemish.pipeline import Predictor
 from blemish.training_images import TrainingImages, typical_sizes
 from blemish.tuning.plot import save_sheet
@@ -173,8 +174,9 @@ def _tuning_split(folder: Path, data: Dataset) -> tuple[Sample, ...]:
     if shared:
         sample, twin = shared[0]
         raise DatasetError(
-            f"--tuning-split {folder} shares {len(shared)} images with {data.root}, such as {sample.name} and "
-            f"{twin.name}; settings chosen on images that are learned from or tested with prove nothing. Take others."
+            f"--tuning-split {folder} shares {counted(len(shared), 'image')} with {data.root}, such as {sample.name} "
+            f"and {twin.name}; settings chosen on images that are learned from or tested with prove nothing. Take "
+            "others."
         )
     return samples
 

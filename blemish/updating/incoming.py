@@ -20,7 +20,6 @@ from blemish.models import LoadedModel, ModelInfo, short_hash
 from blemish.training_images import TrainingImages
 
 MEMORY = 512 << 20  # bytes of decoded images that are held; more are read again
-NAMED = 20  # images to look at in a line
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,17 +35,24 @@ class Incoming:
         sizes: width and height of each.
         seen: what the old model says of them, to which they are new.
         failed: one line for each image that could not be read.
+        unread: names of the files of which no image could be read.
         outliers: names of those that stand apart from the good images of the old model, highest score first.
     """
 
     def __init__(self, images: TrainingImages, seen: LeftOut, limit: float) -> None:
         self.inputs, self.names, self.hashes = images.inputs, images.names, images.hashes
-        self.sizes, self.failed, self.seen = images.original_sizes, images.failed, seen
+        self.sizes, self.seen = images.original_sizes, seen
+        self.failed, self.unread = images.failed, images.unread
         self.outliers = [self.names[i] for i in np.argsort(-seen.scores, kind="stable") if seen.scores[i] > limit]
         self.file_of = images.file_of
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def are_mostly_apart(self) -> bool:
+        """Whether most of them stand apart, so that it is no use to leave some out."""
+        return len(self.outliers) > len(self) / 2
 
     @property
     def scores(self) -> Floats:
@@ -151,21 +157,3 @@ def _hash_of(file: Path) -> str:
         return short_hash(file_hash(file))
     except OSError:
         return ""  # whoever reads the image names it
-
-
-def remarks_of(new: Incoming, info: ModelInfo) -> list[str]:
-    """What a person should know: images that stand apart, and images of another shape than the model's."""
-    lines, apart = [], new.outliers
-    if apart:
-        order = np.argsort(-new.scores, kind="stable")[: len(apart)]
-        shown = some([f"{new.names[i]} ({new.scores[i]:.1f})" for i in order], NAMED)
-        lines.append(
-            f"{len(apart)} of {len(new)} new images stand{'s' * (len(apart) == 1)} apart from the good images that the "
-            f"model knows: {shown}. "
-            "They are learned. If they do not show good parts, take the update back and repeat it without them."
-        )
-    geometry = info.input.frame.geometry
-    beside = [name for name, size in zip(new.names, new.sizes, strict=True) if not geometry.is_filled_by(*size)]
-    if beside:
-        lines.append(f"Of another aspect than the model's images, so they are letterboxed: {some(beside)}.")
-    return lines

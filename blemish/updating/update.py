@@ -44,7 +44,8 @@ from blemish.models import (
     replace_model,
     short_hash,
 )
-from blemish.updating.incoming import Incoming, Sorted, read_incoming, remarks_of, scores_of_model, sort_by_known
+from blemish.updating.incoming import Incoming, Sorted, read_incoming, scores_of_model, sort_by_known
+from blemish.updating.remarks import alarm_again, apart_line, remarks_of, still_alarming, what_it_means
 
 TOLERANCE = 1e-4  # relative, as between engines
 MARGIN = 1e-3  # relative, by which what is learned stays below the threshold, whatever engine computes it
@@ -61,14 +62,18 @@ class UpdateReport:
         record: what stands in the model's history now; None where nothing was new.
         lines: what a person should know, a sentence or two a line.
         failed: one line for each image that could not be read and was left out.
+        unread: names of those of which no image could be read.
         outliers: names of the new images that stand apart from the good images of the model, highest score first.
+        are_mostly_apart: whether most of the new images do, so that it is no use to leave some out.
     """
 
     folder: Path
     record: UpdateInfo | None
     lines: list[str]
     failed: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     outliers: list[str] = field(default_factory=list)
+    are_mostly_apart: bool = False
 
 
 def update(
@@ -122,8 +127,13 @@ def update(
         group_by = group_by or fitting_pattern(calibration.group_by, [*new.names, *good.waiting_images])
     parts = _parts(detector, new, good, group_by, part_of)
     added = _left_out(detector, new, parts[: len(new)], replace(calibration, group_by=group_by), progress)
+    lines: list[str] = []
     if calibrate:
-        after = _joined(after, _with_waiting(added, good, parts[len(new) :]))
+        usual, waiting = ~np.isin(new.names, new.outliers), parts[len(new) :]
+        joined = _joined(after, _with_waiting(added, good, waiting))
+        if usual.any():
+            lines = apart_line(new, joined, _joined(after, _with_waiting(added.chosen(usual), good, waiting)))
+        after = joined
     if false_alarm_rate is not None:
         after = after.with_rate(false_alarm_rate)  # refused where old and new images together show one part
     record = _record(old, new, new_good, [calibration, added, after], [size, detector.size], calibrate=calibrate)
@@ -131,7 +141,7 @@ def update(
     still: list[str] = []
 
     def verify(written: LoadedModel) -> None:
-        still.extend(_still_alarming(_verify(written, new, device), new, after.threshold()))
+        still.extend(still_alarming(_verify(written, new, device), new, after.threshold()))
 
     model = detector.graph().SerializeToString()
     patches = None
@@ -139,10 +149,11 @@ def update(
         grid = old.info.output.map_height, old.info.output.map_width
         patches = cut_good_patches(detector, new.inputs, grid, progress, pictures)
     info = _described(old.info, new, after, record, set(good.waiting))
-    before = replace_model(old, model, info, verify, output, good_patches=patches)
-    lines = [*good.lines, *before.lines, *remarks_of(new, old.info), after.statement(), *still]
-    lines += _what_it_means(record, after)
-    return UpdateReport(old.folder if output is None else output, record, lines, new.failed, new.outliers)
+    kept = replace_model(old, model, info, verify, output, good_patches=patches)
+    lines = [*good.lines, *kept.lines, *remarks_of(new, old.info, calibration.threshold()), *lines]
+    lines += [after.statement(), *still, *alarm_again(path, old.info, after), *what_it_means(record, after)]
+    folder = old.folder if output is None else output
+    return UpdateReport(folder, record, lines, new.failed, new.unread, new.outliers, new.are_mostly_apart)
 
 
 def _nothing_new(good: Sorted) -> str:
@@ -344,40 +355,6 @@ def _verify(written: LoadedModel, new: Incoming, device: str) -> npt.NDArray[np.
         names = some([name for name, is_higher in zip(new.names, higher, strict=True) if is_higher])
         raise ModelError(f"the updated model scores {names} higher than before; it is not taken, please report it")
     return scores
-
-
-def _still_alarming(scores: npt.NDArray[np.float64], new: Incoming, threshold: float) -> list[str]:
-    """That images raise an alarm although they were learned, since the bank has no room for all that they take."""
-    above = [name for name, score in zip(new.names, scores, strict=True) if score > threshold]
-    if not above:
-        return []
-    return [
-        f"{len(above)} of {len(new)} images still raise an alarm although they were learned: {some(above)}. They are "
-        "so far from all good images that the memory bank has no room for what they take. Look whether they are good."
-    ]
-
-
-def _what_it_means(record: UpdateInfo, calibration: Calibration) -> list[str]:
-    """That the images did not calibrate, or, where they did, that they come from another process than the old ones."""
-    alarms, images = record.false_alarms[1], record.images
-    if not record.calibrated:
-        still = [
-            f"{alarms} of {images} new images would still be false alarms if they were not known. Parts like them will "
-            "raise alarms until all good images of a period calibrate."
-        ]
-        return still * (alarms > images / 2) + [
-            "What raised alarms was learned, and the calibration stays as it was: images that were chosen because of "
-            "their scores, such as false alarms, must not calibrate. If these are all good images of a period, none of "
-            "them chosen by its score, let them calibrate too: --calibrate."
-        ]
-    expected = max(calibration.false_alarm_rate, calibration.best_rate) * images
-    if alarms <= expected + 3 * np.sqrt(expected):
-        return []
-    return [
-        f"{alarms} of {images} new images would still be false alarms if they were not known. The rate holds for parts "
-        "like the old and the new images together, and parts like the new ones alone have more alarms. If only such "
-        "parts come from now on, train again with all good images of the new kind, not with false alarms alone."
-    ]
 
 
 def _quietly(stage: str, done: int, total: int, detail: str = "") -> None:

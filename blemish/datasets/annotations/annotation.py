@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from blemish.datasets.annotations.shapes import Draw
 from blemish.datasets.files import fold, safe_name, some
 from blemish.datasets.words import is_bad, is_good
+from blemish.metrics.rates import counted
 
 NOT_DEFECTS = frozenset(("background", "_background_", "__background__", "__ignore__"))
 UNNAMED = "defect"
@@ -144,7 +145,8 @@ def _certain(annotations: list[Annotation], reading: Reading) -> Iterable[Annota
         leave_out(reading, names, why)
     if partly:
         reading.warnings.append(
-            f"{len(partly)} images have a mark without an outline that can be used; their masks lack it: {some(partly)}"
+            f"{counted(len(partly), 'image')} with a mark without an outline that can be used, "
+            f"which the mask lacks: {some(partly)}"
         )
 
 

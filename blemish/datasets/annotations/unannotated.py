@@ -12,6 +12,7 @@ from blemish.datasets.files import fold, inside, some
 from blemish.datasets.stems import mask_of_stem
 from blemish.datasets.words import is_good, role
 from blemish.errors import DatasetError
+from blemish.metrics.rates import counted
 
 NOT_LISTED = "not listed"
 
@@ -44,7 +45,7 @@ def add_unannotated(
             _add_good(index, reading, name, split)
             taken.append(name)
     if taken:
-        reading.warnings.append(f"{len(taken)} images have no annotation and were taken as good: {some(taken)}")
+        reading.warnings.append(f"{counted(len(taken), 'image')} without an annotation, taken as good: {some(taken)}")
     for why, names in left.items():
         leave_out(reading, names, why)
 

@@ -28,6 +28,7 @@ from blemish.errors import BlemishError, DatasetError, UsageError, did_you_mean
 from blemish.images import decode_image, is_image_name
 from blemish.images.kinds import USUAL_SUFFIX, image_format
 from blemish.images.limits import DEFAULT_LIMITS
+from blemish.metrics.rates import counted
 
 Progress = Callable[[str, int, int], None]
 
@@ -110,7 +111,7 @@ def _write_all(conversion: Conversion, reading: Reading, progress: Progress | No
             progress("Converting", number, len(images))
     if from_train:
         report.warnings.append(
-            f"{len(from_train)} images with defects were listed for training and went to test, since a detector "
+            f"{counted(len(from_train), 'image')} with defects listed for training went to test, since a detector "
             f"learns from good images alone: {some(from_train)}"
         )
     return report

@@ -13,6 +13,7 @@ from blemish.datasets.lists.reading import LISTS
 from blemish.datasets.lists.writing import finish_lists, list_text, write_lists
 from blemish.datasets.samples import Sample
 from blemish.errors import DatasetError, UsageError
+from blemish.metrics.rates import counted
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class SplitReport:
     def lines(self) -> list[str]:
         """The counts, for a person."""
         lines = [
-            f"train.txt: {self.train_good} good images",
-            f"val.txt: {self.val_good} good images, {self.val_defects} with defects",
+            f"train.txt: {counted(self.train_good, 'good image')}",
+            f"val.txt: {counted(self.val_good, 'good image')}, {self.val_defects} with defects",
         ]
         if self.moved_defects:
-            lines.append(f"{self.moved_defects} images with defects were listed for training and are in val.txt now")
+            were, are = ("was", "is") if self.moved_defects == 1 else ("were", "are")
+            images = counted(self.moved_defects, "image")
+            lines.append(f"{images} with defects {were} listed for training and {are} in val.txt now")
         return lines + [f"an older list is kept as {backup.name}" for backup in self.backups]
 
 

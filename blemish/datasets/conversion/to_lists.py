@@ -13,6 +13,7 @@ from blemish.datasets.lists.writing import finish_lists, list_text, write_lists
 from blemish.datasets.samples import Dataset, Sample, relative_name
 from blemish.errors import DatasetError
 from blemish.images.limits import DEFAULT_LIMITS
+from blemish.metrics.rates import counted
 
 Progress = Callable[[str, int, int], None]
 
@@ -49,7 +50,7 @@ def _report(dataset: Dataset, output: Path) -> ConvertReport:
         report.count(sample.split, sample.kind)
     bare = [sample.name for sample in dataset.test if not sample.is_good and not sample.masks]
     if bare:
-        report.warnings.append(f"{len(bare)} images of defects have no mask: {some(bare)}")
+        report.warnings.append(f"{counted(len(bare), 'image')} of defects without a mask: {some(bare)}")
     return report
 
 

@@ -10,6 +10,7 @@ from blemish.datasets.layouts.mask_finding import pictures_like_masks
 from blemish.datasets.layouts.sorting import Sorting
 from blemish.datasets.samples import GOOD
 from blemish.datasets.words import names_defects_alone, role
+from blemish.metrics.rates import counted
 
 LISTS = ("train.txt", "val.txt")
 
@@ -72,7 +73,9 @@ def _masks(sorting: Sorting) -> str:
     said = f"{sorting.tree.title}: {len(sorting.masks)} pictures are masks, such as {next(iter(sorting.masks))}"
     bare = [one.file.name for one in sorting.found if not one.masks]
     if bare:
-        said += f", and {len(bare)} images have none, such as {bare[0]}, so nothing tells whether they are good"
+        said += (
+            f", and {counted(len(bare), 'image')} without, such as {bare[0]}, so nothing tells whether they are good"
+        )
     first = next(iter(sorting.masks)).parent.name
     parts = f", or, if these are parts and no masks: --good {quote(first)}" if first else ""
     return f"{said}. Put the good parts into train/good{parts}"

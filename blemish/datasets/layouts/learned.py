@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import PurePosixPath
 
 from blemish.datasets.files import some
@@ -11,12 +12,16 @@ from blemish.datasets.layouts.recogniser import KINDS, Recognised
 from blemish.datasets.leaving_out import BY_NAME
 from blemish.datasets.samples import Dataset, Sample
 
+UNREAD = "not readable"  # of what is left out
 
-def learned(dataset: Dataset) -> str:
-    """`learned: 30 images of train/ok; left out: 12 of Fail, 3 .heic`."""
+
+def learned(dataset: Dataset, unread: Collection[str] = ()) -> str:
+    """`learned: 30 images of train/ok; left out: 12 of Fail, 3 .heic`; `unread` are names of unreadable images."""
     good = Counter(_place(sample) for sample in dataset.train if sample.is_good)
-    rest = Counter(_place(sample) for sample in (*dataset.train, *dataset.test))
-    return _line(good, rest - good + Counter({place: len(names) for place, names in dataset.left_out.items()}))
+    rest = Counter(_place(sample) for sample in (*dataset.train, *dataset.test)) - good
+    read = Counter(_place(sample) for sample in dataset.train if sample.is_good and sample.name not in unread)
+    left = Counter({place: len(names) for place, names in dataset.left_out.items()})
+    return _line(read, rest + left + Counter({UNREAD: len(unread)}))
 
 
 def learned_of(found: Recognised) -> str:
@@ -37,7 +42,7 @@ def _line(good: Counter[str], rest: Counter[str]) -> str:
 
 def _of(place: str) -> str:
     """Suffixes and kinds of pictures are counted themselves, folders hold what is counted."""
-    return " " if place.startswith(".") or place in (*KINDS, BY_NAME) else " of "
+    return " " if place.startswith(".") or place in (*KINDS, BY_NAME, UNREAD) else " of "
 
 
 def _place(sample: Sample) -> str:

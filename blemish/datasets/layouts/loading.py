@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from blemish.datasets.files import some
@@ -111,6 +112,7 @@ def find_good_images(
         tuple(sample.name for sample in samples),
         learned(dataset),
         tuple(dataset.left_out.get(BY_NAME, ())),
+        partial(learned, dataset),
     )
 
 

@@ -46,6 +46,18 @@ def _refuse_links(folder: Path, root: Path) -> None:
                 raise UsageError(f"{name} leads out of the folders that the service may read")
 
 
+_OPTIONS = (
+    (r"--good (\S+)", r"the setting Global.good=\1"),
+    (r"-o '([^']+)'|-o (\S+=\S+)", r"the setting \1\2"),
+    (r"train --group-by PATTERN \((\S+)\)", r"the setting \1"),
+    (
+        r"give good images of it: --holdout DIR",
+        "train with good images of it held out: blemish train DIR --holdout DIR",
+    ),
+    (r"cover their session: --holdout DIR", "cover their session: blemish train DIR --holdout DIR"),
+)
+
+
 @contextmanager
 def told_without_paths(parameters: Mapping[str, str]) -> Iterator[None]:
     """Errors with the data set's name in the place of the server's paths."""
@@ -57,13 +69,20 @@ def told_without_paths(parameters: Mapping[str, str]) -> Iterator[None]:
         raise UsageError(f"the disk refuses it: {error.strerror}") from error
 
 
+def with_settings(text: str) -> str:
+    """The text with settings of the page in the place of options of the command line, where there are such settings."""
+    for option, setting in _OPTIONS:
+        text = re.sub(option, setting, text)
+    return text
+
+
 def without_paths(text: str, parameters: Mapping[str, str]) -> str:
     """The text as pages may show it."""
     for key, shown in (("folder", parameters["data"]), ("root", ""), ("output", "output")):
         path = parameters.get(key)
         if path:
             text = text.replace(f"{path}/", "").replace(path, shown)
-    return re.sub(r"--good (\S+)", r"the setting Global.good=\1", text)
+    return with_settings(text)
 
 
 class Advance:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blemish.errors import UsageError
-from blemish.service.jobs.data import Advance, check_inside, told_without_paths
+from blemish.service.jobs.data import Advance, check_inside, told_without_paths, with_settings
 from blemish.service.jobs.kinds import Tell
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _summary(parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
         "supported_rate": None if rate is None else max(rate, info.calibration.loaded().best_rate),
         "learned": record["learned"],
         "statement": record["statement"],
-        "sessions": record["sessions"],
+        "sessions": [with_settings(line) for line in record["sessions"]],
         "width": info.input.width,
         "height": info.input.height,
         "bytes": sum(file.stat().st_size for file in inference.iterdir()),

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from blemish.errors import ImageError, StoreError
+from blemish.metrics.rates import counted
 from blemish.pipeline.regions import Region
 from blemish.service.asked import LONGEST_NOTE, MOST_IDS, Asked, asked, write_review
 from blemish.service.core import service_of, store_of
@@ -151,7 +152,7 @@ def _part(store: Store, inspection: Inspection) -> dict[str, Any] | None:
     images = store.find(Filter(part_key=inspection.part_key), limit=MOST_IDS)  # the newest first
     largest = max(image.score for image in images)
     threshold, expected = images[0].part_threshold, images[0].part_images or 0
-    label = f"no verdict, {len(images)} of {expected} images"
+    label = f"no verdict, {len(images)} of {counted(expected, 'image')}"
     if threshold is not None and largest > threshold:
         label = "Anomaly"
     elif len(images) >= expected:

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
 from blemish.detectors import detector_class
+from blemish.metrics.rates import counted
 from blemish.models import short_hash
 from blemish.service.core import Service, service_of, store_of
 from blemish.service.datasets.folders import UPLOADED
@@ -131,7 +132,7 @@ async def update_with_period(request: Request, name: ModelName, span: Annotated[
             raise ServiceError(409, "no_update", "this detector cannot be updated; train it again with these images")
         period = period_of(store, model, span)
         if period.unreviewed:
-            count = f"{period.unreviewed} alarm{'s' * (period.unreviewed != 1)} of this period"
+            count = f"{counted(period.unreviewed, 'alarm')} of this period"
             raise ServiceError(409, "not_reviewed", f"{count} must be reviewed first, so that no defect calibrates")
         if not period.images:
             raise ServiceError(409, "no_images", "no good image of this period is kept and new to the model")

@@ -3,10 +3,10 @@
 
 const TOLERANCE = 1e-9; // of rates that are equal but for rounding
 
-// {threshold, pixelThreshold, rate, pValue(score), statement} of the record `calibration` in model.json. Without images of
-// two parts nothing is calibrated: rate and p-values are null, and `statement` says why.
+// {threshold, pixelThreshold, rate, supportedRate, pValue(score), statement} of the record `calibration` in model.json.
+// Without images of two parts nothing is calibrated: rates and p-values are null, and `statement` says why.
 export function calibrate({ scores, peaks, parts, false_alarm_rate: rate, fixed_threshold: fixed = null, sessions = null, counted = null }) {
-  const unknown = { rate: null, pValue: () => null };
+  const unknown = { rate: null, supportedRate: null, pValue: () => null };
   if (fixed !== null) return { ...unknown, threshold: fixed, pixelThreshold: fixed, statement: "Not calibrated: the threshold came with the model." };
   const numbers = sessions?.numbers ?? scores.map(() => 0);
   const rankEach = (values) => [...new Set(numbers)].sort((a, b) => a - b).map((session, order) => {
@@ -19,7 +19,8 @@ export function calibrate({ scores, peaks, parts, false_alarm_rate: rate, fixed_
   const most = (rankings, value) => rankings.reduce((largest, one) => Math.max(largest, value(one)), -Infinity);
   const limits = { threshold: most(each, (one) => limit(one, rate)), pixelThreshold: most(rankEach(peaks), (one) => limit(one, rate)) };
   if ((counted?.parts ?? new Set(parts).size) < 2) return { ...unknown, ...limits, statement: "Not calibrated: the good images show one part only, so the threshold is a guess." };
-  return { ...limits, rate, pValue: (score) => most(each, (one) => pValue(one, score)), statement: null };
+  const supportedRate = Math.max(rate, most(each, ({ pValues }) => pValues.at(-1)));
+  return { ...limits, rate, supportedRate, pValue: (score) => most(each, (one) => pValue(one, score)), statement: null };
 }
 
 // Distinct values, ascending, and the p-values of what lies above level i - 1 and up to level i.

@@ -77,6 +77,7 @@ export class Results {
         is_anomalous: isAnomalous,
         label: isFailed ? null : isAnomalous ? "Anomaly" : "Normal",
         false_alarm_rate: isFailed ? null : model.rate,
+        supported_rate: isFailed ? null : model.supportedRate,
         pixel_threshold: isFailed ? null : model.pixelThreshold,
         model_name: model.info.detector,
         size: isFailed ? null : [result.width, result.height],

@@ -23,8 +23,8 @@ async function load() {
   await network.trial().catch((error) => {
     throw new Refusal(`The model cannot be used. A grey or noisy image ${error.message}`);
   }); // the first run is slower, too
-  const { threshold, pixelThreshold, rate, statement } = calibration;
-  postMessage({ type: "ready", info: about(), threshold, pixelThreshold, rate, statement, backend: "wasm", threads: network.threads });
+  const { threshold, pixelThreshold, rate, supportedRate, statement } = calibration;
+  postMessage({ type: "ready", info: about(), threshold, pixelThreshold, rate, supportedRate, statement, backend: "wasm", threads: network.threads });
   last = last.then(async () => {
     const chosen = await preferGpu(network, info, model);
     network = chosen.network;
