@@ -14,6 +14,7 @@ from blemish.datasets import GoodImages
 from blemish.datasets.files import file_hash
 from blemish.errors import DatasetError, ImageError
 from blemish.images import Frame, ImageRef, Inputs, SampleMeter, Span, expand, read_ahead
+from blemish.metrics.rates import counted
 from blemish.sample_range import SampleRange
 
 Image = npt.NDArray[np.uint8]
@@ -63,7 +64,7 @@ class TrainingImages(Collection[Image]):
         self._read_all(good, room, advance)
         if not self._refs:
             first = f"can be read; the first: {self.failed[0]}" if self.failed else "is left: all pages are left out"
-            raise DatasetError(f"{good.root}: none of its {len(good.paths)} images {first}")
+            raise DatasetError(f"{good.root}: none of {counted(len(good.paths), 'image')} {first}")
 
     def __len__(self) -> int:
         return len(self._refs)
@@ -155,4 +156,4 @@ def typical_sizes(good: GoodImages, bit_depth: SampleRange) -> list[tuple[int, i
         sizes = [image.shape[1::-1] for _, image, _ in read if not isinstance(image, ImageError)]
         if sizes:
             return [(int(width), int(height)) for width, height in sizes]
-    raise DatasetError(f"{good.root}: none of its {len(good.paths)} images can be read")
+    raise DatasetError(f"{good.root}: none of {counted(len(good.paths), 'image')} can be read")

@@ -397,7 +397,7 @@ def test_outlines_of_too_few_points(source, tmp_path):
     report = convert(source, "labelme", tmp_path / "out")
     assert sorted_into(tmp_path / "out") == {"test/x": {"a.png"}, "test/y": {"b.png"}}
     assert any("a.png" in warning and "not outlined" in warning for warning in report.warnings)
-    assert any("b.png" in warning and "masks lack it" in warning for warning in report.warnings)
+    assert any("b.png" in warning and "the mask lacks" in warning for warning in report.warnings)
 
 
 def test_a_turned_rectangle_of_x_anylabeling(source, tmp_path):

@@ -179,7 +179,7 @@ class TestImages:
         (tmp_path / "in").mkdir()
         for number in range(40):
             (tmp_path / "in" / f"{number:02}.png").write_bytes(b"")
-        with pytest.raises(DatasetError, match=r"none of its 40 images can be read"):
+        with pytest.raises(DatasetError, match=r"none of 40 images can be read"):
             fitted(tmp_path / "in", tmp_path / "out")
 
     def test_only_the_last_can_be_read(self, tmp_path: Path) -> None:

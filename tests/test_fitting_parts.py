@@ -64,7 +64,7 @@ class TestParts:
         data = Path(shutil.copytree(good, tmp_path / "data"))
         shutil.copy(data / "000.png", data / "copy.png")
         report = fitted(data, tmp_path / "out")
-        (line,) = (line for line in report.lines if "copy.png" in line)
+        (line,) = (line for line in report.lines if "= copy.png" in line)
         assert line.startswith("2 images have the pixels of 1 image") and "Delete all but one" in line
         assert not any("group-by" in line for line in report.lines)
         assert f"{len(list(data.iterdir()))} good images of {len(list(good.iterdir()))} parts" in report.lines[1]

@@ -111,7 +111,7 @@ def test_list_layout_with_defects_in_training(tmp_path):
         "images/b.png images/b.png\nimages/c.png images/c.png\nimages/a.png images/a.png\n"
     )
     report = split(tmp_path, 50, 50)
-    assert report.moved_defects == 1 and "1 images with defects" in " ".join(report.lines)
+    assert report.moved_defects == 1 and "1 image with defects was listed" in " ".join(report.lines)
     train, val = listed(tmp_path)
     assert train | val == {f"images/{name}.png" for name in "abcd"} and not train & val
     assert "images/c.png" in val and "images/c.png masks/c.png\n" in (tmp_path / "val.txt").read_text()

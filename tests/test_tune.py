@@ -184,7 +184,7 @@ class TestTuningSplit:
     def test_one_that_shares_an_image_with_the_data_set_is_refused(self, kind, data, split, tmp_path):
         shared = shutil.copytree(split, tmp_path / "shared")
         shutil.copy(data / kind / "000.png", shared / "test" / "good" / "copy.png")
-        with pytest.raises(DatasetError, match=r"shares 1 images .*copy\.png"):
+        with pytest.raises(DatasetError, match=r"shares 1 image .*copy\.png"):
             study(data, tmp_path / "out", RATIOS, split=shared)
 
     @pytest.mark.parametrize(("kind", "said"), [("good", "no good image"), ("hole", "no defect")])

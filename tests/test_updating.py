@@ -338,7 +338,7 @@ class TestRefusals:
         self.refused(DatasetError, "no such folder", run, tmp_path / "absent")
         (tmp_path / "unread").mkdir()
         (tmp_path / "unread" / "a.png").write_bytes(b"no image")
-        self.refused(DatasetError, "none of its 1 images can be read", run, tmp_path / "unread")
+        self.refused(DatasetError, "none of 1 image can be read", run, tmp_path / "unread")
 
     def test_an_area_and_images_of_another_aspect(self, good: Path, tmp_path: Path) -> None:
         folder = fitted(good, tmp_path / "run", "Model.roi=[[0, 0], [1, 0], [1, 0.6], [0, 0.6]]").folder

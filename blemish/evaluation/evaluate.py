@@ -89,7 +89,9 @@ def _judge(predictor: Predictor, samples: Sequence[Sample], tally: Tally, progre
         if progress is not None:
             progress("judging", len(done), len(by_path))
     if all(image.error is not None for image in tally.images):
-        raise DatasetError(f"none of the {len(samples)} images can be judged; the first: {tally.images[0].error}")
+        raise DatasetError(
+            f"none of {counted(len(samples), 'image')} can be judged; the first: {tally.images[0].error}"
+        )
 
 
 def _report(

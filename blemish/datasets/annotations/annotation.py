@@ -37,7 +37,7 @@ class Annotation:
         split: `train` or `test`, where the source's own lists say so.
         embedded: gives the image's bytes where the annotation file carries them and there is no image file.
         verdicts: what is said of the whole image, such as `OK`, `NG` or `scratch`.
-        unsure: why no shapes do not mean that the image is good, to follow "images"; empty where they do.
+        unsure: why no shapes do not mean that the image is good, to follow "2 images"; empty where they do.
     """
 
     name: str
@@ -142,7 +142,7 @@ def _certain(annotations: list[Annotation], reading: Reading) -> Iterable[Annota
             partly += [annotation.name] if _is_partly_outlined(annotation) else []
             yield annotation
     for why, names in left.items():
-        leave_out(reading, names, why)
+        leave_out(reading, names, "image", why)
     if partly:
         reading.warnings.append(
             f"{counted(len(partly), 'image')} with a mark without an outline that can be used, "
@@ -155,10 +155,10 @@ def _doubt(annotation: Annotation, reading: Reading) -> str:
     if annotation.unsure:
         return annotation.unsure
     if fold(PurePosixPath(annotation.name).stem) in reading.unknown_stems:
-        return "images have another annotation file of their name, which failed,"
+        return "with another annotation file of the name, which failed"
     if annotation.verdicts:
         return ""
-    return "images lie in folders of defects, but nothing is marked in them," if in_bad_folder(annotation.name) else ""
+    return "in folders of defects, with nothing marked" if in_bad_folder(annotation.name) else ""
 
 
 def _is_partly_outlined(annotation: Annotation) -> bool:
@@ -174,8 +174,8 @@ def in_bad_folder(name: str) -> bool:
     return False
 
 
-def leave_out(reading: Reading, names: Iterable[str], why: str) -> None:
-    """A warning that names what was left out."""
+def leave_out(reading: Reading, names: Iterable[str], noun: str, why: str) -> None:
+    """A warning that names what was left out: `2 images in no list, left out: a.png, b.png`."""
     names = sorted(names)
     if names:
-        reading.warnings.append(f"{len(names)} {why} and were left out: {some(names)}")
+        reading.warnings.append(f"{counted(len(names), noun)} {why}, left out: {some(names)}")

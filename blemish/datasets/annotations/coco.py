@@ -44,10 +44,10 @@ def read_coco(source: Path) -> Reading:
             _doubt_all(index, path, content, reading)
     if not count and not reading.failed:
         raise DatasetError(f"{source} holds no COCO file: JSON with `images`, `annotations` and `categories`")
-    leave_out(reading, foreign, "files are JSON, but not COCO's,")
+    leave_out(reading, foreign, "JSON file", "of another tool")
     index.settle(reading)
     known = {annotation.name for annotation in reading.annotations}
-    leave_out(reading, set(index.names) - known, "images are in no COCO file")
+    leave_out(reading, set(index.names) - known, "image", "in no COCO file")
     return reading
 
 
@@ -80,7 +80,7 @@ def _read_file(index: ImageIndex, path: Path, name: str, content: dict[str, Any]
     dangling = bool(by_image.keys() - images.keys())
     if dangling:
         reading.fail(f"{name}: has annotations of images that it does not list")
-    unsure = "images have no annotation, but their file has some of images that it does not list," if dangling else ""
+    unsure = "without an annotation in a file that has some of images that it does not list" if dangling else ""
     for key, image in images.items():
         file_name = image.get("file_name")
         try:

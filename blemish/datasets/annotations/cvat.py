@@ -51,8 +51,8 @@ def read_cvat(source: Path) -> Reading:
     if not count and not reading.failed:
         raise DatasetError(f"{source} holds no CVAT file: XML with <annotations> and <image>")
     index.settle(reading)
-    leave_out(reading, foreign, "files are XML, but not CVAT's,")
-    leave_out(reading, set(index.names) - {one.name for one in reading.annotations}, "images are in no CVAT file")
+    leave_out(reading, foreign, "XML file", "of another tool")
+    leave_out(reading, set(index.names) - {one.name for one in reading.annotations}, "image", "in no CVAT file")
     return reading
 
 

@@ -42,14 +42,14 @@ def read_labelme(source: Path) -> Reading:
                 foreign.append(name)
         except DatasetError as error:
             reading.fail(f"{name}: {error}", path.stem)
-    leave_out(reading, foreign, "files are JSON, but not LabelMe's,")
+    leave_out(reading, foreign, "JSON file", "of another tool")
     if not reading.annotations and not reading.failed:
         raise DatasetError(f"{source} holds no LabelMe annotation: JSON files with `imagePath` and `shapes`")
     index.settle(reading)
     if listed:
         known = {annotation.origin for annotation in reading.annotations}
         others = [path.relative_to(source.resolve()).as_posix() for path, _ in _found(source)]
-        leave_out(reading, set(others) - known - set(foreign), "JSON files are in no list")
+        leave_out(reading, set(others) - known - set(foreign), "JSON file", "in no list")
     else:
         add_unannotated(index, reading)
     return reading
@@ -119,7 +119,7 @@ def _image(index: ImageIndex, path: Path, content: dict[str, Any]) -> tuple[Path
         return found or path.parent / safe_name(own or base, path.stem), ""
     beside = index.by_stem(path.stem, path.parent)
     if beside is not None:
-        return beside, "images are called otherwise by the JSON file of their name, which marks nothing,"
+        return beside, "called otherwise by the JSON file of the name, which marks nothing"
     return inside(index.source, path.parent, name), ""
 
 

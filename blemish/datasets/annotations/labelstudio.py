@@ -47,8 +47,8 @@ def read_labelstudio(source: Path) -> Reading:
     if not count and not reading.failed:
         raise DatasetError(f"{source} holds no export of Label Studio: JSON or JSON-MIN with tasks")
     index.settle(reading)
-    leave_out(reading, foreign, "files are JSON, but no exports of Label Studio,")
-    leave_out(reading, set(index.names) - {one.name for one in reading.annotations}, "images are in no export")
+    leave_out(reading, foreign, "JSON file", "of another tool")
+    leave_out(reading, set(index.names) - {one.name for one in reading.annotations}, "image", "in no export")
     return reading
 
 

@@ -66,7 +66,7 @@ def read_task(entry: dict[str, Any]) -> Task:
         annotations = []
     done = [item for item in annotations if not item.get("was_cancelled") and not item.get("skipped")]
     if not done:
-        return Task(image, (), (), "images have no annotation that was submitted")
+        return Task(image, (), (), "with no annotation that was submitted")
     results = [result for item in done for result in _list(item.get("result"))]
     return _task(image, results)
 
@@ -89,7 +89,7 @@ def _task(image: str, results: list[Any]) -> Task:
         elif chosen or labels:
             verdicts += chosen + labels
         else:
-            unsure = "images have a result that is neither an outline nor a choice"
+            unsure = "with a result that is neither an outline nor a choice"
     return Task(image, tuple(regions), tuple(verdicts), unsure)
 
 
@@ -109,7 +109,7 @@ def _least(image: str, entry: dict[str, Any]) -> Task:
             elif isinstance(item, str) and key not in ("image", "img"):
                 verdicts.append(item)
             else:
-                unsure = "images have a result that is neither an outline nor a choice"
+                unsure = "with a result that is neither an outline nor a choice"
     return Task(image, tuple(regions), tuple(verdicts), unsure)
 
 

@@ -50,7 +50,7 @@ def read_lookout(source: Path) -> Reading:
     index.settle(reading)
     known = {annotation.name for annotation in reading.annotations}
     masks = {index.relative(path) for path in index.masks}
-    leave_out(reading, set(index.names) - known - masks, "images are in no manifest")
+    leave_out(reading, set(index.names) - known - masks, "image", "in no manifest")
     return reading
 
 
@@ -65,7 +65,7 @@ def _read_one(index: ImageIndex, path: Path, number: int, text: str, reading: Re
         reading.fail(f"{name}: {error}", image)
         return
     says = bool(line.verdicts or line.boxes or line.masks or line.is_boxed)
-    unsure = "" if says else "images have no label in their manifest"
+    unsure = "" if says else "with no label in the manifest"
     origin = index.relative(path)
     reading.annotations.append(
         Annotation(

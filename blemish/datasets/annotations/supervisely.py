@@ -47,8 +47,8 @@ def read_supervisely(source: Path) -> Reading:
     if not reading.annotations and not reading.failed:
         raise DatasetError(f"{source} holds no Supervisely annotation: JSON files with `objects` and `size` in `ann`")
     index.settle(reading)
-    leave_out(reading, foreign, "files are JSON, but no annotations of Supervisely,")
-    leave_out(reading, set(index.names) - {one.name for one in reading.annotations}, "images have no annotation file")
+    leave_out(reading, foreign, "JSON file", "of another tool")
+    leave_out(reading, set(index.names) - {one.name for one in reading.annotations}, "image", "with no annotation file")
     return reading
 
 

@@ -47,7 +47,7 @@ def add_unannotated(
     if taken:
         reading.warnings.append(f"{counted(len(taken), 'image')} without an annotation, taken as good: {some(taken)}")
     for why, names in left.items():
-        leave_out(reading, names, why)
+        leave_out(reading, names, "image", why)
 
 
 class _Unannotated:
@@ -66,22 +66,22 @@ class _Unannotated:
     def _by_name(self, path: Path) -> str:
         stem, of = fold(path.stem), mask_of_stem(path.stem)
         if stem in self._reading.elsewhere:
-            return "images have an annotation of their name, but it describes another image,"
+            return "with an annotation of the name that describes another image"
         if (path.parent, stem) in self._twins or (of and self._index.of_stem(of)):
-            return "images look like masks of others"
-        return "images are named as defects, but nothing is marked in them," if role(path.stem).bad else ""
+            return "like a mask of another"
+        return "named as defects, with nothing marked" if role(path.stem).bad else ""
 
     def _by_place(self, path: Path, name: str) -> str:
         if path.parent not in self._folders and not any(is_good(part) for part in PurePosixPath(name).parts[:-1]):
-            return "images lie in folders without any annotated image"
-        return "images lie in folders of defects, but nothing is marked in them," if in_bad_folder(name) else ""
+            return "in folders without any annotated image"
+        return "in folders of defects, with nothing marked" if in_bad_folder(name) else ""
 
     def _by_files(self, path: Path, name: str) -> str:
         same_stem = self._index.of_stem(path.stem)
         if any(in_masks(other) for other in same_stem if other != name) and not in_masks(name):
-            return "images have a mask that was not read"
+            return "with a mask that was not read"
         if any(name in nearest(same_stem, folder) for folder in self._marked.get(fold(path.stem), ())):
-            return "images have an annotation file that was not read"
+            return "with an annotation file that was not read"
         return ""
 
 

@@ -14,10 +14,10 @@ def of_flags(flags: object) -> tuple[tuple[str, ...], str]:
     if flags in (None, {}, []):
         return (), ""
     if not isinstance(flags, dict) or not all(isinstance(value, bool) for value in flags.values()):
-        return (), "images have flags that cannot be understood"
+        return (), "with flags that cannot be understood"
     on = tuple(str(name) for name, value in flags.items() if value)
     if not on and any(is_good(str(name)) for name in flags):
-        return (), "images have a flag for good parts that is not set"
+        return (), "with a flag for good parts that is not set"
     return on, ""
 
 
@@ -34,7 +34,7 @@ def of_tags(tags: object) -> tuple[tuple[str, ...], str]:
         if word is not None and not is_denied:
             verdicts.append(word)
         elif word is not None or not any(role(text).split for text in said):
-            unsure = "images have a tag of unknown meaning"
+            unsure = "with a tag of unknown meaning"
     return tuple(verdicts), unsure
 
 

@@ -42,8 +42,8 @@ def read_via(source: Path) -> Reading:
     if not count and not reading.failed:
         raise DatasetError(f"{source} holds no file of VGG Image Annotator: JSON with `filename` and `regions`, or CSV")
     index.settle(reading)
-    leave_out(reading, foreign, "files are not VGG Image Annotator's")
-    leave_out(reading, set(index.names) - {one.name for one in reading.annotations}, "images are in no annotation file")
+    leave_out(reading, foreign, "file", "of another tool")
+    leave_out(reading, set(index.names) - {one.name for one in reading.annotations}, "image", "in no annotation file")
     return reading
 
 

@@ -47,11 +47,11 @@ def verdicts_of(entry: dict[str, Any]) -> tuple[tuple[str, ...], str]:
     if attributes in (None, {}, "", []):
         return (), ""
     if not isinstance(attributes, dict):
-        return (), "images have attributes that cannot be understood"
+        return (), "with attributes that cannot be understood"
     texts = [text for value in attributes.values() for text in _texts(value)]
     verdicts = tuple(text[:_LONGEST] for text in texts if is_good(text) or is_bad(text))
     unsure = any(role(text).unsure for text in texts)
-    return verdicts, "images have an attribute that may mean good or not" if unsure and not verdicts else ""
+    return verdicts, "with an attribute that may mean good or not" if unsure and not verdicts else ""
 
 
 def _texts(value: Any) -> Iterator[str]:

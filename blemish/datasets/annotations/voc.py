@@ -55,7 +55,7 @@ def read_voc(source: Path) -> Reading:
             reading.fail(f"{_origin(source, entry)}: {error}", entry.stem)
     if not reading.annotations and not reading.failed:
         raise DatasetError(f"{source} holds no Pascal VOC annotation: XML files or SegmentationClass/*.png")
-    leave_out(reading, unlisted, "annotations are in no list of ImageSets")
+    leave_out(reading, unlisted, "annotation", "in no list of ImageSets")
     index.settle(reading)
     add_unannotated(index, reading, partial(_split_of, sets=sets))
     return reading
@@ -106,7 +106,7 @@ def _annotation(index: ImageIndex, entry: _Entry, split: str | None) -> Annotati
     file_name = (root.findtext("filename") or "").strip()
     image = _find_image(index, entry, file_name)
     found = (() if entry.mask is None else tuple(_classes(entry.base, entry.mask, root))) or tuple(_boxes(root))
-    unsure = "" if _is_of(image, file_name) else "images are called otherwise by their XML file, which marks nothing,"
+    unsure = "" if _is_of(image, file_name) else "called otherwise by the XML file, which marks nothing"
     origin = _origin(index.source, entry)
     return Annotation(index.relative(image), image, origin, found, _size(root), split, unsure=unsure)
 
