@@ -177,8 +177,8 @@ class TestTheModelFolder:
     def test_it_keeps_the_sessions(self, tmp_path: Path) -> None:
         found = of_days([np.arange(5.0), np.arange(3.0)], learned=1)
         info = CalibrationInfo(**found.to_json())
-        folder = save_model(tmp_path / "m", tiny_network(), tiny_info(calibration=info, format_version=6))
-        assert json.loads((folder / "model.json").read_text())["format_version"] == 6
+        folder = save_model(tmp_path / "m", tiny_network(), tiny_info(calibration=info, format_version=8))
+        assert json.loads((folder / "model.json").read_text())["format_version"] == 8
         read = calibration(folder)
         assert read.sessions is not None and (read.sessions.names, read.sessions.learned) == (DAYS[:2], 1)
         assert (read.threshold(), read.p_value(2.5)) == (found.threshold(), found.p_value(2.5))
