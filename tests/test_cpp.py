@@ -146,8 +146,13 @@ def write_sizes(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def same(found: Mapping[str, object], expected: Result) -> None:
-    keys = ("input_path", "p_value", "threshold", "is_anomalous", "label", "false_alarm_rate", "model_name")
+def same(found: Mapping[str, object], expected: Result, tolerance: float = 0) -> None:
+    """`tolerance` is that of p-values, absolute, where another engine makes slightly other scores."""
+    if expected.p_value is None or tolerance == 0:
+        assert found["p_value"] == expected.p_value
+    else:
+        assert found["p_value"] == pytest.approx(expected.p_value, abs=tolerance)
+    keys = ("input_path", "threshold", "is_anomalous", "label", "false_alarm_rate", "model_name")
     assert {key: found[key] for key in keys} == {key: expected[key] for key in keys}
     assert expected.size is not None and found["size"] == list(expected.size)
 
@@ -206,7 +211,7 @@ def test_scores_of_a_detector_are_pythons(kind: str, program: Path, usual: FitRe
     expected = list(open_model(usual.output, "cpu").predict(list(map(str, paths))))
     found = judged(program, model, paths)
     for one, result in zip(found, expected, strict=True):
-        same(one, result)
+        same(one, result, tolerance=1e-3)
         assert one["score"] == pytest.approx(result.score, rel=1e-4), result.input_path
     assert {one["label"] for one in found} == {"Normal", "Anomaly"}
     code, out, err = run(program, model, *paths)

@@ -12,13 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from textures import plate, write_all
 from tiny_model import tiny_info, tiny_network
 
 from blemish.calibration import Calibration, Sessions
 from blemish.calibration.ranking import Ranking
 from blemish.errors import ModelError
+from blemish.fitting import FitReport
 from blemish.models import CalibrationInfo, load_model, save_model, set_false_alarm_rate
 from blemish.models.info_file import read_info, write_info
+from blemish.updating import update
 
 Floats = npt.NDArray[np.float64]
 
@@ -177,6 +180,22 @@ class TestModelFolders:
         record = json.loads((folder / "model.json").read_text())
         assert record["format_version"] == 8 and record["calibration"]["interpolated"] is True
         assert load_model(folder).info.calibration.loaded().threshold() == pytest.approx(69.4)
+
+    @pytest.mark.parametrize("calibrate", [False, True])
+    def test_an_update_keeps_the_way_unless_its_images_calibrate(
+        self, usual: FitReport, tmp_path: Path, calibrate: bool
+    ) -> None:
+        loaded = load_model(usual.folder)
+        assert loaded.info.calibration.interpolated
+        info = loaded.info.calibration.model_copy(update={"interpolated": False})
+        folder = save_model(tmp_path / "m", loaded.model, loaded.info.model_copy(update={"calibration": info}))
+        before = load_model(folder).info.calibration.loaded()
+        new = write_all(tmp_path / "new", [plate(seed) for seed in range(200, 204)])
+        update(folder, new, calibrate=calibrate, false_alarm_rate=0.15, device="cpu")
+        after = load_model(folder).info.calibration.loaded()
+        assert after.interpolated is calibrate and after.part_count == before.part_count + 4 * calibrate
+        if not calibrate:
+            assert after.threshold() == before.threshold(0.15) in before.scores
 
     def test_a_version_that_does_not_know_it_is_refused(self) -> None:
         info = CalibrationInfo.of(calibration(self.SCORES))
