@@ -74,7 +74,7 @@ class TestTheRateOfParts:
         fitted = [calibrated(worlds(random, 20, 50, 0.95)) for _ in range(count)]
         true_rates = np.array([norm.sf(one.threshold(0.095)) for one in fitted])
         most = binom.ppf(0.995, count, 0.05)
-        single = Calibration(np.arange(20.0), np.arange(20.0), np.arange(20))
+        single = Calibration(np.arange(20.0), np.arange(20.0), np.arange(20), interpolated=False)
         assert (true_rates > fitted[0].upper_rate(0.095)).sum() <= most
         assert (true_rates > single.upper_rate(0.095)).sum() > most
 
