@@ -163,6 +163,7 @@ def test_frames_are_those_of_python(name: str, browser: Any, tmp_path: Path) -> 
         scores=[200.0, 180.0, 170.5, 120.25], peaks=[170.0, 160.0, 150.0, 90.0], parts=[0, 0, 1, 2],
         false_alarm_rate=0.3, kind="leave-one-part-out",
         sessions=days if name == "whole" else None,
+        interpolated=name in ("both", "stretched", "12 bits, a window"),
     )  # fmt: skip
     if name == "12 bits":  # of many images, in few entries
         rising = np.linspace(90, 250, 80)

@@ -69,8 +69,13 @@ def few(millions: Calibration) -> Calibration:
 class TestPromises:
     def test_three_millions_in_a_hundred_thousand(self, millions: Calibration, few: Calibration) -> None:
         assert len(few.scores) <= MOST and (few.image_count, few.part_count) == (3_000_000, 3_000_000)
-        for rate in (*TAIL, *BELOW):
+        before = replace(millions, interpolated=False)
+        for rate in TAIL:
             assert limits(few, rate) == limits(millions, rate)
+        for rate in BELOW:  # not interpolated where an entry stands for several
+            assert limits(few, rate) == limits(before, rate)
+            np.testing.assert_allclose(limits(few, rate), limits(millions, rate), rtol=1e-5)
+        for rate in (*TAIL, *BELOW):
             assert few.upper_rate(rate) == millions.upper_rate(rate)
         for text in (few.statement(0.001), few.statement(1e-9)):
             assert text.startswith("3000000 good images support")
@@ -89,8 +94,12 @@ class TestPromises:
         assert len(few.scores) <= 30_000 < len(full.scores)
         assert few.images_per_part == full.images_per_part == (1, images)
         assert (few.image_count, few.part_count) == (full.image_count, full.part_count)
+        few_before, full_before = (replace(each, interpolated=False) for each in (few, full))
         for rate in (*TAIL, *BELOW):
-            np.testing.assert_allclose(limits(few, rate), limits(full, rate), rtol=1e-12 if images == 3 else 1e-6)
+            expected = limits(full_before, rate)
+            np.testing.assert_allclose(limits(few_before, rate), expected, rtol=1e-12 if images == 3 else 1e-6)
+            for found, least, most in zip(limits(few, rate), limits(full, rate), expected, strict=True):
+                assert least - 1e-9 <= found <= most + 1e-9
             assert few.part_upper_rate(rate) == full.part_upper_rate(rate)
         assert few.statement() == full.statement()
         for score in np.linspace(10, 120, 100):
@@ -134,8 +143,8 @@ class TestPromises:
         full = many(1, 200, 3)
         assert compact(full, len(full.scores)) is full
         record = CalibrationInfo.of(full)
-        assert record.counted is None and record.least_version == 1 and record.scores == full.scores.tolist()
-        text = write_info(tiny_info(calibration=record), [])
+        assert record.counted is None and record.scores == full.scores.tolist()
+        text = write_info(tiny_info(calibration=record, format_version=8), [])
         assert b"counted" not in text, "readers of before refuse a key that they do not know"
 
     def test_an_update_joins_the_largest_session_that_was_learned(self) -> None:
@@ -239,7 +248,7 @@ class TestTheRecord:
     def test_a_record_that_is_too_large_is_not_written(self, tmp_path: Path) -> None:
         sessions = Sessions(np.arange(20_000), tuple(f"{number} {'x' * 990}" for number in range(20_000)), 20_000)
         full = replace(many(1, 20_000, 1), sessions=sessions)
-        info = tiny_info(calibration=CalibrationInfo.of(full), format_version=6)
+        info = tiny_info(calibration=CalibrationInfo.of(full), format_version=8)
         with pytest.raises(ModelError, match="no reader takes more than 16 MiB"):
             save_model(tmp_path / "model", tiny_network(), info)
         assert not (tmp_path / "model").exists()

@@ -20,6 +20,7 @@ from PIL import Image
 from textures import plate
 from tiny_model import FAULTS, HEIGHT, WIDTH, faulty_network, tiny_info, tiny_network
 
+from blemish.calibration import compact
 from blemish.exporting import export_model
 from blemish.fitting import FitReport
 from blemish.graph import GraphBuilder
@@ -145,8 +146,13 @@ def write_sizes(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def same(found: Mapping[str, object], expected: Result) -> None:
-    keys = ("input_path", "p_value", "threshold", "is_anomalous", "label", "false_alarm_rate", "model_name")
+def same(found: Mapping[str, object], expected: Result, tolerance: float = 0) -> None:
+    """`tolerance` is that of p-values, absolute, where another engine makes slightly other scores."""
+    if expected.p_value is None or tolerance == 0:
+        assert found["p_value"] == expected.p_value
+    else:
+        assert found["p_value"] == pytest.approx(expected.p_value, abs=tolerance)
+    keys = ("input_path", "threshold", "is_anomalous", "label", "false_alarm_rate", "model_name")
     assert {key: found[key] for key in keys} == {key: expected[key] for key in keys}
     assert expected.size is not None and found["size"] == list(expected.size)
 
@@ -205,7 +211,7 @@ def test_scores_of_a_detector_are_pythons(kind: str, program: Path, usual: FitRe
     expected = list(open_model(usual.output, "cpu").predict(list(map(str, paths))))
     found = judged(program, model, paths)
     for one, result in zip(found, expected, strict=True):
-        same(one, result)
+        same(one, result, tolerance=1e-3)
         assert one["score"] == pytest.approx(result.score, rel=1e-4), result.input_path
     assert {one["label"] for one in found} == {"Normal", "Anomaly"}
     code, out, err = run(program, model, *paths)
@@ -220,8 +226,11 @@ def test_threshold_and_p_value_are_pythons(program: Path, tmp_path: Path) -> Non
     for level in range(0, 256, 17):
         cv2.imwrite(str(folder / f"{level:03}.png"), np.full((HEIGHT, WIDTH, 3), level, np.uint8))
     paths = sorted(folder.iterdir())
-    for count, sessions in ((1, 1), (2, 1), (12, 1), (60, 1), (60, 3)):
+    drawn = ((1, 1, False), (2, 1, False), (2, 1, True), (12, 1, False), (60, 1, False), (60, 3, False), (60, 3, True))
+    for count, sessions, interpolated in drawn:
         scores = rng.integers(0, 16, count) * 17.0  # ties, with one another and with the images
+        if interpolated:
+            scores += rng.integers(-60, 60, count) / 5  # few ties
         calibration = CalibrationInfo(
             scores=scores.tolist(),
             peaks=scores.tolist(),
@@ -233,10 +242,14 @@ def test_threshold_and_p_value_are_pythons(program: Path, tmp_path: Path) -> Non
             else SessionsInfo(
                 numbers=[i % sessions for i in range(count)], names=[f"day {i}" for i in range(sessions)], learned=1
             ),
+            interpolated=interpolated,
         )
+        if interpolated and sessions > 1:  # as of very many images, in few entries
+            calibration = CalibrationInfo(**compact(calibration.loaded(), 30).to_json())
+            assert calibration.counted is not None
         info = tiny_info(calibration=calibration, format_version=calibration.least_version)
         model = save_model(tmp_path / "model", tiny_network(), info)
-        known = len(set(calibration.parts)) > 1
+        known = calibration.part_count > 1
         for rate in (None, 0.01, 1 / 3, 0.9) if known else (None,):
             options = [] if rate is None else ["--false_alarm_rate", repr(rate)]
             expected = open_model(model, "cpu", false_alarm_rate=rate).predict(list(map(str, paths)))
@@ -336,7 +349,7 @@ def models_to_refuse(folder: Path) -> dict[str, Path]:
     export_model(plain, "ort", folder / "phone")
     edits = {
         "damaged": ('"format"', '"format'),
-        "newer": ('"format_version": 1', '"format_version": 8'),
+        "newer": ('"format_version": 1', '"format_version": 9'),
         "other": ("blemish-model", "another-thing"),
         "zero": ('"width": 16', '"width": 0'),
     }

@@ -29,6 +29,7 @@ from blemish.images import Frame, InputGeometry, Inputs, Tiling, cut_patch
 from blemish.models import (
     FileInfo,
     GoodPatches,
+    ModelInfo,
     bring_back,
     encode_patch,
     load_model,
@@ -57,6 +58,11 @@ def tiled(good: Path, tmp_path_factory: pytest.TempPathFactory) -> FitReport:
 def run(usual: FitReport, tmp_path: Path) -> Path:
     """A run's folder that a test may change."""
     return Path(shutil.copytree(usual.output, tmp_path / "run"))
+
+
+def of_before(info: ModelInfo) -> ModelInfo:
+    """The record of a model whose thresholds are not interpolated."""
+    return info.model_copy(update={"calibration": info.calibration.model_copy(update={"interpolated": False})})
 
 
 def bgr(image: Image) -> Image:
@@ -197,10 +203,15 @@ class TestTheFile:
         folder = fitted(good, tmp_path / "run", "Model.good_patches=false", "Calibrate.false_alarm_rate=0.1").folder
         assert not (folder / PATCHES).exists()
         stated = json.loads((folder / "model.json").read_text())
-        assert stated["format_version"] == 1 and PATCHES not in stated["files"]
+        assert PATCHES not in stated["files"]
         assert open_model(folder, "cpu").nearest_good(bgr(plate(300, defect=True))) == []
         assert load_model(folder).model == load_model(usual.folder).model
-        assert json.loads((usual.folder / "model.json").read_text())["format_version"] == 4
+
+    def test_only_a_folder_with_them_needs_a_reader_that_knows_them(self, usual: FitReport, tmp_path: Path) -> None:
+        loaded, patches = load_model(usual.folder), (usual.folder / PATCHES).read_bytes()
+        for pictures, version in ((None, 1), (patches, 4)):
+            folder = save_model(tmp_path / str(version), loaded.model, of_before(loaded.info), pictures)
+            assert json.loads((folder / "model.json").read_text())["format_version"] == version
 
     def test_taken_away_by_hand(self, run: Path) -> None:
         folder = run / "best_model" / "inference"
@@ -223,7 +234,7 @@ class TestTheFile:
         for name in ("onnx", "ort"):
             folder = export_model(run, name, tmp_path / name)
             stated = json.loads((folder / "model.json").read_text())
-            assert not (folder / PATCHES).exists() and stated["format_version"] == 1
+            assert not (folder / PATCHES).exists() and PATCHES not in stated["files"]
         with pytest.raises(ModelError, match="holds a model, which is not replaced"):
             export_model(tmp_path / "onnx", "ort", run / "best_model" / "inference")
 
@@ -332,7 +343,7 @@ class TestHostileFiles:
             open_model(run, "cpu").nearest_good(bgr(plate(300, defect=True)))
 
     def test_an_older_format_with_patches(self, run: Path) -> None:
-        info = load_model(run).info
+        info = of_before(load_model(run).info)
         with pytest.raises(ValueError, match="format versions 1 to 3"):
             type(info).model_validate({**dict(info), "format_version": 3})
         with pytest.raises(ValueError, match="files"):

@@ -74,7 +74,7 @@ class TestTheRateOfParts:
         fitted = [calibrated(worlds(random, 20, 50, 0.95)) for _ in range(count)]
         true_rates = np.array([norm.sf(one.threshold(0.095)) for one in fitted])
         most = binom.ppf(0.995, count, 0.05)
-        single = Calibration(np.arange(20.0), np.arange(20.0), np.arange(20))
+        single = Calibration(np.arange(20.0), np.arange(20.0), np.arange(20), interpolated=False)
         assert (true_rates > fitted[0].upper_rate(0.095)).sum() <= most
         assert (true_rates > single.upper_rate(0.095)).sum() > most
 
@@ -105,7 +105,10 @@ def test_above_the_threshold_of_parts_is_a_small_p_value(
     p = Fraction(1 + sum(score >= largest for score in of_each), len(parts) + 1)
     scores = np.array([score for score, _ in pairs])
     fitted = Calibration(scores, scores, np.array([part for _, part in pairs]))
-    assert fitted.part_p_value(largest) == float(p)
+    before = replace(fitted, interpolated=False)
+    assert before.part_p_value(largest) == float(p)
+    assert float(p) - 1 / (len(parts) + 1) - 1e-9 <= (fitted.part_p_value(largest) or 0) <= float(p)
+    assert fitted.part_threshold(rate) <= before.part_threshold(rate)
     if rate >= fitted.best_rate:
         assert (largest > fitted.part_threshold(rate)) == (fitted.part_p_value(largest) <= rate)
     else:
@@ -135,8 +138,10 @@ def test_images_of_one_part_have_no_p_value_of_parts_either() -> None:
 def test_a_share_of_a_part_reaches_a_rate_exactly() -> None:
     """Four parts of three images, of which five thirds of a part count: p = 1 / 3, which a rate of 1 / 3 allows."""
     fitted = Calibration(np.arange(12.0), np.arange(12.0), np.arange(12) // 3)
-    assert fitted.p_value(9.5) == 1 / 3
-    assert fitted.threshold(1 / 3) == 9
+    before = replace(fitted, interpolated=False)
+    assert before.p_value(9.5) == 1 / 3
+    assert before.threshold(1 / 3) == fitted.threshold(1 / 3) == 9
+    assert fitted.p_value(9.5) == pytest.approx(0.3)  # three halves of a third
 
 
 @pytest.mark.parametrize(

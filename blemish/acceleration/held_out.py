@@ -115,7 +115,10 @@ def _of_new_images(
     chosen = inputs.chosen(ranges)
     engines = open_engine(model.model, "cpu"), lower(model.model, chosen)
     exact, low = (_scores(engine, inputs.chosen(judged)) for engine in engines)
-    stated = Calibration(exact.good, exact.peaks, parts, kind="new good images", group_by=group_by)
+    stated = Calibration(
+        exact.good, exact.peaks, parts, kind="new good images", group_by=group_by,
+        interpolated=model.info.calibration.interpolated,
+    )  # fmt: skip
     return HeldOut(exact, low, stated), chosen
 
 

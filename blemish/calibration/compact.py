@@ -6,6 +6,9 @@ kept, a position being the weight before it. All positions of the upper tail are
 there is one for every rate of three digits: the threshold at such a rate is exact too. Between two positions,
 everything counts as the value at the first, the largest of them. So no p-value is smaller than the true one, none is
 larger by more than 1.1 % of it, and no threshold is lower. Weights are whole, so all of this is without rounding.
+
+Thresholds are interpolated from and to entries of at most one part's weight. That is so in the tail, and hardly below,
+where they are the larger of the two scores then: they keep a rate that is smaller by at most one part among all.
 """
 
 from __future__ import annotations

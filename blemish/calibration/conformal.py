@@ -54,6 +54,8 @@ class Calibration:
         sessions: the session that each image is of; None where all are taken for one.
         counted: of very many images, how much each entry counts (`compact.py`): entries then stand for several images,
             and there are no `parts`. None where each image has an entry.
+        interpolated: whether thresholds lie between two scores where the rate lies between their p-values. Models of
+            before have the larger of the two scores.
     """
 
     scores: npt.NDArray[np.float64]
@@ -65,6 +67,7 @@ class Calibration:
     group_by: str | None = None
     sessions: Sessions | None = None
     counted: Counted | None = None
+    interpolated: bool = True
 
     def __post_init__(self) -> None:
         if not len(self.scores) == len(self.peaks) == len(self.parts if self.counted is None else self.counted.weights):
@@ -81,7 +84,7 @@ class Calibration:
     def fixed(cls, threshold: float, kind: str) -> Calibration:
         """No calibration at all: the threshold that a model without good images came with."""
         none = np.empty(0)
-        return cls(none, none, np.empty(0, np.int64), kind=kind, fixed_threshold=threshold)
+        return cls(none, none, np.empty(0, np.int64), kind=kind, fixed_threshold=threshold, interpolated=False)
 
     @cached_property
     def part_count(self) -> int:
@@ -145,23 +148,27 @@ class Calibration:
     def p_value(self, score: float) -> float | None:
         """The share of good images that look at least this odd, every part counted once and the new one counted in.
 
-        It lies in [1 / (G + 1), 1], and is the largest of the sessions'; None where nothing is calibrated.
+        It lies in [1 / (G + 1), 1], and is the largest of the sessions'; None where nothing is calibrated. Where the
+        calibration is `interpolated`, it falls evenly between two good scores.
         """
         return self._p_value(lambda one: one._scores_ranked, score)
 
     def part_p_value(self, score: float) -> float | None:
         """The share of good parts whose largest score is at least this one, the new one counted in.
 
-        It is the largest of the sessions'; None where nothing is calibrated.
+        It is the largest of the sessions', and not below the p-value of an image; None where nothing is calibrated.
         """
-        return self._p_value(lambda one: one._largest_ranked, score)
+        of_part = self._p_value(lambda one: one._largest_ranked, score)
+        of_image = self.p_value(score) if self.interpolated else None
+        return of_part if of_part is None or of_image is None else max(of_part, of_image)
 
     def threshold(self, rate: float | None = None) -> float:
         """The image score above which an image is anomalous at a false-alarm rate (default: the one in force).
 
         `score > threshold` is the same as `p_value(score) <= rate` where the parts support the rate. A rate below
-        `best_rate` gets the largest good score, which keeps `best_rate`. Raises `UsageError` for a rate where nothing
-        is calibrated.
+        `best_rate` gets the largest good score, which keeps `best_rate`. Where it is `interpolated`, it lies between
+        two good scores: see `Ranking` for what that assumes. Raises `UsageError` for a rate where nothing is
+        calibrated.
         """
         return self._limit(lambda one: one._scores_ranked, rate)
 
@@ -169,9 +176,11 @@ class Calibration:
         """The score above which the largest score of a part is anomalous at a false-alarm rate of parts.
 
         `largest > part_threshold` is the same as `part_p_value(largest) <= rate` where the parts support the rate. It
-        holds for parts with as many images as those of the calibration; more images raise more alarms.
+        holds for parts with as many images as those of the calibration; more images raise more alarms. It is not below
+        the threshold of images, so that no part is anomalous of which no image is.
         """
-        return self._limit(lambda one: one._largest_ranked, rate)
+        of_parts = self._limit(lambda one: one._largest_ranked, rate)
+        return max(of_parts, self.threshold(rate)) if self.interpolated else of_parts
 
     def pixel_threshold(self, rate: float | None = None) -> float:
         """The map value that at most this share of good images exceeds anywhere."""
@@ -192,16 +201,16 @@ class Calibration:
     def upper_rate(self, rate: float | None = None) -> float:
         """The false-alarm rate of images that the threshold keeps with 95 % confidence.
 
-        The threshold is the k-th largest of G independent scores, so the rate that it has on new parts is
-        distributed as Beta(k, G + 1 - k) (Vovk 2012). Where a part has several images, a share of a part may lie above
-        the threshold besides the whole ones, so k is the whole number above. Of several sessions, the one that can be
-        told least of counts.
+        Where the threshold is the k-th largest of G independent scores, the rate that it has on new parts is
+        distributed as Beta(k, G + 1 - k) (Vovk 2012). Between two scores, the bound lies between theirs (`rate_bound`).
+        Where a part has several images, a share of a part may lie above the threshold besides the whole ones, so k is
+        the whole number above. Of several sessions, the one that can be told least of counts.
         """
-        return self._upper_rate(rate, lambda one: math.ceil if one.has_several_images else math.floor)
+        return self._upper_rate(rate, lambda one: math.ceil if one.has_several_images else one._whole)
 
     def part_upper_rate(self, rate: float | None = None) -> float:
         """The false-alarm rate of parts that `part_threshold` keeps with 95 % confidence."""
-        return self._upper_rate(rate, lambda _: math.floor)
+        return self._upper_rate(rate, lambda one: one._whole)
 
     def statement(self, rate: float | None = None) -> str:
         """What the good images can promise at this rate, of images and of parts, in one to three sentences."""
@@ -253,6 +262,7 @@ class Calibration:
             "group_by": self.group_by,
             "sessions": self.sessions and self.sessions.to_json(),
             "counted": self.counted and self.counted.to_json(),
+            "interpolated": self.interpolated,
         }
 
     @classmethod
@@ -268,6 +278,7 @@ class Calibration:
             data.get("group_by"),
             None if data.get("sessions") is None else Sessions.from_json(data["sessions"]),
             None if data.get("counted") is None else Counted.from_json(data["counted"]),
+            bool(data.get("interpolated", False)),
         )
 
     def _rate(self, rate: float | None) -> float:
@@ -291,7 +302,12 @@ class Calibration:
             return self.fixed_threshold
         return max(ranked(one).limit(rate) for one in self.each_session)
 
-    def _upper_rate(self, rate: float | None, whole: Callable[[Calibration], Callable[[float], int]]) -> float:
+    @property
+    def _whole(self) -> Callable[[float], int] | None:
+        """What makes a rank of a number of parts that is none; None where thresholds lie between ranks."""
+        return None if self.interpolated else math.floor
+
+    def _upper_rate(self, rate: float | None, whole: Callable[[Calibration], Callable[[float], int] | None]) -> float:
         if not self.is_calibrated:
             return 1.0
         rate = self._rate(rate)
@@ -317,15 +333,16 @@ class Calibration:
     @cached_property
     def _largest_ranked(self) -> Ranking:
         if self.counted is None:
-            return Ranking.of_largest(self.scores, self.parts)
+            return Ranking.of_largest(self.scores, self.parts, interpolated=self.interpolated)
         return self._scores_ranked if self.counted.largest is None else self._ranked(self.counted.largest)
 
     def _ranked(self, values: npt.NDArray[np.float64]) -> Ranking:
         """Of a value of each entry `(n,)`, all of one session."""
         if self.counted is None:
-            return Ranking.of(values, self.parts)
+            return Ranking.of(values, self.parts, interpolated=self.interpolated)
         (totals,) = self.counted.totals
-        return Ranking.of_weights(values, self.counted.weights, totals.unit, totals.parts)
+        weights, interpolated = self.counted.weights, self.interpolated
+        return Ranking.of_weights(values, weights, totals.unit, totals.parts, interpolated=interpolated)
 
 
 def check_rate(rate: float) -> float:

@@ -77,7 +77,8 @@ class CalibrationInfo(Record):
     that each image shows, and `kind` says how the scores were held out. A model that was imported without good images
     has none of these, and a `fixed_threshold` instead. `group_by` is the pattern that finds the part in an image's
     name, None where parts were found without one. `sessions` is None where all images are taken for one session. Of
-    very many images, entries stand for several: then `counted` says for how many, and `parts` is empty.
+    very many images, entries stand for several: then `counted` says for how many, and `parts` is empty. `interpolated`
+    is whether thresholds lie between two scores where the rate asks for it; models of before have the larger score.
     """
 
     scores: Annotated[list[float], Field(max_length=MOST_ENTRIES)]
@@ -89,6 +90,7 @@ class CalibrationInfo(Record):
     group_by: Annotated[Text, AfterValidator(_checked_pattern)] | None = None
     sessions: SessionsInfo | None = None
     counted: CountedInfo | None = None
+    interpolated: bool = False
 
     @classmethod
     def of(cls, calibration: Calibration) -> CalibrationInfo:
@@ -106,9 +108,9 @@ class CalibrationInfo(Record):
     def least_version(self) -> Literal[1, 6, 8]:
         """The format version that can hold it.
 
-        `group_by` and `sessions` came with the sixth, `counted` with the eighth.
+        `group_by` and `sessions` came with the sixth, `counted` and `interpolated` with the eighth.
         """
-        if self.counted is not None:
+        if self.counted is not None or self.interpolated:
             return 8
         return 1 if self.group_by is None and self.sessions is None else 6
 

@@ -264,8 +264,8 @@ class ModelInfo(Record):
 
     @model_validator(mode="after")
     def _version_can_hold_it(self) -> ModelInfo:
-        if self.format_version < 8 and self.calibration.counted is not None:
-            raise ValueError("has a counted calibration, which format versions 1 to 7 do not know")
+        if self.format_version < 8 and self.calibration.least_version == 8:
+            raise ValueError("has a counted or interpolated calibration, which format versions 1 to 7 do not know")
         if self.format_version < self.calibration.least_version:
             raise ValueError("has a pattern of parts or sessions, which format versions 1 to 5 do not know")
         if self.format_version < 6 and self.tells_what_calibrates:

@@ -30,6 +30,8 @@ def write_info(info: ModelInfo, files: Iterable[tuple[str, FileInfo]]) -> bytes:
     for key in ("group_by", "sessions", "counted"):
         if record["calibration"][key] is None:
             del record["calibration"][key]
+    if not info.calibration.interpolated:
+        del record["calibration"]["interpolated"]
     record["input"] = {key: value for key, value in record["input"].items() if value is not None}
     if info.data.learned_only is None:
         del record["data"]["learned_only"]

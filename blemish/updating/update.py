@@ -261,7 +261,7 @@ def _with_waiting(added: Calibration, good: Sorted, parts: Ints) -> Calibration:
 def _joined(old: Calibration, added: Calibration) -> Calibration:
     """Both together; the new images show other parts than the old ones, and join the largest learned session.
 
-    A guess of before goes.
+    A guess of before goes. What is calibrated anew is interpolated, also where the model of before was not.
     """
     if not old.is_calibrated and old.sessions is None:
         kind, pattern = "leave-one-part-out, updated", added.group_by or old.group_by
@@ -269,6 +269,7 @@ def _joined(old: Calibration, added: Calibration) -> Calibration:
     together = _with_each(old, added) if old.counted is None else with_images(old, added)
     return replace(
         together,
+        interpolated=True,
         kind=old.kind if old.kind.endswith(", updated") else f"{old.kind}, updated",
         group_by=old.group_by and (added.group_by or old.group_by),  # a pattern for the new images alone is none
     )

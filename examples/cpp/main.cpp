@@ -44,7 +44,7 @@ Json read_info(const fs::path& folder) {
     std::ifstream file(folder / "model.json");
     Json info = Json::parse(file);
     if (info.at("format") != "blemish-model") throw std::runtime_error("model.json is not of a Blemish model");
-    if (info.at("format_version") > 7)
+    if (info.at("format_version") > 8)
         throw std::runtime_error("the model was written by a newer Blemish than this program knows");
     const Json& input = info.at("input");
     if (input.contains("tiles") || input.contains("area"))
