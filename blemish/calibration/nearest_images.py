@@ -12,10 +12,13 @@ Halves = npt.NDArray[np.float16]
 Ints = npt.NDArray[np.int64]
 
 NEAREST = 32  # images that an image is compared with, the likeliest ones where there are more
-QUERIES = 64  # patches that stand for an image; each is compared with all patches of the other image
+# Patches that stand for an image, each compared with all patches of the other image; fewer where their distances
+# would take more than `ROOM` bytes.
+QUERIES, LEAST_QUERIES = 64, 16
+ROOM = 32 << 20
 # Differences are averaged by the mean of fourth powers: as in the image score, the places that differ most count most.
 POWER = 4
-BLOCK = 2048  # images whose summaries are compared with all others at a time
+BLOCK = 2048  # images that are compared with others at a time, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,8 @@ class NearestImages:
 
     def distance(self) -> Floats:
         """How far each image is from each of its nearest, `(n, k)`."""
-        return powered(self.squared)
+        blocks = (self.squared[start : start + BLOCK] for start in range(0, len(self.squared), BLOCK))
+        return np.concatenate([powered(block) for block in blocks])
 
     def without(self, image: int, left_out: npt.NDArray[np.bool_]) -> float:
         """How far an image is from what all its nearest show together, less those left out `(k,)`."""
@@ -46,25 +50,29 @@ def powered(squared: Floats) -> Floats:
 def nearest_images(sketches: Halves) -> NearestImages:
     """For each of n >= 2 images, from the sketches of their patches `(n, p, d)`."""
     total, patches = sketches.shape[:2]
-    chosen = np.random.default_rng(0).permutation(patches)[:QUERIES]
-    queries = sketches[:, np.sort(chosen)].astype(np.float32)  # (n, q, d)
     candidates = _candidates(sketches)  # (n, k)
+    count = max(LEAST_QUERIES, min(QUERIES, ROOM // (4 * candidates.size)))
+    chosen = np.random.default_rng(0).permutation(patches)[:count]
+    queries = sketches[:, np.sort(chosen)]  # (n, q, d)
     squared = np.empty((*candidates.shape, queries.shape[1]), np.float32)
     seen_by = np.argsort(candidates, axis=None, kind="stable")  # places in (n, k), by the image that they name
     starts = np.searchsorted(candidates.ravel()[seen_by], np.arange(total + 1))
-    lengths = np.einsum("nqd,nqd->nq", queries, queries)
     for image in range(total):
         places = seen_by[starts[image] : starts[image + 1]]
         if len(places):
             who, slot = np.divmod(places, candidates.shape[1])
             pool = sketches[image].astype(np.float32)  # (p, d)
-            asked = queries[who].reshape(-1, pool.shape[1])
+            asked = queries[who].astype(np.float32).reshape(-1, pool.shape[1])
+            lengths = np.einsum("qd,qd->q", asked, asked)
             products = (-2 * pool) @ asked.T  # (p, q of all who ask)
             products += np.einsum("pd,pd->p", pool, pool)[:, None]
-            squared[who, slot] = np.maximum(products.min(axis=0).reshape(len(who), -1) + lengths[who], 0)
-    order = np.argsort(powered(squared), axis=1, kind="stable")
-    lines = np.arange(total)[:, None]
-    return NearestImages(candidates[lines, order], squared[lines, order])
+            squared[who, slot] = np.maximum(products.min(axis=0) + lengths, 0).reshape(len(who), -1)
+    for start in range(0, total, BLOCK):  # in place, block by block: copies of all would be what takes most memory
+        block = slice(start, start + BLOCK)
+        order = np.argsort(powered(squared[block]), axis=1, kind="stable")  # (b, k)
+        candidates[block] = np.take_along_axis(candidates[block], order, axis=1)
+        squared[block] = np.take_along_axis(squared[block], order[..., None], axis=1)
+    return NearestImages(candidates, squared)
 
 
 def summaries(sketches: Halves) -> Floats:
@@ -85,9 +93,10 @@ def _candidates(sketches: Halves) -> Ints:
     values = summaries(sketches)
     lengths = np.einsum("nd,nd->n", values, values)
     found = np.empty((total, NEAREST), np.int64)
-    for start in range(0, total, BLOCK):
-        apart = lengths - 2 * values[start : start + BLOCK] @ values.T
+    rows = max(1, min(BLOCK, ROOM // (8 * total)))
+    for start in range(0, total, rows):
+        apart = lengths - 2 * values[start : start + rows] @ values.T
         own = np.arange(len(apart))
         apart[own, start + own] = np.inf
-        found[start : start + BLOCK] = np.argpartition(apart, NEAREST, axis=1)[:, :NEAREST]
+        found[start : start + rows] = np.argpartition(apart, NEAREST, axis=1)[:, :NEAREST]
     return found
