@@ -144,7 +144,7 @@ def test_the_page_says_what_each_session_would_alarm(tmp_path: Path) -> None:
     sessions = Sessions(np.repeat([0, 1], 40), ("training", "tuesday"), 1)
     scores = np.array([*SCORES, *(score + 20 for score in SCORES)])
     known = Calibration(scores, scores, np.arange(80), 0.05, sessions=sessions)
-    info = tiny_info(calibration=CalibrationInfo(**known.to_json()), format_version=6)
+    info = tiny_info(calibration=CalibrationInfo(**known.to_json()), format_version=8)
     folder = save_model(tmp_path / "bottle", tiny_network(), info)
     with serving(folder, "--output", tmp_path / "out") as server, server.client() as client:
         page = client.get("/models/bottle").text
@@ -413,7 +413,7 @@ class TestPeriod:
         scores = CalibrationInfo(**Calibration(*[np.arange(40.0) + 100] * 2, np.arange(40)).to_json())
         data = tiny_info().data.model_copy(update={"hashes": [key], "learned_only": {key: [[9.0, 9.0]]}})
         model = save_model(
-            tmp_path / "bottle", tiny_network(), tiny_info(calibration=scores, data=data, format_version=6)
+            tmp_path / "bottle", tiny_network(), tiny_info(calibration=scores, data=data, format_version=8)
         )
         with serving(model, "--output", tmp_path / "out", "--keep", "all") as server, server.client() as client:
             judged(client, 90)

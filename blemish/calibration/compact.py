@@ -14,6 +14,7 @@ where they are the larger of the two scores then: they keep a rate that is small
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -115,24 +116,33 @@ class _Columns:
         columns = zip(self.values, self.starts, strict=True)
         return [values[np.searchsorted(starts, positions, "right") - 1] for values, starts in columns]
 
-    def positions(self, room: int) -> Ints:
+    def positions(self, room: int, tolerance: float) -> Ints:
         """The positions to keep, at most `room` and at least one: those of the rates, and of the tail what is left."""
         whole = self.totals.unit * self.totals.parts
         # sorted each: none further down is among the first of all together
         starts = _distinct(np.concatenate([column[: room + 1] for column in self.starts]))
         if len(starts) <= room:
             return starts
-        of_rates = next((found for found in map(self._of_rates, DIGITS) if len(found) <= room // 2), starts[:0])
+        of_rates = next((found for found in self._of_each(tolerance) if len(found) <= room // 2), starts[:0])
         tail = starts[: max(1, room - len(of_rates))]
         kept = _distinct(np.concatenate([tail, of_rates]))
         return kept[kept < whole]
 
-    def _of_rates(self, digits: int) -> Ints:
-        """The position of the threshold at every rate of so many digits that the parts support."""
+    def _of_each(self, tolerance: float) -> Iterator[Ints]:
+        return (self._of_rates(digits, tolerance) for digits in DIGITS)
+
+    def _of_rates(self, digits: int, tolerance: float) -> Ints:
+        """The position of the threshold at every rate of so many digits that the parts support.
+
+        It is the last one whose p-value is at most the rate and the tolerance, as they are rounded.
+        """
         unit, parts = self.totals.unit, self.totals.parts
         decades = range(-math.ceil(math.log10(parts + 1)) - digits, 1 - digits)
-        rates = np.concatenate([np.arange(10 ** (digits - 1), 10**digits) * 10.0**exponent for exponent in decades])
-        positions = np.floor(((rates + TOLERANCE) * (parts + 1) - 1) * unit).astype(np.int64)
+        rates = np.concatenate([np.arange(10 ** (digits - 1), 10**digits) / 10.0**-exponent for exponent in decades])
+        rates = rates + tolerance
+        positions = np.floor((rates * (parts + 1) - 1) * unit).astype(np.int64) + 2
+        for _ in range(4):
+            positions -= (unit + positions) / (unit * (parts + 1)) > rates
         return _distinct(positions[positions >= 0])
 
 
@@ -142,7 +152,7 @@ def _assembled(calibration: Calibration, columns: list[_Columns], most: int, mor
     scores, peaks, counted, numbers = [], [], [], []
     has_several = any(each.totals.images > each.totals.parts for each in columns)
     for number, each in enumerate(columns):
-        positions = each.positions(room)
+        positions = each.positions(room, 0.0 if calibration.interpolated else TOLERANCE)
         weights = np.diff(positions, append=each.totals.unit * each.totals.parts)
         found = each.at(positions)
         scores.append(found[0])

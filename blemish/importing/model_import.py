@@ -167,12 +167,15 @@ def _describe(
     images: TrainingImages | None,
     calibration: Calibration,
 ) -> ModelInfo:
+    described = InputInfo(width=SIZE, height=SIZE, aspect=1.0 if images is None else images.frame.geometry.aspect)
+    calibrated = CalibrationInfo.of(calibration)
     return ModelInfo(
+        format_version=max(described.least_version, calibrated.least_version),
         detector=DetectorInfo(
             name=source.detector,
             parameters={"imported_from": source.program, "file": printable(weights.name), "sha256": weights.sha256},
         ),
-        input=InputInfo(width=SIZE, height=SIZE, aspect=1.0 if images is None else images.frame.geometry.aspect),
+        input=described,
         output=OutputInfo(map_height=SIZE, map_width=SIZE),
         backbone=BackboneInfo(
             name="resnet18",
@@ -183,7 +186,7 @@ def _describe(
             std=list(IMAGENET_STD),
             taps=[tap.name for tap in TAPS],
         ),
-        calibration=CalibrationInfo.of(calibration),
+        calibration=calibrated,
         data=_data(images),
     )
 
