@@ -84,24 +84,24 @@ def figures(fits: list[Fit], name: str) -> Figures:
         return {}
     random = np.random.default_rng(0)
     judged = sum(fit.judged for fit in fits)
-    found: Figures = {f"{name}: fits": len(fits)}
+    found: Figures = {f"{name}: fits, count": len(fits)}
     for i, rate in enumerate(RATES):
         each = np.array([random.binomial(fit.judged, random.beta(*fit.laws[i], DRAWS)) for fit in fits])
         low, high = np.quantile(each.sum(axis=0), [0.005, 0.995])
         bounds = np.array([fit.uppers[i] * fit.judged for fit in fits])
         within = np.quantile((each <= bounds[:, None]).mean(axis=0), 0.005)
         shown = f"{name}: at {100 * rate:g} %"
-        found[f"{shown}, alarms %"] = 100 * sum(fit.alarms[i] for fit in fits) / judged
-        found[f"{shown}, 99 % band from %"] = 100 * float(low) / judged
-        found[f"{shown}, 99 % band to %"] = 100 * float(high) / judged
+        found[f"{shown}: alarms, %"] = 100 * sum(fit.alarms[i] for fit in fits) / judged
+        found[f"{shown}: 99 % band from, %"] = 100 * float(low) / judged
+        found[f"{shown}: 99 % band to, %"] = 100 * float(high) / judged
         held = np.array([fit.alarms[i] for fit in fits]) <= bounds
-        found[f"{shown}, fits within the 95 % bound %"] = 100 * float(held.mean())
+        found[f"{shown}: fits within the 95 % bound, %"] = 100 * float(held.mean())
         # so few parts are judged that a true bound is passed by chance as well
-        found[f"{shown}, 99 % band of these from %"] = 100 * float(within)
+        found[f"{shown}: 99 % band of these from, %"] = 100 * float(within)
     one, one_linked, other, other_linked = np.array([fit.linked for fit in fits]).sum(axis=0)
     if one:
-        found[f"{name}: pairs of one part linked %"] = 100 * float(one_linked / one)
-    found[f"{name}: pairs of different parts linked %"] = 100 * float(other_linked / max(1, other))
+        found[f"{name}: pairs of one part linked, %"] = 100 * float(one_linked / one)
+    found[f"{name}: pairs of different parts linked, %"] = 100 * float(other_linked / max(1, other))
     return found
 
 
