@@ -350,7 +350,11 @@ class TestPatchCore:
                 masked = detector.bank.rows[~own].astype(np.float64)
                 others = np.concatenate([features[j] for j in range(len(GOOD)) if parts[j] != parts[i]])
                 refilled = self.refilled(masked, others.astype(np.float64), int(own.sum()))
-                expected, most = (self.score_against(rows, patches) for rows in (refilled, masked))
+                # both in the metric that there is without the part, as all eight images have a say in it
+                change = detector._changed(parts)(int(parts[i]))
+                assert change is not None
+                mapped = patches @ change
+                expected, most = (self.score_against(rows @ change, mapped) for rows in (refilled, masked))
                 if setting is SETTING:
                     assert found.scores[i] == pytest.approx(expected, rel=1e-3)
                 else:
