@@ -298,4 +298,4 @@ class TestInputSize:
     def test_a_very_long_image_gives_a_side_that_a_model_may_have(self) -> None:
         from blemish.framing import LONGEST_SIDE, _side
 
-        assert (_side(1e9), _side(0.1), _side(100)) == (LONGEST_SIDE, 32, 96)
+        assert (_side(1e9, 32), _side(0.1, 32), _side(100, 32)) == (LONGEST_SIDE, 32, 96)

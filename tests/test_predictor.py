@@ -257,7 +257,8 @@ class TestThresholds:
         usual = calibration.threshold()
         limits = [choose_limit(calibration, None, usual + step) for step in (-5, 0, 5)]
         pixels = [limit.pixel for limit in limits if limit is not None]
-        assert pixels == sorted(pixels) and pixels[0] < pixels[1] == calibration.pixel_threshold() < pixels[2]
+        assert pixels == sorted(pixels) and pixels[0] < pixels[1] < pixels[2]
+        assert pixels[1] == pytest.approx(calibration.pixel_threshold(), rel=1e-12)
 
 
 class TestGeometry:

@@ -29,6 +29,8 @@ def configure(parameters: Mapping[str, Any]) -> RunConfig:
     """The run file of a job; `UsageError` in one line where an override is wrong or would name a file."""
     from blemish.config import load_config, packaged_configs, validate_section
     from blemish.detectors import detector_class
+    from blemish.detectors.patch_features import EMBEDDED
+    from blemish.framing import check_sides
 
     overrides = [_checked(one) for one in parameters["overrides"]]
     detector = parameters["detector"]
@@ -47,6 +49,8 @@ def configure(parameters: Mapping[str, Any]) -> RunConfig:
         raise UsageError("Calibrate.holdout names folders, which cannot be given here; train with blemish train")
     if re.search(r"[/\\]|\.onnx$", config.Model.backbone):
         raise UsageError("Model.backbone is a name here, not a file")
+    if config.Model.backbone == EMBEDDED:  # another one may first have to be exported, which the job does
+        check_sides(config.Model, detector_class(detector).sides(EMBEDDED))
     return config
 
 
