@@ -85,7 +85,7 @@ class TestPoints:
             assert point.rate == max(calibrated.best_rate, *point.asked)
             for share, is_good in ((point.found, False), (point.false_alarms, True)):
                 p_values = [calibrated.p_value(image.score) for image in shown if image.is_good == is_good]
-                expected = sum(p <= point.rate + 1e-9 for p in p_values)
+                expected = sum(p <= point.rate for p in p_values)  # exactly: verdicts are those of the p-values
                 assert (share is None) == (not p_values)
                 assert share is None or (share.count, share.total) == (expected, len(p_values))
             for kind, share in point.kinds.items():
