@@ -1,7 +1,7 @@
 """The detectors and their registry: one file per method, found through entry points."""
 
 from blemish.detectors.base import Detector, Image, Images, ModelCard, Progress, Setting
-from blemish.detectors.registry import detector_class, list_models, recorded_detector
+from blemish.detectors.registry import check_settings, detector_class, list_models, recorded_detector
 
 __all__ = [
     "Detector",
@@ -10,6 +10,7 @@ __all__ = [
     "ModelCard",
     "Progress",
     "Setting",
+    "check_settings",
     "detector_class",
     "list_models",
     "recorded_detector",

@@ -8,10 +8,13 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from blemish.config import validate_section
+from blemish.config.sections import ModelSection
 from blemish.detectors.base import Detector, ModelCard, Setting
 from blemish.errors import UsageError, did_you_mean
+from blemish.framing import check_sides
 
 GROUP = "blemish.detectors"
+EMBEDDED = "efficientnet_lite0"
 
 
 def detector_class(name: str) -> type[Detector]:
@@ -35,6 +38,17 @@ def recorded_detector(
     cls, own = detector_class(name), dict(parameters)
     shared: dict[str, Any] = {key: own.pop(key) for key in ("preset", "seed") if key in own}
     return cls, replace(setting, **shared), validate_section(cls.Parameters, own, "Model")
+
+
+def check_settings(name: str, section: ModelSection) -> None:
+    """Raise `UsageError` where a run file's `Model` section holds what a training with this detector refuses.
+
+    The sides of the input are looked at for the embedded backbone alone: another one may first have to be exported.
+    """
+    cls = detector_class(name)
+    validate_section(cls.Parameters, section.detector_parameters(), "Model")
+    if section.backbone == EMBEDDED:
+        check_sides(section, cls.sides(EMBEDDED))
 
 
 def list_models() -> list[ModelCard]:

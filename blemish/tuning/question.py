@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from blemish.config import RunConfig, find_config, load_config, packaged_configs, validate_section
+from blemish.config import RunConfig, find_config, load_config, packaged_configs
 from blemish.config.yaml_text import parse_value
-from blemish.detectors import detector_class
+from blemish.detectors import check_settings
 from blemish.errors import UsageError, did_you_mean
 
 SAMPLERS = ("grid", "tpe")
@@ -110,7 +110,7 @@ def ask(
         settings = [*named, *fixed, *(f"{key}={text}" for key, text in values.items()), "Global.mode=train"]
         name = load_config(run_file, settings).Global.model
         found = load_config(run_file or _packaged(name), settings)
-        validate_section(detector_class(name).Parameters, found.Model.detector_parameters(), "Model")
+        check_settings(name, found.Model)
         return found
 
     arguments = _arguments(model, run_file, fixed)

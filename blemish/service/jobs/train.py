@@ -27,10 +27,8 @@ _NOT_FILES = ("Train.resume_path", "Train.pretrain_weight_path", "Model.backbone
 
 def configure(parameters: Mapping[str, Any]) -> RunConfig:
     """The run file of a job; `UsageError` in one line where an override is wrong or would name a file."""
-    from blemish.config import load_config, packaged_configs, validate_section
-    from blemish.detectors import detector_class
-    from blemish.detectors.patch_features import EMBEDDED
-    from blemish.framing import check_sides
+    from blemish.config import load_config, packaged_configs
+    from blemish.detectors import check_settings
 
     overrides = [_checked(one) for one in parameters["overrides"]]
     detector = parameters["detector"]
@@ -42,15 +40,13 @@ def configure(parameters: Mapping[str, Any]) -> RunConfig:
     ]
     config = load_config(detector if detector in packaged_configs() else None, [*given, *overrides])
     config.Global.leave_out = [*config.Global.leave_out, *parameters.get("leave_out", ())]
-    validate_section(detector_class(detector).Parameters, config.Model.detector_parameters(), "Model")
     if isinstance(config.Model.roi, str) or isinstance(config.Model.ignore, str):
         raise UsageError("Model.roi and Model.ignore are polygons here, not files")
     if config.Calibrate.holdout:
         raise UsageError("Calibrate.holdout names folders, which cannot be given here; train with blemish train")
     if re.search(r"[/\\]|\.onnx$", config.Model.backbone):
         raise UsageError("Model.backbone is a name here, not a file")
-    if config.Model.backbone == EMBEDDED:  # another one may first have to be exported, which the job does
-        check_sides(config.Model, detector_class(detector).sides(EMBEDDED))
+    check_settings(detector, config.Model)
     return config
 
 
