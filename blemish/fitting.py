@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from blemish.backbones import Backbone, chosen_backbone
+from blemish.backbones import EMBEDDED, Backbone, chosen_backbone
 from blemish.calibration import (
     ONE_PART,
     Calibration,
@@ -38,7 +38,7 @@ from blemish.calibration.sessions import name_apart
 from blemish.config import RunConfig, dump_config, validate_section
 from blemish.datasets import GoodImages, find_good_images
 from blemish.detectors import Detector, Progress, Setting, detector_class
-from blemish.detectors.patch_features import EMBEDDED, sketches_of
+from blemish.detectors.patch_features import sketches_of
 from blemish.engines import Engine, open_engine
 from blemish.errors import ModelError, UsageError
 from blemish.fit_report import FitReport, SeenImages, report_fit

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from blemish.backbones import EMBEDDED
 from blemish.calibration import (
     ONE_PART,
     Apart,
@@ -34,7 +35,7 @@ from blemish.calibration.folds import FOLDS
 from blemish.config import RunConfig
 from blemish.datasets.files import file_hash
 from blemish.detectors import Detector, Progress, Setting
-from blemish.detectors.patch_features import EMBEDDED, sketches_of
+from blemish.detectors.patch_features import sketches_of
 from blemish.detectors.trained import Trained
 from blemish.engines import open_engine
 from blemish.engines.devices import parse_device

@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.acceleration.planted import planted
-from blemish.backbones import Choice
+from blemish.backbones import EMBEDDED, Choice
 from blemish.calibration import Calibration, find_parts, fitting_pattern, judged_by, parts_from_names
 from blemish.detectors import Detector, Setting, detector_class, recorded_detector
-from blemish.detectors.patch_features import EMBEDDED, sketches_of
+from blemish.detectors.patch_features import sketches_of
 from blemish.engines import Engine, open_engine
 from blemish.errors import UsageError
 from blemish.images import Inputs
@@ -116,9 +116,13 @@ def _of_new_images(
     engines = open_engine(model.model, "cpu"), lower(model.model, chosen)
     exact, low = (_scores(engine, inputs.chosen(judged)) for engine in engines)
     stated = Calibration(
-        exact.good, exact.peaks, parts, kind="new good images", group_by=group_by,
+        exact.good,
+        exact.peaks,
+        parts,
+        kind="new good images",
+        group_by=group_by,
         interpolated=model.info.calibration.interpolated,
-    )  # fmt: skip
+    )
     return HeldOut(exact, low, stated), chosen
 
 

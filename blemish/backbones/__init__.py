@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blemish.backbones.efficientnet_lite import efficientnet_lite0
-from blemish.backbones.record import TIMM, Backbone, Choice, Tap
+from blemish.backbones.record import EMBEDDED, TIMM, Backbone, Choice, Tap
 from blemish.errors import BackboneError, did_you_mean
 
 if TYPE_CHECKING:
     from blemish.config.sections import ModelSection
 
-__all__ = ["Backbone", "Choice", "Tap", "available_backbones", "chosen_backbone", "load_backbone"]
+__all__ = ["EMBEDDED", "Backbone", "Choice", "Tap", "available_backbones", "chosen_backbone", "load_backbone"]
 
-_EMBEDDED = {"efficientnet_lite0": efficientnet_lite0}
+_EMBEDDED = {EMBEDDED: efficientnet_lite0}
 
 
 def available_backbones() -> list[str]:
@@ -33,7 +33,7 @@ def chosen_backbone(section: ModelSection) -> Choice:
     )
 
 
-def load_backbone(asked: str | PathLike[str] | Choice = "efficientnet_lite0", taps: Sequence[str] = ()) -> Backbone:
+def load_backbone(asked: str | PathLike[str] | Choice = EMBEDDED, taps: Sequence[str] = ()) -> Backbone:
     """An embedded backbone by its name, the network in an ONNX file by its path, or a model of timm by its name.
 
     `taps`, or those of the choice, limit the record to these taps; in an ONNX file they may be any tensors or nodes

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from blemish.errors import BackboneError, did_you_mean
 from blemish.graph import GraphBuilder
 
+EMBEDDED = "efficientnet_lite0"  # it comes with Blemish and needs no file
 TIMM = "timm:"  # before the name of a network that timm makes
 
 # (graph, uint8 pixels [N, H, W, 3], height, width, tap names) -> values of the taps
@@ -39,7 +40,7 @@ class Choice:
         accepted: the licence of timm's weights that the user has accepted, by its name.
     """
 
-    name: str = "efficientnet_lite0"
+    name: str = EMBEDDED
     weights: Path | None = None
     taps: tuple[str, ...] = ()
     accepted: str | None = None

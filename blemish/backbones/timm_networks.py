@@ -8,13 +8,12 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from blemish.backbones.record import Tap
+from blemish.backbones.record import EMBEDDED, Tap
 from blemish.errors import BackboneError, UsageError, did_you_mean, install_command
 
 if TYPE_CHECKING:
     from torch import nn
 
-EMBEDDED = "efficientnet_lite0"
 PACKAGES = ("torch", "timm", "safetensors")
 EXPORTER = "onnxscript"  # what torch's exporter needs beyond torch
 SIDE = 32  # an input's sides are multiples of it

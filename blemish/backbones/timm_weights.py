@@ -14,9 +14,9 @@ import numpy as np
 from blemish.backbones.efficientnet_lite import efficientnet_lite0, read_lite0
 from blemish.backbones.licences import UNKNOWN, stated_licence
 from blemish.backbones.pdparams import read_pdparams
-from blemish.backbones.record import Backbone
+from blemish.backbones.record import EMBEDDED, Backbone
 from blemish.backbones.resnet import IMAGENET_MEAN, IMAGENET_STD, torchvision_name
-from blemish.backbones.timm_networks import EMBEDDED, timm_name
+from blemish.backbones.timm_networks import timm_name
 from blemish.errors import BackboneError
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ Whitening by the features' own covariance is worse: it forgets what differs betw
 from __future__ import annotations
 
 from collections.abc import Iterable
+from heapq import nsmallest
 from itertools import islice
 from zlib import crc32
 
@@ -22,6 +23,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Image = npt.NDArray[np.uint8]
 
 IMAGES = 32  # that are looked at, at most
 SEARCHED = 2_000  # the first images, among which they are chosen: all of many need not be read once more
@@ -31,14 +33,14 @@ MANY_DIMENSIONS, FEW_GROUPS = 512, 8
 POWER = -0.25
 
 
-def representative(images: Iterable[npt.NDArray[np.uint8]]) -> npt.NDArray[np.int64]:
-    """Numbers of at most 32 images that the metric is from.
+def representative(images: Iterable[Image]) -> dict[int, Image]:
+    """At most 32 images that the metric is from, by their numbers.
 
     They and their order follow from the checksums of their pixels, so that neither the order of the images nor the
     memory budget makes another metric.
     """
-    checksums = [crc32(np.ascontiguousarray(image).data) for image in islice(images, SEARCHED)]
-    return np.argsort(checksums, kind="stable")[:IMAGES]
+    numbered = enumerate(islice(images, SEARCHED))
+    return dict(nsmallest(IMAGES, numbered, key=lambda image: crc32(np.ascontiguousarray(image[1]).data)))
 
 
 class ResidualMetric:

@@ -11,14 +11,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from blemish.backbones import Backbone, Choice, Tap, load_backbone
+from blemish.backbones import EMBEDDED, Backbone, Choice, Tap, load_backbone
 from blemish.detectors.base import Setting
 from blemish.detectors.smoothing import append_enlarged
 from blemish.engines import Engine, open_engine
 from blemish.errors import BackboneError
 from blemish.graph import GraphBuilder
 
-EMBEDDED = "efficientnet_lite0"
 SKETCH = 32  # dimensions of a sketched patch
 LEAST_SKETCHED = 64  # patches of an image, however many images there are
 SKETCH_SHARE = 16  # of the memory budget, one part may hold sketches

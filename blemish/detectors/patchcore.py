@@ -302,14 +302,13 @@ class PatchCore(Detector):
 
     def _measured_chunks(self, size: int, progress: Progress | None) -> Iterator[tuple[Floats, int]]:
         """As `_chunks`, in the metric that some of the images give."""
-        plain, chosen, is_whole = self.features, representative(self._images), size >= len(self._images)
+        chosen, is_whole = representative(self._images), size >= len(self._images)
+        numbers = np.array(list(chosen))
         if not is_whole:
-            taken = {i: image for i, image in enumerate(islice(self._images, int(chosen.max()) + 1)) if i in chosen}
-            some = np.stack(list(plain.extract((taken[i] for i in chosen), self.setting.device)))
-            self._measure(chosen, some)
+            self._measure(numbers, np.stack(list(self.features.extract(chosen.values(), self.setting.device))))
         for features, first in self._chunks(size, progress):
             if is_whole:  # from what is extracted anyway
-                self._measure(chosen, features[chosen])
+                self._measure(numbers, features[numbers])
                 for patches in features:
                     patches[:] = self.features.mapped(patches)
             yield features, first

@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from blemish.backbones import EMBEDDED
 from blemish.config import validate_section
 from blemish.config.sections import ModelSection
 from blemish.detectors.base import Detector, ModelCard, Setting
@@ -14,7 +15,6 @@ from blemish.errors import UsageError, did_you_mean
 from blemish.framing import check_sides
 
 GROUP = "blemish.detectors"
-EMBEDDED = "efficientnet_lite0"
 
 
 def detector_class(name: str) -> type[Detector]:

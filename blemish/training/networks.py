@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blemish.backbones import Backbone, Choice, Tap
+from blemish.backbones import EMBEDDED, Backbone, Choice, Tap
 from blemish.backbones.efficientnet_lite import append_lite0
 from blemish.backbones.licences import accepted_licence
 from blemish.backbones.timm_networks import (
-    EMBEDDED,
     SIDE,
     channels_of,
     check_maps,

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from blemish.backbones import EMBEDDED
 from blemish.calibration import held_out_images
 from blemish.config import RunConfig
 from blemish.datasets import Dataset, GoodImages, Sample, find_good_images, load_dataset
 from blemish.datasets.files import file_hash
 from blemish.datasets.sample.planting import KINDS, draw_change, plant
 from blemish.detectors import Progress, Setting
-from blemish.detectors.patch_features import EMBEDDED, sketches_of
+from blemish.detectors.patch_features import sketches_of
 from blemish.errors import DatasetError
 from blemish.evaluation.samples import samples_to_judge
 from blemish.images import Frame, InputGeometry
