@@ -26,7 +26,7 @@ from blemish.calibration import (
 from blemish.config import RunConfig
 from blemish.datasets.files import some
 from blemish.images import exif_times
-from blemish.metrics.rates import counted
+from blemish.metrics.rates import counted, was
 from blemish.models import MOST_HASHES
 from blemish.models.run_folder import RESULT
 from blemish.training_images import TrainingImages
@@ -137,8 +137,7 @@ def report_fit(
     if unused:
         lines.append(unused)
     if failed:
-        were = "was" if len(failed) == 1 else "were"
-        lines.append(f"{counted(len(failed), 'image')} {were} left out: not readable; see train.log.")
+        lines.append(f"{counted(len(failed), 'image')} {was(len(failed))} left out: not readable; see train.log.")
     result = {
         "done_flag": True,
         "model_name": config.Global.model,

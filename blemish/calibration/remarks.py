@@ -17,7 +17,7 @@ from blemish.calibration.parts import FEW_IMAGES, FoundParts
 from blemish.calibration.session_names import sessions_in_names
 from blemish.calibration.sessions import Sessions, groups_by_time
 from blemish.datasets.files import some
-from blemish.metrics.rates import counted, rate_text
+from blemish.metrics.rates import counted, rate_text, them
 
 SHOWN_PARTS, SHOWN_IMAGES = 3, 4
 NAMED = 20  # images that stand apart, in a line; a result file has them all
@@ -100,7 +100,7 @@ def outlier_lines(names: Sequence[str], calibration: Calibration, apart: Apart, 
             f"{f', all in {rest_in}' if rest_in and len(odd) > NAMED else ''}. "
             f"{_thresholds(calibration, rest, is_exact=apart.is_exact and is_all, count=len(odd))} If "
             + ("it does not show a good part, " if len(odd) == 1 else "they do not show good parts, ")
-            + f"train again without {'it' if len(odd) == 1 else 'them'}."
+            + f"train again without {them(len(odd))}."
         )
     return lines
 
@@ -174,10 +174,9 @@ def _odd_folders(names: Sequence[str], calibration: Calibration) -> Iterator[tup
 
 def _thresholds(calibration: Calibration, rest: Calibration | None, *, is_exact: bool = False, count: int = 2) -> str:
     """The threshold with and without some images, of which there are `count`."""
-    them = "it" if count == 1 else "them"
     if rest is None:
-        return f"The model has learned from {them}."
+        return f"The model has learned from {them(count)}."
     without = f"{rest.threshold():.3g}"
     if not is_exact:
-        without = f"about {without} (an estimate: the model still holds {them})"
-    return f"With {them} the threshold is {calibration.threshold():.3g}, without {them} {without}."
+        without = f"about {without} (an estimate: the model still holds {them(count)})"
+    return f"With {them(count)} the threshold is {calibration.threshold():.3g}, without {them(count)} {without}."

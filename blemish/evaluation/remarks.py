@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from blemish.calibration import Calibration, apart_limit
 from blemish.evaluation.tally import Tally
-from blemish.metrics.rates import counted, rate_text
+from blemish.metrics.rates import counted, rate_text, them
 from blemish.models import ModelInfo
 from blemish.pipeline.predictor import Limit
 from blemish.report import Kind, PartFigures, Rate, Remark
@@ -89,8 +89,8 @@ def _look_defective(found: Findings) -> str | None:
     count = len(names)
     return (
         f"{counted(count, 'image')} called good look{'s' * (count == 1)} defective: {_some(names)}. "
-        f"{'Is this a good part' if count == 1 else 'Are these good parts'}? If not, leave {_it(count)} out "
-        f"(--leave-out NAME) or move {_it(count)} to the defects; until then "
+        f"{'Is this a good part' if count == 1 else 'Are these good parts'}? If not, leave {them(count)} out "
+        f"(--leave-out NAME) or move {them(count)} to the defects; until then "
         f"{'it counts' if count == 1 else 'they count'} as false alarms."
     )
 
@@ -99,10 +99,6 @@ def _called_anomalous(tally: Tally, limit: float) -> list[str]:
     """Names of the images of good parts with a score above a limit, highest score first."""
     scored = ((image.score, image.name) for image in tally.images if image.is_good and image.score is not None)
     return [name for score, name in sorted(scored, key=lambda one: -one[0]) if score > limit]
-
-
-def _it(count: int) -> str:
-    return "it" if count == 1 else "them"
 
 
 def _notes(found: Findings) -> Iterable[str | None]:

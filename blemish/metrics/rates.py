@@ -27,6 +27,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def was(count: int) -> str:
+    """The verb behind so many things: 'was' or 'were'."""
+    return "was" if count == 1 else "were"
+
+
+def them(count: int) -> str:
+    """What stands for so many things: 'it' or 'them'."""
+    return "it" if count == 1 else "them"
+
+
 def rounded_up(rate: float) -> float:
     """The rate in two digits, none below it: "under 4.9 %" must not be said of 4.94 %."""
     step = 10.0 ** (math.floor(math.log10(rate)) - 1)

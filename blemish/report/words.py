@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blemish.metrics.rates import counted, rate_text, rate_texts
+from blemish.metrics.rates import counted, rate_text, rate_texts, was
 from blemish.report.record import EvaluationReport, FoundAtRates, Rate, Threshold
 
 
@@ -122,7 +122,7 @@ def _findings(report: EvaluationReport) -> str:
     if misses is None:
         return f"{_good(false_alarms)}; no image was defective, so nothing here says how many defects are missed"
     defects = counted(misses.total, "defective image")
-    found = f"{misses.total - misses.count} of {defects} {_was(misses.total - misses.count)} found"
+    found = f"{misses.total - misses.count} of {defects} {was(misses.total - misses.count)} found"
     if false_alarms is None:
         return f"{found}; no image was good, so nothing here says how many false alarms there are"
     return f"{_good(false_alarms)}; {found}"
@@ -132,7 +132,7 @@ def _good(rate: Rate | None) -> str:
     if rate is None:
         return "No image could be judged"
     images = counted(rate.total, "good image")
-    return f"Of {images}, {rate.count} {_was(rate.count)} called anomalous ({certainty(rate)})"
+    return f"Of {images}, {rate.count} {was(rate.count)} called anomalous ({certainty(rate)})"
 
 
 def _of_parts(report: EvaluationReport) -> str:
@@ -140,11 +140,11 @@ def _of_parts(report: EvaluationReport) -> str:
     parts, told = report.parts, ""
     if parts is not None and parts.false_alarms is not None:
         alarms = parts.false_alarms
-        told += f"; of {counted(alarms.total, 'good part')}, {alarms.count} {_was(alarms.count)} called anomalous"
+        told += f"; of {counted(alarms.total, 'good part')}, {alarms.count} {was(alarms.count)} called anomalous"
         told += f" ({certainty(alarms)})"
     if parts is not None and parts.misses is not None:
         found, total = parts.misses.total - parts.misses.count, parts.misses.total
-        told += f"; {found} of {counted(total, 'defective part')} {_was(found)} found"
+        told += f"; {found} of {counted(total, 'defective part')} {was(found)} found"
     return told
 
 
@@ -156,7 +156,3 @@ def _told_apart(found: FoundAtRates) -> dict[float, str]:
 
 def _images(report: EvaluationReport) -> str:
     return counted(sum(image.error is None for image in report.images), "image")
-
-
-def _was(count: int) -> str:
-    return "was" if count == 1 else "were"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from blemish.calibration import Calibration
 from blemish.datasets.files import some
-from blemish.metrics.rates import counted
+from blemish.metrics.rates import counted, them, was
 from blemish.models import ModelInfo, UpdateInfo, kept_versions
 from blemish.models.run_folder import DIGITS
 from blemish.updating.incoming import Incoming
@@ -41,7 +41,7 @@ def _like_defects(new: Incoming, threshold: float) -> list[str]:
         lines.append(
             f"{len(alarms)} of {counted(len(new), 'new image')} score{'s' * (len(alarms) == 1)} like defects (above "
             f"the threshold {threshold:.1f}) and {_are(len(alarms))} learned as good: {shown(alarms)}. Look at "
-            f"{'it' if len(alarms) == 1 else 'them'}: a defect that is learned hides others like it."
+            f"{them(len(alarms))}: a defect that is learned hides others like it."
         )
     apart = new.outliers
     if not apart:
@@ -89,7 +89,7 @@ def alarm_again(path: str | Path, info: ModelInfo, after: Calibration) -> list[s
     if version in kept_versions(path):
         back = f"go back to what did not know them (blemish update {quote(str(path))} --undo --to {version})"
     return [
-        f"{counted(count, 'false alarm')} that {_were(count)} learned may raise an alarm again: learned up to the "
+        f"{counted(count, 'false alarm')} that {was(count)} learned may raise an alarm again: learned up to the "
         f"threshold {highest:.3f}, which is {threshold:.3f} now.",
         f"To learn them up to the new one, {back} and update that with their images: blemish update {quote(str(path))} "
         f"DIR --false-alarm-rate {after.false_alarm_rate:g}",
@@ -139,7 +139,3 @@ def _false_alarms(count: int) -> str:
 
 def _are(count: int) -> str:
     return "is" if count == 1 else "are"
-
-
-def _were(count: int) -> str:
-    return "was" if count == 1 else "were"
